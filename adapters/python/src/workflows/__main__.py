@@ -1,0 +1,8 @@
+"""Lets `python -m workflows` run the command line."""
+
+import sys
+
+from ._cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,215 @@
+"""Bodies of jobs, activities and steps: how an attempt runs, and what it can ask for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from ._client import Client
+from ._errors import NotDurableError, exception_to_error
+from ._functions import Function, current_client
+from ._payload import adapt, plain
+
+Reason = Literal["lost", "timeout", "cancel", "stop"]
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptInfo:
+    """The attempt that the code belongs to."""
+
+    id: str
+    name: str
+    queue: str
+    attempt: int
+    parent_id: str | None
+    root_id: str
+
+
+class Attempt:
+    """One attempt at a body, while it runs."""
+
+    __slots__ = ("_loop", "claimed", "progress", "reason", "report", "stopped", "task")
+
+    def __init__(self, claimed: Mapping[str, Any], report: Callable[[Any], None]) -> None:
+        self.claimed = claimed
+        self.progress: Any = claimed.get("progress")
+        self.report = report
+        self.reason: Reason | None = None
+        self.stopped = threading.Event()
+        self.task: asyncio.Task[Any] | None = None
+        self._loop = asyncio.get_running_loop()
+
+    def stop(self, reason: Reason, *, interrupt: bool = True) -> None:
+        """Tells the body to stop: an async one is cancelled, a sync one has to look at `cancelled()`."""
+        if self.reason is None or reason == "lost":
+            self.reason = reason
+        self.stopped.set()
+        if interrupt and self.task is not None:
+            self.task.cancel()
+
+    def beat(self, details: Any) -> None:
+        """Reports progress, from the loop or from a thread."""
+        self.progress = details
+        self._loop.call_soon_threadsafe(self.report, details)
+
+
+_current: contextvars.ContextVar[Attempt | None] = contextvars.ContextVar(
+    "workflows_attempt", default=None
+)
+
+
+def heartbeat(details: Any = None) -> None:
+    """Reports the progress of the running job or activity.
+
+    The next attempt finds the details in `last_heartbeat()`, and so does
+    whoever looks at the execution. It is not needed to stay alive: the library
+    keeps the lease by itself, however busy the body is. Works in threads too.
+
+    Raises:
+        PayloadError: the details are not JSON.
+        NotDurableError: no job or activity is running here.
+
+    Example:
+        >>> for done in range(start, total):
+        ...     workflows.heartbeat({"done": done})
+    """
+    _running("heartbeat()").beat(plain(details, path="details"))
+
+
+def last_heartbeat(type: Any = Any) -> Any:
+    """Answers the details of the last heartbeat of this execution, in this attempt or an earlier one; None if there was none."""
+    progress = _running("last_heartbeat()").progress
+    return None if progress is None else adapt(progress, type, path="details")
+
+
+def cancelled() -> bool:
+    """Says whether the running job or activity was asked to stop, or its result will not be taken any more.
+
+    An async body is cancelled then, as tasks are. A sync one has to look here
+    from time to time.
+    """
+    attempt = _current.get()
+    return attempt is not None and attempt.stopped.is_set()
+
+
+def attempt_info() -> AttemptInfo:
+    """Answers which execution this is, and which attempt at it.
+
+    Raises:
+        NotDurableError: no job, activity or step is running here.
+    """
+    claimed = _running("attempt_info()").claimed
+    return AttemptInfo(
+        claimed["id"],
+        claimed["name"],
+        claimed["queue"],
+        claimed["attempt"],
+        claimed.get("parent_id"),
+        claimed["root_id"],
+    )
+
+
+def _running(what: str) -> Attempt:
+    attempt = _current.get()
+    if attempt is None:
+        raise NotDurableError(
+            f"{what} only works in the body of a job, an activity or a step that a worker runs"
+        )
+    return attempt
+
+
+def context_of(attempt: Attempt, client: Client) -> contextvars.Context:
+    """Answers the context for a body."""
+    context = contextvars.copy_context()
+    context.run(_current.set, attempt)
+    context.run(current_client.set, client)
+    return context
+
+
+class Bodies:
+    """Runs bodies: async ones on the loop, sync ones in threads."""
+
+    def __init__(self, pool: Executor, freed: Callable[[], None]) -> None:
+        self._pool = pool
+        self._freed = freed
+        # Threads whose result nobody waits for any more. They cannot be stopped, and take a slot.
+        self.abandoned = 0
+
+    async def run(
+        self,
+        function: Function[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        attempt: Attempt,
+        timeout: float | None,
+    ) -> tuple[bool, Any]:
+        """Runs a body once, and answers (True, result) or (False, exception). Nothing gets out of it."""
+        loop = asyncio.get_running_loop()
+        timer = None if timeout is None else loop.call_later(timeout, attempt.stop, "timeout")
+        try:
+            if function.is_async:
+                value = await function.plain(*args, **kwargs)
+            else:
+                value = await self._in_thread(function, args, kwargs)
+            if attempt.reason == "timeout":
+                raise asyncio.CancelledError
+            return True, value
+        except BaseException as error:
+            return False, _timed_out(timeout) if attempt.reason == "timeout" else error
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    async def _in_thread(
+        self, function: Function[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Any:
+        context = contextvars.copy_context()
+        running = asyncio.get_running_loop().run_in_executor(
+            self._pool, context.run, _caught, function.plain, args, kwargs
+        )
+        try:
+            ok, value = await asyncio.shield(running)
+        except asyncio.CancelledError:
+            if not running.cancel():
+                self.abandoned += 1
+                running.add_done_callback(self._returned)
+            raise
+        if not ok:
+            raise value
+        return value
+
+    def _returned(self, running: asyncio.Future[Any]) -> None:
+        self.abandoned -= 1
+        self._freed()
+
+
+class AttemptTimeout(Exception):
+    """An attempt did not end within its timeout."""
+
+
+def _timed_out(timeout: float | None) -> AttemptTimeout:
+    return AttemptTimeout(f"the attempt did not end within {timeout:g} s")
+
+
+def _caught(
+    plain: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[bool, Any]:
+    """Keeps exceptions out of the executor: StopIteration would be lost in it, and SystemExit worse."""
+    try:
+        return True, plain(*args, **kwargs)
+    except BaseException as error:
+        return False, error
+
+
+def wire_error(error: BaseException, retry: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Answers an error for the wire. A subclass of a type that is never retried is not retried either."""
+    wire = exception_to_error(error)
+    never = cast("Sequence[str]", (retry or {}).get("non_retryable") or ())
+    if any(base.__name__ in never for base in type(error).__mro__):
+        wire["non_retryable"] = True
+    return wire

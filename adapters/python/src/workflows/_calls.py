@@ -1,0 +1,226 @@
+"""What durable calls answer: futures that are coroutines too."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from ._errors import (
+    ActivityCancelled,
+    ActivityError,
+    ActivityTimeout,
+    ChildCancelled,
+    ChildFailed,
+    ChildTimeout,
+    NotDurableError,
+    StepError,
+)
+from ._handles import Handle
+
+if TYPE_CHECKING:
+    from ._functions import Function
+    from ._operations import Change, Sent
+    from ._replay import Replay
+
+R = TypeVar("R")
+
+_TIMEOUTS = {"ExecutionTimeout", "ScheduleTimeout", "AttemptTimeout"}
+
+
+class Call(asyncio.Future[R]):
+    """A durable wait whose command has been given already.
+
+    It is a future, so `gather`, `wait` and `shield` take it as it is, and it
+    can be awaited twice. It is a `collections.abc.Coroutine` as well, so
+    `create_task` and TaskGroup take it where they insist on one.
+    """
+
+    __slots__ = ("_iterator", "_order", "kind", "name", "replay", "result_type", "sequence")
+
+    _order: int
+    replay: Replay
+    sequence: int
+    kind: str
+    name: str
+    result_type: Any
+
+    def __hash__(self) -> int:
+        return self._order  # sets of calls have the same order in every process
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Cancels what the call asked for, unless it has ended."""
+        if not super().cancel(msg):
+            return False
+        self.replay.abandoned(self)
+        return True
+
+    def fail(self, error: BaseException) -> None:
+        """Ends the call with an error, which the code may or may not look at."""
+        self.set_exception(error)
+        self._log_traceback = False
+
+    def send(self, value: None) -> Any:
+        """Goes on, as a coroutine."""
+        return self._coroutine().send(value)
+
+    def throw(self, *error: Any) -> Any:
+        """Raises in the wait, as a coroutine."""
+        return self._coroutine().throw(*error)
+
+    def close(self) -> None:
+        """Ends the wait, as a coroutine. What was asked for goes on."""
+        self._coroutine().close()
+
+    def _coroutine(self) -> Any:
+        try:
+            return self._iterator
+        except AttributeError:
+            self._iterator = self.__await__()
+            return self._iterator
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.name!r} of sequence {self.sequence}: {self._state.lower()}>"
+
+
+Coroutine.register(Call)
+
+
+def new_call(replay: Replay, sequence: int, kind: str, name: str) -> Call[Any]:
+    """Makes a call. Its attributes are set here, because an __init__ in Python costs as much as the rest."""
+    call: Call[Any] = Call(loop=replay.loop)
+    call._order = replay.seed ^ (sequence * 0x85EBCA6B)
+    call.replay = replay
+    call.sequence = sequence
+    call.kind = kind
+    call.name = name
+    call.result_type = Any
+    return call
+
+
+class StepCall:
+    """A step that the worker is to run."""
+
+    __slots__ = ("args", "call", "function", "kwargs")
+
+    def __init__(
+        self,
+        call: Call[Any],
+        function: Function[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> None:
+        self.call = call
+        self.function = function
+        self.args = args
+        self.kwargs = kwargs
+
+
+def failure_of(call: Call[Any], payload: Any) -> BaseException:
+    """Answers what an unsuccessful end raises at the await.
+
+    Activities and children report {"error", "attempts"}, steps the error itself.
+    """
+    told = cast("Mapping[str, Any]", payload if isinstance(payload, Mapping) else {})
+    error = cast("Mapping[str, Any]", told.get("error") or told)
+    attempts = told.get("attempts", 1)
+    timed_out = error.get("type") in _TIMEOUTS
+    if call.kind == "step":
+        raised: BaseException = StepError.of(
+            error, cast("Mapping[str, Any]", error.get("details") or {}).get("attempts", 1)
+        )
+    elif call.kind == "child":
+        raised = (ChildTimeout if timed_out else ChildFailed).of(error)
+    else:
+        raised = (ActivityTimeout if timed_out else ActivityError).of(error, attempts)
+    return raised
+
+
+def cancellation_of(call: Call[Any]) -> BaseException:
+    """Answers what is raised when somebody cancelled what the call waits for."""
+    what = f"{call.kind} {call.name} was cancelled"
+    return (
+        ChildCancelled("Cancelled", what)
+        if call.kind == "child"
+        else ActivityCancelled("Cancelled", what)
+    )
+
+
+class ChildHandle(Handle[R]):
+    """The handle of what a workflow has started. Its waits are durable."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, id: str, call: Call[R]) -> None:
+        super().__init__(id, True, None, Any)
+        self._call = call
+
+    async def result(self, timeout: Any = None) -> R:
+        """Waits for the end, durably. Cancelling the wait does not cancel what it waits for.
+
+        Raises:
+            TimeoutError: it did not end in time.
+            ActivityError: it failed for good, if it is an activity or a job.
+            ChildError: it failed for good, if it is a workflow; the subclass says how.
+        """
+        if timeout is None:
+            return await asyncio.shield(self._call)
+        from ._combinators import timeout as limit
+
+        async with limit(timeout):
+            return await asyncio.shield(self._call)
+
+    async def cancel(self, reason: str = "") -> Change:
+        """Cancels it. Whoever waits for its result gets ActivityCancelled or ChildCancelled."""
+        changed = not self._call.done()
+        if changed:
+            self._call.replay.cancel(self._call.sequence)
+        return {"status": "cancelled" if changed else "completed", "changed": changed}
+
+    async def signal(self, name: str, payload: Any = None, key: str | None = None) -> Sent:
+        """Sends it a signal, once, however often the workflow is replayed."""
+        return await self._call.replay.send_signal(self.id, name, payload, key)
+
+    def result_sync(self, timeout: Any = None) -> R:
+        """Refused inside a workflow: it blocks."""
+        raise _not_durable("result_sync()", "await handle.result()")
+
+    async def status(self) -> Any:
+        """Refused inside a workflow: the answer is not recorded."""
+        raise _not_durable("status()", "await handle.result(), or ask from an activity")
+
+    async def terminate(self, reason: str = "") -> Any:
+        """Refused inside a workflow."""
+        raise _not_durable("terminate()", "await handle.cancel()")
+
+
+def _not_durable(what: str, instead: str) -> NotDurableError:
+    return NotDurableError(f"{what} is not durable inside a workflow; use {instead}")
+
+
+def sequence_of(error: BaseException | None) -> int | None:
+    """Answers the command whose failure went uncaught, for a retry to ask for it anew."""
+    seen: set[int] = set()
+    ahead: list[BaseException | None] = [error]
+    while ahead:
+        each = ahead.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        sequence = getattr(each, "workflows_sequence", None)
+        if isinstance(sequence, int):
+            return sequence
+        ahead += [each.__context__, each.__cause__]
+        if isinstance(each, BaseExceptionGroup):
+            ahead += reversed(cast("tuple[BaseException, ...]", each.exceptions))
+    return None
+
+
+def frozen(value: Any) -> Any:
+    """Answers plain JSON that later changes of the original do not reach."""
+    kind = type(value)
+    if kind is list or kind is tuple:
+        return [frozen(each) for each in value]
+    if kind is dict:
+        return {key: frozen(each) for key, each in value.items()}
+    return value

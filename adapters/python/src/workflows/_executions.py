@@ -1,0 +1,393 @@
+"""Executions that a worker holds: an attempt at a body, or a workflow that is advanced."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from ._attempts import Attempt, Bodies, context_of, wire_error
+from ._calls import StepCall, frozen
+from ._client import Client
+from ._errors import PayloadError, WorkflowsError
+from ._functions import Function
+from ._operations import Operation
+from ._options import retry_policy
+from ._outbox import Outbox
+from ._payload import plain
+from ._replay import Replay, Turn
+from ._settings import seconds
+
+log = logging.getLogger("workflows")
+
+Json = dict[str, Any]
+
+_OVER = {"lease_lost", "execution_finished", "execution_not_found", "closed"}
+
+
+class Home(Protocol):
+    """What an execution needs of its worker."""
+
+    outbox: Outbox
+    bodies: Bodies
+    client: Client
+
+    def freed(self, held: Held) -> None:
+        """The execution is no longer held."""
+        ...
+
+    def suspended(self, held: HeldWorkflow) -> None:
+        """The workflow waits for an event, and is no longer held."""
+        ...
+
+    def report(self, held: Held, details: Any) -> None:
+        """Sends an attempt's progress."""
+        ...
+
+
+class Held:
+    """An execution under a lease."""
+
+    def __init__(
+        self, home: Home, claimed: Mapping[str, Any], function: Function[..., Any] | None
+    ) -> None:
+        self.home = home
+        self.claimed = claimed
+        self.function = function
+        self.id: str = claimed["id"]
+        self.lease: Json = claimed["lease"]
+        self.lost = False
+
+    def begin(self) -> None:
+        """Starts the work. A function that this worker lacks is put back, for another one."""
+        if self.function is None:
+            log.warning(
+                "no %s %r is registered here; it is put back for another worker",
+                self.claimed["kind"],
+                self.claimed["name"],
+            )
+            self.release("no_function")
+            return
+        try:
+            self._begin(self.function)
+        except Exception:
+            self.broken("begin")
+
+    def _begin(self, function: Function[..., Any]) -> None:
+        raise NotImplementedError
+
+    def notice(self, notice: Mapping[str, Any]) -> None:
+        """Takes in what pull_events told about the lease."""
+        raise NotImplementedError
+
+    def interrupt(self) -> None:
+        """Stops at the end of a drain; the worker's end releases the lease."""
+        raise NotImplementedError
+
+    def release(self, reason: str, message: str = "") -> None:
+        """Puts the execution back without an outcome."""
+        item: Json = {"id": self.id, "lease": self.lease, "reason": reason}
+        if message:
+            item["message"] = message
+        self.home.outbox.add(Operation.RELEASE, item, lambda _, error: self._ended(error))
+
+    def broken(self, what: str) -> None:
+        """The adapter itself failed: the execution goes to another worker, with back-off."""
+        log.exception(
+            "%s of %s %s failed inside the adapter; it is put back",
+            what,
+            self.claimed["name"],
+            self.id,
+        )
+        self.release("no_function")
+
+    def _ended(self, error: WorkflowsError | None = None) -> None:
+        if error is not None:
+            log.log(
+                logging.INFO if error.code in _OVER else logging.ERROR,
+                "the outcome of %s %s was not taken: %s", self.claimed["name"], self.id, error,
+            )  # fmt: skip
+        self.lost = True
+        self.home.freed(self)
+
+
+class HeldAttempt(Held):
+    """A job or an activity: one attempt at its body."""
+
+    def __init__(
+        self, home: Home, claimed: Mapping[str, Any], function: Function[..., Any] | None
+    ) -> None:
+        super().__init__(home, claimed, function)
+        self.attempt = Attempt(claimed, lambda details: home.report(self, details))
+
+    def _begin(self, function: Function[..., Any]) -> None:
+        if self.claimed.get("cancel_requested"):
+            self.attempt.stop("cancel")
+        context = context_of(self.attempt, self.home.client)
+        self.attempt.task = asyncio.get_running_loop().create_task(
+            self._run(function), context=context
+        )
+
+    async def _run(self, function: Function[..., Any]) -> None:
+        attempt, claimed = self.attempt, self.claimed
+        timeout_ms = claimed.get("attempt_timeout_ms")
+        ok, value = False, asyncio.CancelledError("it was cancelled before it began")
+        if attempt.reason is None:
+            try:
+                args, kwargs = function.adapted(
+                    claimed.get("args") or [], claimed.get("kwargs") or {}
+                )
+            except PayloadError as error:
+                ok, value = False, error
+            else:
+                ok, value = await self.home.bodies.run(
+                    function, args, kwargs, attempt, timeout_ms / 1000 if timeout_ms else None
+                )
+        if attempt.reason == "lost":
+            self._ended()
+        elif attempt.reason != "stop" or ok:
+            self._finish(function, ok, value)
+
+    def _finish(self, function: Function[..., Any], ok: bool, value: Any) -> None:
+        item: Json = {"id": self.id, "lease": self.lease}
+        if ok:
+            try:
+                item["result"] = frozen(plain(value, function.result_type, path="result"))
+            except PayloadError as error:
+                ok, value = False, error
+        if not ok:
+            item["error"] = wire_error(value, self.claimed.get("retry"))
+        operation = Operation.COMPLETE_EXECUTION if ok else Operation.FAIL_EXECUTION
+        self.home.outbox.add(operation, item, lambda _, error: self._finished(ok, error))
+
+    def _finished(self, completed: bool, error: WorkflowsError | None) -> None:
+        """The engine refused the result itself, being too large perhaps: then that is the failure."""
+        if completed and error is not None and error.code not in _OVER:
+            item = {
+                "id": self.id,
+                "lease": self.lease,
+                "error": {**wire_error(error, None), "non_retryable": True},
+            }
+            self.home.outbox.add(
+                Operation.FAIL_EXECUTION, item, lambda _, error: self._ended(error)
+            )
+            return
+        self._ended(error)
+
+    def notice(self, notice: Mapping[str, Any]) -> None:
+        """Stops the body."""
+        if notice.get("lost"):
+            log.warning(
+                "the lease of %s %s was lost; what its body still does is dropped",
+                self.claimed["name"],
+                self.id,
+            )
+            self.lost = True
+            self.attempt.stop("lost")
+        elif notice.get("cancel_requested"):
+            self.attempt.stop(
+                "cancel", interrupt=self.function is not None and self.function.is_async
+            )
+
+    def interrupt(self) -> None:
+        """Stops the body."""
+        self.attempt.stop("stop")
+
+
+class HeldWorkflow(Held):
+    """A workflow: its code is advanced, one write at a time, and its steps run here."""
+
+    def __init__(
+        self,
+        home: Home,
+        claimed: Mapping[str, Any],
+        function: Function[..., Any] | None,
+        warm: Replay | None,
+    ) -> None:
+        super().__init__(home, claimed, function)
+        self.replay = warm
+        self.outcomes: list[Json] = []
+        self.in_flight = False
+        self.news = False
+        self.steps: dict[int, asyncio.Task[None]] = {}
+
+    def _begin(self, function: Function[..., Any]) -> None:
+        if self.replay is None:
+            self.replay = Replay(self.claimed, function)
+        self.replay.feed(self.claimed.get("events") or ())
+        self._advance()
+
+    def _advance(self) -> None:
+        """Sends what the code asks for, unless there is nothing to send or an answer is awaited."""
+        replay = self.replay
+        if self.in_flight or self.lost or replay is None:
+            return
+        turn = replay.turn()
+        self._stop_steps(replay)
+        if turn.then == "park":
+            log.error("%s", turn.message)
+            self.release("non_determinism", turn.message)
+        elif turn.then == "keep" and not turn.commands and not self.outcomes and not self.news:
+            self._start_steps(replay, turn.steps)
+        else:
+            self._send(replay, turn)
+
+    def _send(self, replay: Replay, turn: Turn) -> None:
+        item: Json = {
+            "id": self.id,
+            "lease": self.lease,
+            "position": replay.position,
+            "then": turn.then,
+        }
+        if turn.commands:
+            item["commands"] = turn.commands
+        if self.outcomes:
+            item["events"], self.outcomes = self.outcomes, []
+        if turn.then == "complete":
+            item["result"] = turn.result
+        elif turn.then == "fail":
+            item["error"] = turn.error
+        self.in_flight, self.news = True, False
+        self.home.outbox.add(
+            Operation.ADVANCE_WORKFLOW, item, lambda ok, error: self._answered(turn, ok, error)
+        )
+
+    def _answered(self, turn: Turn, ok: Json | None, error: WorkflowsError | None) -> None:
+        self.in_flight = False
+        replay = self.replay
+        if replay is None or self.lost:
+            self._ended()
+        elif ok is None:
+            self._refused(replay, turn, error)
+        elif ok["status"] == "suspended":
+            self.lost = True
+            self.home.suspended(self)
+        elif ok["status"] != "running":
+            self._ended()
+        else:
+            try:
+                self._start_steps(replay, turn.steps)
+                replay.feed(ok.get("events") or ())
+                self._advance()
+            except Exception:
+                self.broken("advance")
+
+    def _refused(self, replay: Replay, turn: Turn, error: WorkflowsError | None) -> None:
+        """A command or a result that the engine does not take is the workflow's failure."""
+        if error is None or error.code in _OVER or turn.then == "fail":
+            self._ended(error)
+            return
+        log.error("a write of workflow %s %s was refused: %s", self.claimed["name"], self.id, error)
+        self._send(replay, Turn("fail", error={**wire_error(error, None), "non_retryable": True}))
+
+    # --- steps ---
+
+    def _start_steps(self, replay: Replay, steps: Sequence[StepCall]) -> None:
+        for step in steps:
+            if step.call.done():
+                continue
+            attempt = Attempt(self.claimed, _unheard)
+            context = context_of(attempt, self.home.client)
+            sequence = step.call.sequence
+            attempt.task = self.steps[sequence] = asyncio.get_running_loop().create_task(
+                self._step(replay, step, attempt), context=context
+            )
+
+    async def _step(self, replay: Replay, step: StepCall, attempt: Attempt) -> None:
+        ok, value = await run_step(self.home.bodies, step, attempt)
+        sequence = step.call.sequence
+        if self.steps.pop(sequence, None) is None:
+            return  # nobody waits for it any more
+        if attempt.reason in ("lost", "stop") or self.lost:
+            return
+        if isinstance(value, asyncio.CancelledError) and step.call.done():
+            return
+        replay.step_ended(sequence)
+        outcome: Json = {
+            "type": "step_completed" if ok else "step_failed",
+            "sequence": sequence,
+            "name": step.call.name,
+        }
+        self.outcomes.append({**outcome, "payload": value})
+        asyncio.get_running_loop().call_soon(self._advance, context=contextvars.Context())
+
+    def _stop_steps(self, replay: Replay) -> None:
+        """Cancels the bodies of steps that the code has cancelled."""
+        while replay.steps_dropped:
+            task = self.steps.pop(replay.steps_dropped.pop(), None)
+            if task is not None:
+                task.cancel()
+
+    # --- the end ---
+
+    def notice(self, notice: Mapping[str, Any]) -> None:
+        """Drops a lost workflow, or fetches its new events."""
+        if notice.get("lost"):
+            log.warning(
+                "the lease of workflow %s %s was lost; it goes on elsewhere",
+                self.claimed["name"],
+                self.id,
+            )
+            self._ended()
+            return
+        self.news = True
+        if not self.in_flight:
+            self._advance()
+
+    def interrupt(self) -> None:
+        """Stops the steps."""
+        self._ended()
+
+    def release(self, reason: str, message: str = "") -> None:
+        """Puts the workflow back without an outcome."""
+        self.drop()
+        super().release(reason, message)
+
+    def _ended(self, error: WorkflowsError | None = None) -> None:
+        self.drop()
+        super()._ended(error)
+
+    def drop(self) -> None:
+        """Forgets the code and cancels the bodies of its steps."""
+        for task in self.steps.values():
+            task.cancel()
+        self.steps.clear()
+        replay, self.replay = self.replay, None
+        if replay is not None:
+            replay.discard()
+
+
+def _unheard(details: Any) -> None:
+    """A step has no progress of its own: its workflow's set_state has."""
+
+
+async def run_step(bodies: Bodies, step: StepCall, attempt: Attempt) -> tuple[bool, Any]:
+    """Runs a step with its retries, and answers (True, plain result) or (False, wire error)."""
+    function = step.function
+    policy = retry_policy("step", function.options_set)
+    timeout = function.options_set.get("timeout")
+    limit = None if timeout is None else seconds(timeout)
+    tries = 1 + policy.get("retries", 3)
+    for number in range(1, tries + 1):
+        attempt.reason = None
+        ok, value = await bodies.run(function, step.args, step.kwargs, attempt, limit)
+        if ok:
+            try:
+                return True, frozen(plain(value, function.result_type, path="result"))
+            except PayloadError as error:
+                value = error
+        if isinstance(value, asyncio.CancelledError) or attempt.reason in ("lost", "stop"):
+            return False, value
+        wire = wire_error(value, policy)
+        wire["details"] = {**wire.get("details", {}), "attempts": number}
+        if wire.get("non_retryable") or number == tries:
+            return False, wire
+        await asyncio.sleep(_pause(policy, number))
+    raise AssertionError("a step ends in its last attempt")
+
+
+def _pause(policy: Mapping[str, Any], number: int) -> float:
+    longest, first = policy.get("max_ms", 60_000), policy.get("initial_ms", 1000)
+    return min(longest, first * policy.get("factor", 2.0) ** min(number - 1, 40)) / 1000

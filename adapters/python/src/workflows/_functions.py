@@ -1,0 +1,475 @@
+"""Functions that run durably: the decorators, their options, and the registry.
+
+@activity(retries=5, timeout="30s")
+async def charge(card: str, cents: int) -> str: ...
+
+@workflow(queue="orders")
+async def order(card: str) -> str:
+    return await charge.run(card, 100)
+
+handle = await order.queue("4242")      # from anywhere
+assert await charge("4242", 1)          # the plain function, for unit tests
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import inspect
+import threading
+from collections.abc import Callable, Coroutine, Mapping
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    ParamSpec,
+    Protocol,
+    Self,
+    TypeVar,
+    Unpack,
+    cast,
+    overload,
+)
+
+from ._options import Kind, Options, checked, execution_fields, name_of
+from ._payload import adapt_arguments, plain_arguments, type_hints
+
+if TYPE_CHECKING:
+    from ._client import Client
+    from ._handles import Handle
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_PLAIN = frozenset({str, int, bool, type(None)})
+
+
+# The client of the worker whose function is running: what it queues goes where it came from.
+current_client: contextvars.ContextVar[Client | None] = contextvars.ContextVar(
+    "workflows_client", default=None
+)
+
+
+def home() -> Client:
+    """Answers the client of the running function's worker, or the default one."""
+    from ._client import client
+
+    return current_client.get() or client()
+
+
+class Registry:
+    """The functions that a worker can run, by kind and name.
+
+    There is one for the process, which the decorators fill at import. A name
+    can be used once per kind: two functions of one name would make it a matter
+    of import order which of them runs.
+    """
+
+    def __init__(self) -> None:
+        self._functions: dict[tuple[str, str], Function[..., Any]] = {}
+        self._lock = threading.Lock()
+
+    def add(self, function: Function[..., Any]) -> None:
+        """Registers a function.
+
+        Raises:
+            ValueError: another function has this kind and name.
+        """
+        key = (function.kind, function.name)
+        with self._lock:
+            known = self._functions.setdefault(key, function)
+        if known is not function and not _reloaded(known, function):
+            raise ValueError(
+                f"two functions are registered as {function.kind} {function.name!r}: {known.place} and "
+                f"{function.place}; give one of them another name=, because executions find their code by it"
+            )
+        self._functions[key] = function
+
+    def find(self, kind: str, name: str) -> Function[..., Any] | None:
+        """Answers the function of this kind and name, or None."""
+        return self._functions.get((kind, name))
+
+    def __len__(self) -> int:
+        return len(self._functions)
+
+
+registry = Registry()
+
+
+def _reloaded(known: Function[..., Any], function: Function[..., Any]) -> bool:
+    """The same definition again: a module that was reloaded, or run as __main__ and then imported."""
+    old, new = known.plain, function.plain
+    return (
+        known.place == function.place
+        and old.__qualname__ == new.__qualname__
+        and "<locals>" not in old.__qualname__
+    )
+
+
+class Function(Generic[P, R]):
+    """A function that can run durably.
+
+    `.run()` enqueues it and waits for its result; inside a workflow it is a
+    durable call. `.queue()` enqueues it and answers a handle at once. Calling
+    the object itself runs the plain function, with nothing durable about it.
+
+    Once accepted, a body runs *at least* once: a worker that dies after the
+    body and before its result was recorded makes another one run it again.
+    """
+
+    def __init__(self, kind: Kind, plain: Callable[..., Any], options: Options) -> None:
+        options = checked(kind, options, decorator=True)
+        self.kind: Kind = kind
+        self.plain = plain
+        self.name = name_of(plain, options)
+        self.options_set = options
+        self.is_async = _is_async(plain)
+        self.place = _place(plain)
+        self.signature = inspect.signature(plain)
+        self._template: dict[str, Any] | None = None
+        functools.update_wrapper(self, plain)
+
+    @functools.cached_property
+    def hints(self) -> Mapping[str, Any]:
+        """The annotations, resolved at first use: then every name that they need is defined."""
+        return type_hints(inspect.unwrap(self.plain))
+
+    @functools.cached_property
+    def result_type(self) -> Any:
+        """The annotation of the result, Any when there is none."""
+        return self.hints.get("return", Any)
+
+    def options(self, **options: Unpack[Options]) -> Self:
+        """Answers the same function with other options.
+
+        The original is left alone, so the answer can be kept and used often.
+
+        Args:
+            queue: the queue whose workers run it.
+            priority: 0 to 10, higher first. Default 5.
+            delay: the earliest start from now, in seconds or as "5m".
+            run_at: the earliest start, an aware datetime. Not together with delay.
+            idempotency_key: a second call with the same name and key answers the first one's execution.
+            retries: how many failures are followed by another attempt.
+            timeout: bounds one attempt; of a workflow, the whole of it.
+            See `Options` for the rest.
+
+        Raises:
+            TypeError: an unknown option, or one of the wrong type.
+            ValueError: an option out of its range.
+
+        Example:
+            handle = await send_mail.options(delay="5m", priority=9).queue("a@example.org")
+        """
+        changes = checked(self.kind, options)
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._template = None
+        other.options_set = checked(self.kind, {**self.options_set, **changes}, decorator=True)
+        return other
+
+    def run(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+        """Runs durably and answers the result.
+
+        Outside a workflow it enqueues the function and waits. Inside, it is a
+        durable call: the command is given when `.run()` is called, not when
+        its answer is awaited, so several calls run side by side if they are
+        awaited later. One that is never awaited does not keep the workflow
+        from finishing, and is cancelled when the workflow ends.
+
+        Raises:
+            PayloadError: an argument is not JSON; it names the path of the value.
+            ActivityError: inside a workflow, the function failed for good.
+            ExecutionFailed: outside, the function failed for good.
+        """
+        from . import _replay
+
+        replay = _replay.active()
+        if replay is None:
+            return self._run_outside(args, kwargs)
+        return cast("Coroutine[Any, Any, R]", replay.call(self, args, kwargs))
+
+    async def _run_outside(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> R:
+        if self.kind == "step":
+            value = self.plain(*args, **kwargs)
+            return cast(R, await value if inspect.isawaitable(value) else value)
+        handle = await self._enqueue(args, kwargs, awaited=True)
+        return await handle.result()
+
+    def queue(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, Handle[R]]:
+        """Enqueues and answers a handle, without waiting for the result.
+
+        Inside a workflow the execution becomes a child. It is cancelled when
+        the workflow ends first, unless it was started with
+        `.options(close_policy="detach")`.
+        """
+        from . import _replay
+
+        replay = _replay.active()
+        if replay is None:
+            return self._enqueue(args, kwargs, awaited=False)
+        return cast("Coroutine[Any, Any, Handle[R]]", replay.start(self, args, kwargs))
+
+    async def _enqueue(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, awaited: bool
+    ) -> Handle[R]:
+        from ._handles import Handle
+
+        client = home()
+        [created] = await client.create([self.execution(args, kwargs, awaited=awaited)])
+        return Handle(created["id"], created["created"], client, self.result_type)
+
+    def queue_sync(self, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
+        """Enqueues from code that is not async. Never inside an event loop: it blocks."""
+        from . import _replay
+        from ._handles import Handle
+
+        _replay.refuse_inside(f"{self.name}.queue_sync()", f"await {self.name}.queue()")
+        client = home()
+        [created] = client.create_sync([self.execution(args, kwargs, awaited=False)])
+        return Handle(created["id"], created["created"], client, self.result_type)
+
+    def run_sync(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Enqueues and waits, from code that is not async. Never inside an event loop: it blocks."""
+        return self.queue_sync(*args, **kwargs).result_sync()
+
+    def execution(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, awaited: bool = False
+    ) -> dict[str, Any]:
+        """Answers the new execution that a call with these arguments asks for."""
+        if self.kind == "step":
+            raise TypeError(
+                f"{self.name} is a step, which runs inside a workflow's own worker and cannot be queued; make it an activity"
+            )
+        positional, named = self.arguments(args, kwargs)
+        request = self.request()
+        if positional:
+            request["args"] = positional
+        if named:
+            request["kwargs"] = named
+        if awaited:
+            request["awaited"] = True
+        return request
+
+    def request(self) -> dict[str, Any]:
+        """Answers the fields of a new execution that its options decide, for the caller to complete."""
+        template = self._template
+        if template is None:
+            template = self._template = execution_fields(self.kind, self.name, self.options_set)
+        return template.copy()
+
+    def arguments(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Answers the arguments as plain JSON, normalised by the signature.
+
+        Raises:
+            TypeError: they do not fit the signature.
+            PayloadError: one of them is not JSON; it names the path.
+        """
+        least, most = self._arity
+        if not kwargs and least <= len(args) <= most and all(type(each) in _PLAIN for each in args):
+            return list(args), {}
+        return plain_arguments(self.signature, self.hints, args, kwargs)
+
+    def adapted(self, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """Answers received arguments as the annotations describe them.
+
+        Raises:
+            PayloadError: one of them does not fit.
+        """
+        if not kwargs and not self._rebuilds and all(type(each) in _PLAIN for each in args):
+            return args, kwargs
+        return adapt_arguments(self.signature, self.hints, args, kwargs)
+
+    @functools.cached_property
+    def _arity(self) -> tuple[int, int]:
+        """How many positional arguments are sure to need no sorting."""
+        kinds = [p.kind for p in self.signature.parameters.values()]
+        if any(
+            kind not in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+            for kind in kinds
+        ):
+            return 1, 0
+        required = sum(
+            p.default is inspect.Parameter.empty for p in self.signature.parameters.values()
+        )
+        return required, len(kinds)
+
+    @functools.cached_property
+    def _rebuilds(self) -> bool:
+        """Whether an annotation may make another value of plain JSON."""
+        return any(
+            hint not in (str, int, bool, type(None), Any)
+            for name, hint in self.hints.items()
+            if name != "return"
+        )
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.name} at {self.place}>"
+
+
+class AsyncFunction(Function[P, R]):
+    """A durable function that was written as a coroutine function."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+        """Runs the plain function, with nothing durable about it."""
+        return cast("Coroutine[Any, Any, R]", self.plain(*args, **kwargs))
+
+
+class SyncFunction(Function[P, R]):
+    """A durable function that was written as a plain function; workers run it in a thread."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Runs the plain function, with nothing durable about it."""
+        return cast(R, self.plain(*args, **kwargs))
+
+
+def _is_async(plain: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(plain) or inspect.iscoroutinefunction(
+        getattr(plain, "__call__", None)
+    )
+
+
+def _place(plain: Callable[..., Any]) -> str:
+    code = getattr(inspect.unwrap(plain), "__code__", None)
+    if code is None:
+        return f"{plain.__module__}.{getattr(plain, '__qualname__', plain)}"
+    return f"{code.co_filename}:{code.co_firstlineno}"
+
+
+class Decorator(Protocol):
+    """A decorator with its options already given."""
+
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncFunction[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> SyncFunction[P, R]: ...
+
+
+def _register(kind: Kind, plain: Callable[..., Any], options: Options) -> Function[..., Any]:
+    if isinstance(plain, Function):
+        raise TypeError(f"{plain!r} is decorated already; use one decorator for each function")
+    if not callable(plain):
+        raise TypeError(
+            f"@{kind} decorates a function, not {plain!r}; options are given by name, as in @{kind}(queue=...)"
+        )
+    if inspect.isasyncgenfunction(plain) or inspect.isgeneratorfunction(plain):
+        raise TypeError(
+            f"@{kind} cannot decorate the generator {plain.__qualname__}; return a list"
+        )
+    function = (AsyncFunction if _is_async(plain) else SyncFunction)(kind, plain, options)
+    registry.add(function)
+    return function
+
+
+def _decorate(kind: Kind, function: Callable[..., Any] | None, options: Options) -> Any:
+    if function is not None:
+        return _register(kind, function, options)
+    checked(
+        kind, options, decorator=True
+    )  # a mistake is told where it stands, not where it is used
+
+    def decorator(plain: Callable[..., Any], /) -> Function[..., Any]:
+        return _register(kind, plain, options)
+
+    return decorator
+
+
+@overload
+def job(function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncFunction[P, R]: ...
+@overload
+def job(function: Callable[P, R], /) -> SyncFunction[P, R]: ...
+@overload
+def job(**options: Unpack[Options]) -> Decorator: ...
+def job(function: Callable[..., Any] | None = None, /, **options: Unpack[Options]) -> Any:
+    """Makes a job: a function that is queued by itself.
+
+    It runs *at least* once on some worker of its queue, and again after a
+    failure as its retries allow.
+
+    Args:
+        name: how executions find this code. Default the function's `__qualname__`.
+        queue: default "default", or the workflow's own queue inside a workflow.
+        retries, timeout, priority and the rest: see `Options`.
+
+    Example:
+        @job(queue="mail", retries=5, timeout="30s")
+        async def send_mail(to: str) -> None: ...
+    """
+    return _decorate("job", function, options)
+
+
+@overload
+def activity(function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncFunction[P, R]: ...
+@overload
+def activity(function: Callable[P, R], /) -> SyncFunction[P, R]: ...
+@overload
+def activity(**options: Unpack[Options]) -> Decorator: ...
+def activity(function: Callable[..., Any] | None = None, /, **options: Unpack[Options]) -> Any:
+    """Makes an activity: a function with effects, that workflows call.
+
+    It is an execution of its own, on any worker, and runs *at least* once.
+
+    Args:
+        name: how executions find this code. Default the function's `__qualname__`.
+        queue: default the workflow's own queue.
+        retries, timeout, priority and the rest: see `Options`.
+
+    Example:
+        @activity(retries=5, timeout="30s")
+        async def charge(card: str, cents: int) -> str: ...
+    """
+    return _decorate("activity", function, options)
+
+
+@overload
+def step(function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncFunction[P, R]: ...
+@overload
+def step(function: Callable[P, R], /) -> SyncFunction[P, R]: ...
+@overload
+def step(**options: Unpack[Options]) -> Decorator: ...
+def step(function: Callable[..., Any] | None = None, /, **options: Unpack[Options]) -> Any:
+    """Makes a step: a short function with effects that runs inside the workflow's own worker.
+
+    Its result is one event of the workflow's history, so it costs one write
+    where an activity costs several. It runs *at least* once. It holds the
+    workflow's slot while it runs: what takes long belongs into an activity.
+
+    Args:
+        name: how history finds this code. Default the function's `__qualname__`.
+        retries, timeout: see `Options`; queues and priorities have no meaning here.
+
+    Example:
+        @step
+        def read_config(path: str) -> dict[str, str]: ...
+    """
+    return _decorate("step", function, options)
+
+
+@overload
+def workflow(function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncFunction[P, R]: ...
+@overload
+def workflow(function: Callable[P, R], /) -> SyncFunction[P, R]: ...
+@overload
+def workflow(**options: Unpack[Options]) -> Decorator: ...
+def workflow(function: Callable[..., Any] | None = None, /, **options: Unpack[Options]) -> Any:
+    """Makes a workflow: a function that survives its worker.
+
+    Its code is a pure function of its history: it is run again from the start,
+    with recorded results, whenever it goes on elsewhere. So it must not read
+    clocks, random numbers, files or the network itself; it calls activities
+    and steps for that, and `workflows.now()`, `uuid4()` and `random()`.
+
+    Args:
+        name: how executions find this code. Default the function's `__qualname__`.
+        queue: default "default".
+        version: of the code, for whoever reads an execution.
+        timeout: bounds the whole workflow, however often it is suspended.
+
+    Example:
+        @workflow(queue="orders", timeout="24h")
+        async def order(card: str) -> str:
+            return await charge.run(card, 100)
+    """
+    return _decorate("workflow", function, options)

@@ -1,0 +1,405 @@
+"""The event loop that workflow code runs on: a ready queue, durable timers, nothing else.
+
+Everything that it does follows from the calls made to it, never from a clock, a
+socket or the address of an object. What asyncio offers beside that is refused
+where it is called, so that nothing hangs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import sys
+from asyncio import events, tasks
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from typing import Any, NoReturn, Protocol, TypeVar, cast
+
+from ._errors import Evicted, NotDurableError
+
+T = TypeVar("T")
+
+log = logging.getLogger("workflows")
+
+# Callbacks between two commands. Waking ten thousand tasks takes some thirty thousand.
+MAX_TICKS = 200_000
+
+
+class Owner(Protocol):
+    """What the loop needs of the workflow whose code it runs."""
+
+    @property
+    def seed(self) -> int:
+        """The same number in every process that replays this workflow."""
+        ...
+
+    def time(self) -> float:
+        """The workflow's time, in seconds since 1970."""
+        ...
+
+    def start_timer(self, delay: float, name: str, fire: Callable[[], None]) -> int:
+        """Starts a durable timer and answers its sequence."""
+        ...
+
+    def cancel_timer(self, sequence: int) -> None:
+        """Cancels a durable timer that has not fired."""
+        ...
+
+
+class Ready(asyncio.Handle):
+    """A callback that waits for its turn. asyncio's own is three times slower to make."""
+
+    __slots__ = ()
+
+    def __init__(
+        self, callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context
+    ) -> None:  # pyright: ignore[reportMissingSuperCall]
+        self._callback = callback
+        self._args = args
+        self._context = context
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        """Takes the callback back."""
+        self._cancelled = True
+
+    def __repr__(self) -> str:
+        return f"<Ready {self._callback!r}>"
+
+
+class DurableTimer(asyncio.TimerHandle):
+    """A callback that waits for a durable timer."""
+
+    __slots__ = ("_fired", "_sequence")
+
+    def __init__(
+        self,
+        loop: WorkflowLoop,
+        delay: float,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        context: contextvars.Context | None,
+    ) -> None:  # pyright: ignore[reportMissingSuperCall]
+        self._callback = callback
+        self._args = args
+        self._context = context if context is not None else contextvars.copy_context()
+        self._cancelled = False
+        self._loop = loop
+        self._fired = False
+        self._when = loop.time() + max(0.0, delay)
+        name = (
+            "timeout"
+            if isinstance(getattr(callback, "__self__", None), asyncio.Timeout)
+            else "sleep"
+        )
+        self._sequence = loop.owner.start_timer(delay, name, self._fire)
+
+    def _fire(self) -> None:
+        self._fired = True
+        if not self._cancelled:
+            self._loop.call_soon(self._callback, *self._args, context=self._context)
+
+    def cancel(self) -> None:
+        """Cancels the timer, unless it has fired."""
+        if not self._cancelled and not self._fired:
+            self._loop.owner.cancel_timer(self._sequence)
+        self._cancelled = True
+
+    def when(self) -> float:
+        """Answers when it is due, in the loop's time."""
+        return self._when
+
+    def __repr__(self) -> str:
+        return f"<DurableTimer {self._sequence} {self._callback!r}>"
+
+
+class WorkflowTask(asyncio.Task[T]):
+    """A task whose hash does not depend on its address.
+
+    asyncio keeps tasks in sets, and TaskGroup cancels in their order: with
+    this hash the order is the same in every process.
+    """
+
+    __slots__ = ("_order",)
+
+    _order: int
+
+    def __hash__(self) -> int:
+        return self._order
+
+
+class _Nobody:
+    """The owner of a loop whose workflow was discarded."""
+
+    seed = 0
+
+    def time(self) -> float:
+        raise _evicted()
+
+    def start_timer(self, delay: float, name: str, fire: Callable[[], None]) -> int:
+        raise _evicted()
+
+    def cancel_timer(self, sequence: int) -> None:
+        """The timer belongs to the history now."""
+
+
+_NOBODY = _Nobody()
+_EMPTY = contextvars.Context()
+
+
+def _evicted() -> Evicted:
+    return Evicted(
+        "this workflow is being discarded from memory; it goes on elsewhere, from its history"
+    )
+
+
+class WorkflowLoop(asyncio.AbstractEventLoop):
+    """A deterministic event loop for one workflow."""
+
+    __slots__ = (
+        "_made",
+        "_outer",
+        "_outer_hooks",
+        "_ready",
+        "_ticks",
+        "evicted",
+        "fatal",
+        "owner",
+        "tasks",
+    )
+
+    def __init__(self, owner: Owner) -> None:
+        self.owner = owner
+        self.tasks: list[WorkflowTask[Any]] = []
+        self.evicted = False
+        self.fatal: BaseException | None = None
+        self._ready: deque[Ready] = deque()
+        self._ticks = 0
+        self._made = 0
+        self._outer: asyncio.AbstractEventLoop | None = None
+        self._outer_hooks: Any = None
+
+    # --- stepping, for the replay ---
+
+    def enter(self) -> None:
+        """Makes this the running loop. Only from a callback of the outer loop, where no task is current."""
+        self._outer = events._get_running_loop()
+        events._set_running_loop(self)
+        self._outer_hooks = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(firstiter=None, finalizer=self._finalise)
+
+    def leave(self) -> None:
+        """Makes the outer loop the running one again."""
+        sys.set_asyncgen_hooks(*self._outer_hooks)
+        events._set_running_loop(self._outer)
+        self._outer = None
+
+    def run_until_idle(self, root: asyncio.Task[Any]) -> None:
+        """Runs what is ready until nothing is, or until the root is done: nothing runs after it."""
+        ready = self._ready
+        while ready and self.fatal is None and not root.done():
+            handle = ready.popleft()
+            if handle._cancelled:
+                continue
+            self._ticks += 1
+            if self._ticks > MAX_TICKS:
+                self._stuck()
+                return
+            try:
+                handle._context.run(handle._callback, *handle._args)
+            except (SystemExit, KeyboardInterrupt) as stop:
+                self.fatal = stop  # asyncio lets these out of a task; they end this workflow and nothing else
+            except BaseException:
+                log.exception("a callback of a workflow failed")
+
+    def evict(self) -> list[asyncio.Task[Any]]:
+        """Ends the loop and answers the tasks that were not done. For `discard` alone."""
+        self.evicted = True
+        tasks_left = [task for task in self.tasks if not task.done()]
+        self.tasks = []
+        self._ready.clear()
+        self.owner = _NOBODY
+        return cast("list[asyncio.Task[Any]]", tasks_left)
+
+    def progressed(self) -> None:
+        """Notes that the code asked for something, or that something happened: it is no endless loop."""
+        self._ticks = 0
+
+    def _stuck(self) -> None:
+        self.fatal = NotDurableError(
+            f"the workflow ran {MAX_TICKS} callbacks without awaiting anything durable; a loop around asyncio.sleep(0) never ends, "
+            "await an activity, workflows.sleep() or a signal in it"
+        )
+
+    def _finalise(self, generator: AsyncGenerator[Any, Any]) -> None:
+        """Closes an async generator that was dropped half-way, if that is still the workflow's own doing."""
+        if not self.evicted and events._get_running_loop() is self:
+            self.create_task(generator.aclose())
+
+    # --- what asyncio asks of a loop ---
+
+    def call_soon(
+        self,
+        callback: Callable[..., object],
+        *args: Any,
+        context: contextvars.Context | None = None,
+    ) -> Ready:  # type: ignore[override]
+        """Runs a callback in its turn."""
+        if self.evicted:
+            return Ready(callback, args, context or _EMPTY)
+        handle = Ready(
+            callback, args, context if context is not None else contextvars.copy_context()
+        )
+        self._ready.append(handle)
+        return handle
+
+    def call_later(
+        self,
+        delay: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.TimerHandle:  # type: ignore[override]
+        """Runs a callback when a durable timer fires."""
+        if sys._getframe(1).f_code is _UNSTABLE_WAIT_FOR:
+            raise NotDurableError(
+                "asyncio.wait_for runs its tasks in another order in Python 3.11 than in later versions, so a workflow could not be "
+                "replayed after an upgrade; use `async with asyncio.timeout(...)`"
+            )
+        return DurableTimer(self, delay, callback, args, context)
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.TimerHandle:  # type: ignore[override]
+        """Runs a callback when a durable timer fires."""
+        return DurableTimer(self, when - self.time(), callback, args, context)
+
+    def time(self) -> float:
+        """Answers the workflow's time: that of its latest event."""
+        return self.owner.time()
+
+    def create_future(self) -> asyncio.Future[Any]:
+        """Makes a future."""
+        return asyncio.Future(loop=self)
+
+    def create_task(  # type: ignore[override]
+        self,
+        coro: Generator[Any, None, T] | Coroutine[Any, Any, T],
+        *,
+        name: str | None = None,
+        context: contextvars.Context | None = None,
+        **options: Any,
+    ) -> WorkflowTask[T]:
+        """Makes a task of workflow code."""
+        if options.get("eager_start"):
+            raise NotDurableError(
+                "eager tasks do not run in workflows: they start before their turn, and not in every version of Python"
+            )
+        if sys._getframe(1).f_code is _ENSURE_FUTURE:
+            _refuse_as_completed()
+        task: WorkflowTask[T] = WorkflowTask.__new__(WorkflowTask)
+        self._made += 1
+        task._order = self.owner.seed ^ (self._made * 0x9E3779B1)
+        task.__init__(coro, loop=self, name=name or "workflow task", context=context)
+        tasks_of_loop = self.tasks
+        if len(tasks_of_loop) >= 64 and len(tasks_of_loop) & (len(tasks_of_loop) - 1) == 0:
+            self.tasks = tasks_of_loop = [each for each in tasks_of_loop if not each.done()]
+        tasks_of_loop.append(
+            task
+        )  # held here: a task that only waits for its kind could be collected at any time
+        return task
+
+    def get_task_factory(self) -> None:
+        """Answers None: there is no other."""
+        return None
+
+    def get_debug(self) -> bool:
+        """Answers False: debug mode reads the clock."""
+        return False
+
+    def is_running(self) -> bool:
+        """Answers True: whoever can ask runs on it."""
+        return True
+
+    def is_closed(self) -> bool:
+        """Answers False: asyncio asks before it makes a future."""
+        return False
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        pass
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Logs what asyncio has no one to tell, such as the exception of a task that nobody awaited."""
+        if not self.evicted:
+            log.warning(
+                "in a workflow: %s",
+                context.get("message", "unhandled exception"),
+                exc_info=context.get("exception"),
+            )
+
+
+# Identified by their code, because a task made in them cannot be told from another.
+_ENSURE_FUTURE = (
+    tasks.ensure_future if sys.version_info >= (3, 12) else tasks._ensure_future
+).__code__
+_AS_COMPLETED = {
+    tasks.as_completed.__code__,
+    *(c for c in tasks.as_completed.__code__.co_consts if hasattr(c, "co_code")),
+}
+if sys.version_info >= (3, 13):
+    _AS_COMPLETED |= {tasks._AsCompletedIterator.__init__.__code__}
+_UNSTABLE_WAIT_FOR = tasks.wait_for.__code__ if sys.version_info < (3, 12) else None
+
+
+def _refuse_as_completed() -> None:
+    caller = sys._getframe(3)
+    if caller.f_code.co_name == "ensure_future":
+        caller = caller.f_back or caller
+    if caller.f_code in _AS_COMPLETED:
+        raise NotDurableError(
+            "asyncio.as_completed starts coroutines in the order of their addresses, which differs between processes; use workflows.as_completed"
+        )
+
+
+_HINTS = {
+    "run_in_executor": "a thread's result is not recorded; make it a @step or an @activity",
+    "call_soon_threadsafe": "other threads cannot be replayed; send the workflow a signal",
+    "getaddrinfo": "network access is not recorded; use an @activity",
+    "create_connection": "network access is not recorded; use an @activity",
+    "subprocess_exec": "a process is not recorded; use an @activity",
+    "subprocess_shell": "a process is not recorded; use an @activity",
+    "add_signal_handler": "signals of the operating system belong to the worker; send the workflow a signal of its own",
+}
+
+
+def _refused(name: str) -> Callable[..., NoReturn]:
+    hint = _HINTS.get(name, "it would not survive a restart; use an @activity or a @step")
+
+    def refuse(self: WorkflowLoop, *args: Any, **kwargs: Any) -> NoReturn:
+        raise NotDurableError(f"loop.{name}() is not durable inside a workflow: {hint}")
+
+    return refuse
+
+
+for _name in dir(asyncio.AbstractEventLoop):
+    if not _name.startswith("_") and _name not in vars(WorkflowLoop):
+        setattr(WorkflowLoop, _name, _refused(_name))
+
+
+def running() -> WorkflowLoop | None:
+    """Answers the workflow loop that runs this code, or None outside workflows.
+
+    Raises:
+        Evicted: the code runs because its workflow is being discarded.
+    """
+    loop = events._get_running_loop()
+    if not isinstance(loop, WorkflowLoop):
+        return None
+    if loop.evicted:
+        raise _evicted()
+    return loop

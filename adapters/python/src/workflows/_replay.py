@@ -1,0 +1,556 @@
+"""Replay: a workflow's history in, its commands out.
+
+Events are applied one at a time in order of position, and after each the code
+runs until it waits again. Live and replayed runs take the same path, so they
+cannot differ: nothing is applied before it has come back as an event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import hashlib
+import uuid
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+
+from ._calls import (
+    Call,
+    ChildHandle,
+    StepCall,
+    cancellation_of,
+    failure_of,
+    frozen,
+    new_call,
+    sequence_of,
+)
+from ._discard import discard
+from ._errors import (
+    NotDurableError,
+    PayloadError,
+    SignalTimeout,
+    VersionError,
+    exception_to_error,
+)
+from ._functions import Function
+from ._history import COMMANDS, Event, History
+from ._loop import WorkflowLoop, WorkflowTask, running
+from ._payload import adapt, plain
+
+Json = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Turn:
+    """What a workflow asks for when it waits, or is done."""
+
+    then: Literal["keep", "suspend", "complete", "fail", "park"]
+    commands: list[Json] = field(default_factory=list["Json"])
+    steps: list[StepCall] = field(default_factory=list["StepCall"])
+    result: Any = None
+    error: Json | None = None
+    message: str = ""
+
+
+class Replay:
+    """One workflow in memory."""
+
+    __slots__ = (
+        "_ahead",
+        "_signals",
+        "_waiters",
+        "claimed",
+        "commands",
+        "discarded",
+        "function",
+        "history",
+        "last",
+        "loop",
+        "pending",
+        "position",
+        "root",
+        "seed",
+        "steps",
+        "steps_dropped",
+        "steps_running",
+        "timers",
+    )
+
+    def __init__(self, claimed: Mapping[str, Any], function: Function[..., Any]) -> None:
+        self.claimed = claimed
+        self.function = function
+        self.history = History(claimed)
+        self.loop = WorkflowLoop(self)
+        self.root: WorkflowTask[Any] | None = None
+        self.position = 0
+        self.last: Event | None = None
+        self.seed = int(claimed["id"][-12:], 16)
+        self.commands: list[Json] = []
+        self.steps: dict[int, StepCall] = {}
+        self.steps_running: set[int] = set()
+        self.steps_dropped: list[int] = []
+        self.pending: dict[int, Call[Any]] = {}
+        self.timers: dict[int, Callable[[], None]] = {}
+        self.discarded = False
+        self._signals: dict[str, deque[Any]] = {}
+        self._waiters: dict[str, deque[Call[Any]]] = {}
+        self._ahead = 0
+
+    # --- events in ---
+
+    def feed(self, events: Sequence[Event]) -> None:
+        """Applies what is new of these events, and runs the code after each."""
+        fresh = [event for event in events if event["position"] > self.position]
+        if not fresh:
+            return
+        for event in fresh:
+            self.history.index(event)
+        self._ahead = len(fresh)
+        loop = self.loop
+        loop.enter()
+        try:
+            for event in fresh:
+                self._ahead -= 1
+                self._apply(event)
+                if self.root is not None:
+                    loop.run_until_idle(self.root)
+                    if self.history.fault is not None or loop.fatal is not None:
+                        break
+        finally:
+            loop.leave()
+        self.last = fresh[-1]
+        self.position = self.last["position"]
+        self.history.live = True  # what comes from now on has never been seen before
+
+    def _apply(self, event: Event) -> None:
+        self.history.happened(event)
+        kind = event["type"]
+        if kind in COMMANDS and event["sequence"] in self.history.recorded:
+            self._missing(event)
+            return
+        handler = _HANDLERS.get(kind)
+        if handler is not None:
+            self.loop.progressed()
+            handler(self, event)
+
+    def _started(self, event: Event) -> None:
+        claimed, function = self.claimed, self.function
+        args, kwargs = claimed.get("args") or [], claimed.get("kwargs") or {}
+        try:
+            if args or kwargs:
+                args, kwargs = function.adapted(args, kwargs)
+            value = function.plain(*args, **kwargs)
+        except BaseException as error:
+            value = _raise(error)
+        body = cast(
+            "Coroutine[Any, Any, Any]", value if asyncio.iscoroutine(value) else _return(value)
+        )
+        self.root = self.loop.create_task(body, name=function.name, context=contextvars.Context())
+
+    def _completed(self, event: Event) -> None:
+        call = self.pending.pop(event["sequence"], None)
+        if call is None or call.done():
+            return
+        payload = event.get("payload")
+        try:
+            call.set_result(adapt(payload, call.result_type, path="result"))
+        except Exception as error:
+            call.fail(error)
+
+    def _failed(self, event: Event) -> None:
+        call = self.pending.pop(event["sequence"], None)
+        if call is not None and not call.done():
+            error = failure_of(call, event.get("payload"))
+            error.workflows_sequence = call.sequence  # type: ignore[attr-defined]
+            call.fail(error)
+
+    def _cancelled(self, event: Event) -> None:
+        call = self.pending.pop(event["sequence"], None)
+        if call is not None and not call.done():
+            call.fail(cancellation_of(call))
+
+    def _fired(self, event: Event) -> None:
+        fire = self.timers.pop(event["sequence"], None)
+        if fire is not None:
+            fire()
+
+    def _timer_cancelled(self, event: Event) -> None:
+        self.timers.pop(event["sequence"], None)
+
+    def _signalled(self, event: Event) -> None:
+        name, payload = event["name"], event.get("payload")
+        waiters = self._waiters.get(name)
+        if waiters:
+            self._deliver(waiters.popleft(), payload)
+        else:
+            self._signals.setdefault(name, deque()).append(payload)
+
+    def _cancel_requested(self, event: Event) -> None:
+        root = self.root
+        if root is None or root.done():
+            return
+        root.cancel("the workflow was asked to stop")
+        if root._fut_waiter is not None:  # type: ignore[attr-defined]
+            # One shot: the exception is on its way, and later waits run. A count that stayed
+            # would make TaskGroup raise it again in Python 3.13, and not in 3.12.
+            root.uncancel()
+
+    # --- commands out ---
+
+    def turn(self) -> Turn:
+        """Answers what the code asks for now that it waits; the commands are handed over."""
+        if self.history.fault is not None:
+            return Turn("park", message=str(self.history.fault))
+        root = self.root
+        if root is None:
+            return Turn("suspend")
+        if self.loop.fatal is not None:
+            return self._failure(self.loop.fatal)
+        if root.done():
+            return self._outcome(root)
+        steps = [step for step in self.steps.values() if not step.call.done()]
+        self.steps.clear()
+        self.steps_running.update(step.call.sequence for step in steps)
+        if not self.pending and not self.timers and not any(self._waiters.values()):
+            return self._failure(self._not_durable(root))
+        commands, self.commands = self.commands, []
+        return Turn("keep" if self.steps_running else "suspend", commands, steps)
+
+    def _outcome(self, root: asyncio.Task[Any]) -> Turn:
+        if self.history.recorded and not self._version_refused():
+            last = min(self.history.recorded.values(), key=lambda event: event["position"])
+            self._missing(last, ended=True)
+            return Turn("park", message=str(self.history.fault))
+        if root.cancelled():
+            return self._failure(asyncio.CancelledError("the workflow was cancelled"))
+        error = root.exception()
+        if error is not None:
+            return self._failure(error)
+        try:
+            result = plain(root.result(), self.function.result_type, path="result")
+        except PayloadError as error:
+            return self._failure(error)
+        commands, self.commands = self.commands, []
+        return Turn("complete", commands, result=result)
+
+    def _failure(self, error: BaseException) -> Turn:
+        wire = exception_to_error(error)
+        sequence = sequence_of(error)
+        if sequence is not None:
+            wire["sequence"] = sequence
+        commands, self.commands = self.commands, []
+        return Turn("fail", commands, error=wire)
+
+    def step_ended(self, sequence: int) -> None:
+        """Notes that the outcome of a step is on its way into the history."""
+        self.steps_running.discard(sequence)
+
+    def discard(self) -> None:
+        """Forgets the workflow without running its code. Never while one is stepped."""
+        self.discarded = True
+        self.loop.evicted = True
+        for call in self.pending.values():
+            asyncio.Future.cancel(
+                call
+            )  # breaks the cycle through its waiter; nothing is stepped any more
+        for waiters in self._waiters.values():
+            for call in waiters:
+                asyncio.Future.cancel(call)
+        self.pending.clear()
+        self.timers.clear()
+        self.steps.clear()
+        self._waiters.clear()
+        discard(self.loop)
+        self.root = None
+
+    # --- determinism ---
+
+    def _asked(self, kind: str, name: str) -> tuple[int, Event | None]:
+        """The code asks for something: answers its sequence, and what history recorded of it."""
+        self.loop.progressed()
+        return self.history.next(kind, name)
+
+    def _missing(self, event: Event, *, ended: bool = False) -> None:
+        """The code has seen all that came before this recorded command, and has not asked for it."""
+        if self._version_refused():
+            return
+        self.history.mismatch(
+            event,
+            "nothing, it ended"
+            if ended or (self.root is not None and self.root.done())
+            else "nothing, it waits",
+        )
+
+    def _version_refused(self) -> bool:
+        """The code ended because it no longer has the recorded version; that says more than the commands it left out."""
+        root = self.root
+        return (
+            root is not None
+            and root.done()
+            and not root.cancelled()
+            and isinstance(root.exception(), VersionError)
+        )
+
+    def _not_durable(self, root: WorkflowTask[Any]) -> NotDurableError:
+        where = ""
+        inner: Any = root.get_coro()
+        while inner is not None and getattr(inner, "cr_frame", None) is not None:
+            where = f" at {inner.cr_frame.f_code.co_filename}:{inner.cr_frame.f_lineno}"
+            inner = inner.cr_await
+        return NotDurableError(
+            f"the workflow awaits something{where} that nothing durable will ever end: no activity, step, child, timer or signal is "
+            "waited for. Await what the SDK gives, and let activities do the rest"
+        )
+
+    # --- what workflow code calls ---
+
+    def call(
+        self, function: Function[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Call[Any]:
+        """A durable call: `.run()` inside a workflow."""
+        if function.kind == "step":
+            sequence, recorded = self._asked("step", function.name)
+            call = self._pending(sequence, "step", function)
+            if recorded is None and self.history.fault is None:
+                self.steps[sequence] = StepCall(call, function, args, kwargs)
+            return call
+        return self._schedule(function, args, kwargs)[0]
+
+    def start(
+        self, function: Function[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Call[Any]:
+        """A child without waiting for it: `.queue()` inside a workflow."""
+        if function.kind == "step":
+            raise TypeError(
+                f"{function.name} is a step, which runs inside its workflow and cannot be queued; await .run(), or make it an activity"
+            )
+        call, id = self._schedule(function, args, kwargs, named=True)
+        started = new_call(self, call.sequence, call.kind, call.name)
+        started.set_result(ChildHandle(id, call))
+        return started
+
+    def _schedule(
+        self,
+        function: Function[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        *,
+        named: bool = False,
+    ) -> tuple[Call[Any], str]:
+        options = function.options_set
+        if "idempotency_key" in options:
+            raise ValueError(
+                f"idempotency_key= has no meaning for {function.name} inside a workflow: it is started once anyway"
+            )
+        positional, keywords = function.arguments(args, kwargs)
+        kind = "child" if function.kind == "workflow" else "activity"
+        sequence, recorded = self._asked(kind, function.name)
+        call = self._pending(sequence, kind, function)
+        if recorded is not None:
+            return call, cast("Json", recorded.get("payload") or {}).get("id", "")
+        execution = function.request()
+        execution.setdefault("queue", self.claimed.get("queue", "default"))
+        if positional:
+            execution["args"] = frozen(positional)
+        if keywords:
+            execution["kwargs"] = frozen(keywords)
+        if named:
+            execution["id"] = self._child_id(sequence)
+        command: Json = {"type": "schedule", "sequence": sequence, "execution": execution}
+        if "close_policy" in options:
+            command["close_policy"] = options["close_policy"]
+        self._emit(command)
+        return call, execution.get("id", "")
+
+    def _child_id(self, sequence: int) -> str:
+        """A UUIDv7 of the workflow's time that is the same if a lost command is given again."""
+        seed = f"{self.claimed['id']}:{self.claimed.get('run', 1)}:{sequence}"
+        bits = int.from_bytes(hashlib.blake2b(seed.encode(), digest_size=10).digest(), "big")
+        number = (int(self.time() * 1000) << 80) | bits
+        number = number & ~(0xF << 76) | (0x7 << 76)
+        return str(uuid.UUID(int=number & ~(0x3 << 62) | (0x2 << 62)))
+
+    def _pending(self, sequence: int, kind: str, function: Function[..., Any]) -> Call[Any]:
+        call = new_call(self, sequence, kind, function.name)
+        call.result_type = function.result_type
+        self.pending[sequence] = call
+        return call
+
+    def _emit(self, command: Json) -> None:
+        if self.history.fault is None:
+            self.commands.append(command)
+
+    def start_timer(self, delay: float, name: str, fire: Callable[[], None]) -> int:
+        """Starts a durable timer and answers its sequence."""
+        return self._timer(max(0, round(delay * 1000)), name, fire)
+
+    def _timer(self, delay_ms: int, name: str, fire: Callable[[], None]) -> int:
+        sequence, recorded = self._asked("timer", name)
+        self.timers[sequence] = fire
+        if recorded is None:
+            self._emit(
+                {"type": "start_timer", "sequence": sequence, "name": name, "delay_ms": delay_ms}
+            )
+        return sequence
+
+    def cancel_timer(self, sequence: int) -> None:
+        """Cancels a durable timer that has not fired."""
+        if self.timers.pop(sequence, None) is not None:
+            self.cancel(sequence)
+
+    def cancel(self, sequence: int) -> None:
+        """Gives the command to cancel what another started, unless its end is known already."""
+        if sequence in self.history.ended:
+            return
+        for index, command in enumerate(self.commands):
+            if command["sequence"] == sequence and command["type"] in ("schedule", "start_timer"):
+                del self.commands[index]  # nobody has heard of it yet
+                return
+        self._emit({"type": "cancel", "sequence": sequence})
+
+    def abandoned(self, call: Call[Any]) -> None:
+        """The code cancelled a call."""
+        if self.discarded:
+            return
+        if call.kind == "signal":
+            waiters = self._waiters.get(call.name)
+            if waiters and call in waiters:
+                waiters.remove(call)
+            self.cancel_timer(call.sequence)
+        elif call.kind == "timer":
+            self.cancel_timer(call.sequence)
+        elif self.pending.pop(call.sequence, None) is None:
+            return
+        elif call.kind != "step":
+            self.cancel(call.sequence)
+        elif call.sequence in self.steps_running:
+            self.steps_running.discard(call.sequence)
+            self.steps_dropped.append(call.sequence)
+
+    def sleep(self, delay_ms: int) -> Call[None]:
+        """A durable sleep; one of 0 is recorded as well."""
+        call = new_call(self, 0, "timer", "sleep")
+        call.sequence = self._timer(delay_ms, "sleep", lambda: _wake(call))
+        return call
+
+    def wait_for_signal(self, name: str, kind: Any, delay_ms: int | None) -> Call[Any]:
+        """The next signal of a name; those that came early wait for it."""
+        call = new_call(self, 0, "signal", name)
+        call.result_type = kind
+        buffered = self._signals.get(name)
+        if buffered:
+            self._deliver(call, buffered.popleft())
+            return call
+        self._waiters.setdefault(name, deque()).append(call)
+        if delay_ms is not None:
+            call.sequence = self._timer(
+                delay_ms, f"signal {name}"[:255], lambda: self._signal_timeout(call, delay_ms)
+            )
+        return call
+
+    def _deliver(self, call: Call[Any], payload: Any) -> None:
+        try:
+            call.set_result(adapt(payload, call.result_type, path="payload"))
+        except Exception as error:
+            call.fail(error)
+        self.cancel_timer(call.sequence)
+
+    def _signal_timeout(self, call: Call[Any], delay_ms: int) -> None:
+        self._waiters[call.name].remove(call)
+        call.fail(
+            SignalTimeout(f"no signal {call.name!r} came within {delay_ms / 1000:g} s", call.name)
+        )
+
+    def send_signal(self, id: str, name: str, payload: Any, key: str | None) -> Call[Any]:
+        """A signal to another workflow, as a step whose key makes a repetition harmless."""
+        from ._workflow import signal_step
+
+        key = key or f"{self.claimed['id']}:{self.history.origin}:{self.history.next_sequence()}"
+        return self.call(signal_step, (id, name, frozen(plain(payload, path="payload")), key), {})
+
+    def set_state(self, value: Any) -> None:
+        """Publishes a state for whoever looks at the execution."""
+        state = frozen(plain(value, path="state"))
+        sequence, recorded = self._asked("state", "")
+        if recorded is None:
+            self._emit({"type": "set_state", "sequence": sequence, "state": state})
+
+    def get_version(self, change: str, minimum: int, maximum: int) -> int:
+        """The version of a change that this workflow goes by, one for all its life."""
+        history = self.history
+        version = history.versions.get(change)
+        if version is None and history.goes_on:  # it passed this point without a marker
+            version = history.versions[change] = minimum
+        elif version is None:
+            version = maximum
+            sequence = history.mark(change, version)
+            self._emit(
+                {"type": "mark_version", "sequence": sequence, "name": change, "version": version}
+            )
+        if not minimum <= version <= maximum:
+            raise VersionError(
+                f"the workflow recorded version {version} of {change!r}, and this code knows {minimum} to {maximum}; deploy code that "
+                "still has that version until no such workflow is left",
+                change=change, recorded=version, minimum=minimum, maximum=maximum,
+            )  # fmt: skip
+        return version
+
+    def is_replaying(self) -> bool:
+        """Whether history is still ahead of the code."""
+        return not self.history.live and (self.history.goes_on or self._ahead > 0)
+
+    def time(self) -> float:
+        """The workflow's time, in seconds since 1970."""
+        return self.history.now().timestamp()
+
+
+_HANDLERS: Mapping[str, Callable[[Replay, Event], None]] = {
+    "started": Replay._started,
+    "activity_completed": Replay._completed,
+    "child_completed": Replay._completed,
+    "step_completed": Replay._completed,
+    "activity_failed": Replay._failed,
+    "child_failed": Replay._failed,
+    "step_failed": Replay._failed,
+    "activity_cancelled": Replay._cancelled,
+    "child_cancelled": Replay._cancelled,
+    "timer_fired": Replay._fired,
+    "timer_cancelled": Replay._timer_cancelled,
+    "signal_received": Replay._signalled,
+    "cancel_requested": Replay._cancel_requested,
+}
+
+
+def _wake(call: Call[None]) -> None:
+    if not call.done():
+        call.set_result(None)
+
+
+async def _raise(error: BaseException) -> Any:
+    raise error
+
+
+async def _return(value: Any) -> Any:
+    return value
+
+
+def active() -> Replay | None:
+    """Answers the workflow whose code is running, or None outside workflows.
+
+    Raises:
+        Evicted: the code runs because its workflow is being discarded.
+    """
+    loop = running()
+    return cast("Replay", loop.owner) if loop is not None else None
+
+
+def refuse_inside(what: str, instead: str) -> None:
+    """Refuses a blocking call in workflow code.
+
+    Raises:
+        NotDurableError: this is workflow code.
+    """
+    if running() is not None:
+        raise NotDurableError(f"{what} is not durable inside a workflow; use {instead}")

@@ -1,0 +1,366 @@
+"""The worker: claims executions, runs their code, and writes what became of them."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import contextvars
+import logging
+import signal
+import socket
+import sys
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Self
+
+from ._attempts import Bodies
+from ._client import Client, client
+from ._errors import WorkerNotFound, WorkflowsError
+from ._executions import Held, HeldAttempt, HeldWorkflow
+from ._functions import Registry, registry
+from ._operations import Operation
+from ._outbox import Outbox
+from ._settings import Duration, Settings, milliseconds, seconds
+from ._warm import Warm
+
+log = logging.getLogger("workflows")
+
+_CLAIM_WAIT_MS = 10_000
+_MAX_CLAIM = 1000
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 5.0
+_PROGRESS_PAUSE = 0.05
+
+
+class Worker:
+    """Runs jobs, activities and workflows of some queues, on one event loop.
+
+    Async bodies run on the loop, sync ones in threads. An execution that a
+    dying worker held is run again elsewhere, so bodies run *at least* once.
+
+    Args:
+        queues: whose executions it runs. Default ["default"].
+        concurrency: how many it holds at a time. Default `WORKFLOWS_WORKER_MAX_CONCURRENT`, then 10.
+        warm: how many suspended workflows stay in memory; 0 replays each from the start.
+        url: of the database. Default that of `workflows.client()`.
+        schema: default `WORKFLOWS_SCHEMA`, then "workflows".
+        functions: what it can run. Default everything that was decorated.
+        name: for whoever reads a list of workers. Default host and process.
+        heartbeat_interval, heartbeat_timeout, poll_interval: default `WORKFLOWS_WORKER_...`, then the library's.
+        drain_timeout: how long a stop waits for what runs, before the rest is put back.
+
+    Example:
+        >>> asyncio.run(Worker(["orders"], concurrency=20).run())
+    """
+
+    def __init__(
+        self,
+        queues: Sequence[str] = ("default",),
+        *,
+        concurrency: int | None = None,
+        warm: int = 2000,
+        url: str | None = None,
+        schema: str | None = None,
+        functions: Registry | None = None,
+        name: str | None = None,
+        heartbeat_interval: Duration | None = None,
+        heartbeat_timeout: Duration | None = None,
+        poll_interval: Duration | None = None,
+        drain_timeout: Duration = 30.0,
+    ) -> None:
+        settings = Settings.from_environment()
+        if isinstance(queues, str):
+            raise TypeError(f"queues= must be a list of names, such as [{queues!r}]")
+        self.concurrency = (
+            settings.worker_max_concurrent or 10 if concurrency is None else concurrency
+        )
+        if self.concurrency < 1 or warm < 0:
+            raise ValueError("concurrency= must be at least 1, and warm= at least 0")
+        self.functions = registry if functions is None else functions
+        self.worker_id: str | None = None
+        self._own_client = url is not None or schema is not None
+        self._url, self._schema = url, schema
+        self._drain_timeout = seconds(drain_timeout, name="drain_timeout")
+        self._request: dict[str, Any] = {
+            "queues": list(queues), "concurrency": self.concurrency, "language": "python",
+            "runtime": f"{sys.version_info.major}.{sys.version_info.minor}", "sdk_version": _sdk_version(),
+            "name": name or f"{socket.gethostname()}:{threading.get_native_id()}",
+        }  # fmt: skip
+        for field, value in (
+            ("heartbeat_interval_ms", heartbeat_interval or settings.worker_heartbeat_interval),
+            ("heartbeat_timeout_ms", heartbeat_timeout or settings.worker_heartbeat_timeout),
+            ("poll_interval_ms", poll_interval or settings.worker_poll_interval),
+        ):
+            if value is not None:
+                self._request[field] = milliseconds(value, name=field)
+        self._warm = Warm(warm)
+        self._held: dict[str, Held] = {}
+        self._progress: dict[str, dict[str, Any]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._beats: set[asyncio.Task[None]] = set()
+        self._drained = self._ended = False
+        self._failure: BaseException | None = None
+
+    # --- life ---
+
+    async def run(self, *, handle_signals: bool = True) -> None:
+        """Works until `stop()`, SIGTERM or SIGINT, and drains. A second signal puts back what runs at once.
+
+        Signals are left alone with handle_signals=False, and outside the main thread.
+        """
+        async with self:
+            with self._signals(handle_signals):
+                await self._stopping.wait()
+                await self._drain()
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """Asks the worker to stop; asked again, it does not wait for what runs. From its own loop only."""
+        if self._stopping.is_set():
+            self._hurry.set()
+        self._stopping.set()
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        _live.add(self)
+        self._stopping, self._hurry, self._changed = (
+            asyncio.Event(),
+            asyncio.Event(),
+            asyncio.Event(),
+        )
+        self.client = Client(self._url, schema=self._schema) if self._own_client else client()
+        self._call = self.client.engine.channel().call
+        self.outbox = Outbox(self._call)
+        self._pool = ThreadPoolExecutor(self.concurrency, thread_name_prefix="workflows")
+        self.bodies = Bodies(self._pool, self._wake)
+        self._drained, self._ended, self._failure = False, False, None
+        await self._start()
+        self._tasks = [
+            self._loop.create_task(self._claiming()),
+            self._loop.create_task(self._noticing()),
+        ]
+        for task in self._tasks:
+            task.add_done_callback(self._watched)
+        return self
+
+    def _watched(self, task: asyncio.Task[None]) -> None:
+        """Stops the worker when it cannot go on, as with a schema that was removed under it."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("the worker cannot go on: %s", error, exc_info=error)
+            self._failure = self._failure or error
+            self._stopping.set()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            await self._drain()
+        finally:
+            if not self._ended:
+                self._ended = True
+                await self._end()
+
+    @contextlib.contextmanager
+    def _signals(self, wanted: bool) -> Any:
+        installed: list[int] = []
+        if wanted and threading.current_thread() is threading.main_thread():
+            for each in (signal.SIGTERM, signal.SIGINT):
+                self._loop.add_signal_handler(each, self.stop)
+                installed.append(each)
+        try:
+            yield
+        finally:
+            for each in installed:
+                self._loop.remove_signal_handler(each)
+
+    async def _start(self) -> None:
+        reply = await self._patiently(Operation.START_WORKER, self._request)
+        self.worker_id = reply["worker_id"]
+        log.info("worker %s serves %s", self.worker_id, ", ".join(self._request["queues"]))
+
+    async def _drain(self) -> None:
+        """Claims nothing more, and waits for what runs."""
+        if self._drained:
+            return
+        self._drained = True
+        self._stopping.set()
+        with contextlib.suppress(WorkflowsError):
+            await self._call(Operation.STOP_WORKER, {"worker_id": self.worker_id, "drain": True})
+        deadline = self._loop.time() + self._drain_timeout
+        while (
+            self._held and not self._hurry.is_set() and (left := deadline - self._loop.time()) > 0
+        ):
+            self._changed.clear()
+            await _first_of([self._changed.wait(), self._hurry.wait()], left)
+        await self.outbox.flushed(
+            0 if self._hurry.is_set() else max(1.0, deadline - self._loop.time())
+        )
+
+    async def _end(self) -> None:
+        """Puts back the rest, and lets go of everything."""
+        for held in list(self._held.values()):
+            held.interrupt()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.outbox.flushed(1.0)  # what ended in its interruption
+        self.outbox.close()
+        with contextlib.suppress(WorkflowsError):
+            reply = await self._call(Operation.STOP_WORKER, {"worker_id": self.worker_id})
+            log.info(
+                "worker %s has stopped; %d executions were put back",
+                self.worker_id,
+                reply.get("released", 0),
+            )
+        self.forget()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._own_client:
+            await asyncio.to_thread(self.client.close)
+
+    def forget(self) -> None:
+        """Discards every workflow in memory, without running its code."""
+        for held in list(self._held.values()):
+            if isinstance(held, HeldWorkflow):
+                held.drop()
+        self._held.clear()
+        self._warm.clear()
+        _live.discard(self)
+
+    # --- claiming ---
+
+    async def _claiming(self) -> None:
+        """Asks for all free slots at once, again and again."""
+        while not self._stopping.is_set():
+            self._changed.clear()
+            free = self.concurrency - len(self._held) - self.bodies.abandoned
+            if free <= 0:
+                await self._changed.wait()
+                continue
+            request = {
+                "worker_id": self.worker_id,
+                "n": min(free, _MAX_CLAIM),
+                "wait_ms": _CLAIM_WAIT_MS,
+            }
+            try:
+                reply = await self._patiently(Operation.CLAIM, request)
+            except WorkerNotFound:
+                await self._declared_dead()
+                continue
+            if reply["executions"]:
+                # From a callback: workflow code must not run inside a task of this loop.
+                self._take(reply["executions"])
+            if reply.get("draining"):
+                return
+
+    def _take(self, executions: Sequence[Mapping[str, Any]]) -> None:
+        for claimed in executions:
+            function = self.functions.find(claimed["kind"], claimed["name"])
+            if claimed["kind"] == "workflow":
+                held: Held = HeldWorkflow(self, claimed, function, self._warm.take(claimed))
+            else:
+                held = HeldAttempt(self, claimed, function)
+            self._held[held.id] = held
+            self._loop.call_soon(held.begin, context=contextvars.Context())
+
+    async def _declared_dead(self) -> None:
+        """The library does not know this worker any more: nothing that it held is its own now."""
+        for held in list(self._held.values()):
+            held.notice({"lost": True})
+        await self._start()
+
+    async def _patiently(self, operation: Operation, request: Mapping[str, Any]) -> Any:
+        """Performs an operation, and waits out what passes."""
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return await self._call(operation, request)
+            except WorkflowsError as error:
+                if not error.retryable:
+                    raise
+                log.warning("%s is tried again in %g s: %s", operation.name.lower(), pause, error)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    # --- notices ---
+
+    async def _noticing(self) -> None:
+        """Hears about lost leases, cancels and new events."""
+        while not self._ended:
+            try:
+                reply = await self._patiently(
+                    Operation.PULL_EVENTS, {"worker_id": self.worker_id, "wait_ms": _CLAIM_WAIT_MS}
+                )
+            except WorkerNotFound:
+                await asyncio.sleep(_FIRST_PAUSE)  # the claimer registers anew
+                continue
+            for notice in reply["notices"]:
+                held = self._held.get(notice["id"])
+                if held is not None and held.lease["token"] == notice["lease"]["token"]:
+                    self._loop.call_soon(held.notice, notice, context=contextvars.Context())
+
+    # --- what executions need ---
+
+    def freed(self, held: Held) -> None:
+        """An execution is no longer held."""
+        if self._held.get(held.id) is held:
+            del self._held[held.id]
+        self._wake()
+
+    def suspended(self, held: HeldWorkflow) -> None:
+        """A workflow waits for an event; it stays warm if there is room."""
+        if held.replay is not None:
+            self._warm.put(held.replay, held.lease["epoch"])
+            held.replay = None
+        self.freed(held)
+
+    def report(self, held: Held, details: Any) -> None:
+        """Sends progress, the latest of each execution and not too often."""
+        if not self._progress:
+            self._loop.call_later(_PROGRESS_PAUSE, self._send_progress)
+        self._progress[held.id] = {"id": held.id, "lease": held.lease, "progress": details}
+
+    def _send_progress(self) -> None:
+        items, self._progress = list(self._progress.values()), {}
+        task = self._loop.create_task(self._beat(items))
+        self._beats.add(task)
+        task.add_done_callback(self._beats.discard)
+
+    async def _beat(self, items: list[dict[str, Any]]) -> None:
+        try:
+            await self._call(Operation.HEARTBEAT, {"worker_id": self.worker_id, "items": items})
+        except WorkflowsError as error:
+            log.warning("progress was not recorded: %s", error)
+
+    def _wake(self) -> None:
+        self._changed.set()
+
+
+_live: weakref.WeakSet[Worker] = weakref.WeakSet()
+
+
+@atexit.register
+def _forget_suspended() -> None:  # pyright: ignore[reportUnusedFunction]
+    """A process that ends runs none of the code that its workers left suspended."""
+    for worker in list(_live):
+        worker.forget()
+
+
+async def _first_of(waits: list[Any], timeout: float) -> None:
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+
+
+def _sdk_version() -> str:
+    from . import __version__
+
+    return __version__

@@ -1,0 +1,240 @@
+"""What workflow code calls: time, chance, waits, signals, versions, state.
+
+Each of these is the same on every replay. Outside workflows the clock and the
+random numbers are the ordinary ones, so that a workflow function can be called
+directly in a unit test; what needs a history refuses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random as _random
+import uuid as _uuid
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar, cast, overload
+
+from ._errors import NotDurableError
+from ._functions import AsyncFunction, home
+from ._options import Options
+from ._replay import Replay, active
+from ._settings import Duration, milliseconds
+
+T = TypeVar("T")
+
+_MAX_NAME_BYTES = 255
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowInfo:
+    """The workflow that the code belongs to."""
+
+    id: str
+    run: int
+    name: str
+    queue: str
+    parent_id: str | None
+    root_id: str
+
+
+def workflow_info() -> WorkflowInfo:
+    """Answers which workflow this is.
+
+    Raises:
+        NotDurableError: called outside a workflow.
+    """
+    claimed = _inside("workflow_info()").claimed
+    return WorkflowInfo(
+        claimed["id"],
+        claimed["run"],
+        claimed["name"],
+        claimed["queue"],
+        claimed.get("parent_id"),
+        claimed["root_id"],
+    )
+
+
+def now() -> datetime:
+    """Answers the workflow's time, aware and in UTC.
+
+    It is the time of the latest event that the code has seen, so it is the
+    same on every replay, and stands still while the code runs.
+
+    Example:
+        >>> workflows.now() + timedelta(days=3)
+    """
+    replay = active()
+    return replay.history.now() if replay is not None else datetime.now(UTC)
+
+
+def uuid4() -> _uuid.UUID:
+    """Answers a random uuid that is the same on every replay. Two calls differ."""
+    replay = active()
+    return replay.history.uuid4() if replay is not None else _uuid.uuid4()
+
+
+def random() -> float:
+    """Answers a number from 0.0 up to 1.0, the same on every replay. Two calls differ."""
+    replay = active()
+    return replay.history.random() if replay is not None else _random.random()
+
+
+def is_replaying() -> bool:
+    """Says whether recorded history is still ahead of the code.
+
+    Use it to log once. It is false from the first command on that history does
+    not have. Never decide by it what to do: that could not be replayed.
+
+    Example:
+        >>> if not workflows.is_replaying():
+        ...     log.info("order %s paid", order)
+    """
+    replay = active()
+    return replay is not None and replay.is_replaying()
+
+
+def get_version(change: str, min: int, max: int) -> int:
+    """Answers by which version of a change this workflow goes, one for all its life.
+
+    A workflow that has passed this point already, with code that did not have
+    the call, goes by `min`; a new one by `max`, which is recorded. When no
+    workflow goes by `min` any more, raise it; the call may be removed when
+    only one version is left.
+
+    Args:
+        change: names the change; the same name gives the same version everywhere in a workflow.
+        min: the oldest version that this code still has.
+        max: the newest.
+
+    Raises:
+        VersionError: the workflow recorded a version that this code no longer has.
+
+    Example:
+        >>> if workflows.get_version("charge-tax", 1, 2) >= 2:
+        ...     await tax.run(order)
+    """
+    _checked_name("change", change)
+    if min > max:
+        raise ValueError(
+            f"get_version({change!r}): min is {min} and max is {max}; the oldest version comes first"
+        )
+    replay = active()
+    return replay.get_version(change, min, max) if replay is not None else max
+
+
+def sleep(duration: Duration) -> Coroutine[Any, Any, None]:
+    """Sleeps durably: no worker is held, and a restart does not start it anew.
+
+    0 and negative durations end at once and are recorded, unlike
+    `asyncio.sleep(0)`, which only lets other tasks run.
+
+    Example:
+        >>> await workflows.sleep("24h")
+    """
+    delay_ms = max(0, milliseconds(duration, name="sleep", negative=True))
+    replay = active()
+    return (
+        asyncio.sleep(delay_ms / 1000)
+        if replay is None
+        else cast("Coroutine[Any, Any, None]", replay.sleep(delay_ms))
+    )
+
+
+@overload
+def wait_for_signal(
+    name: str, type: type[T], *, timeout: Duration | None = None
+) -> Coroutine[Any, Any, T]: ...
+@overload
+def wait_for_signal(
+    name: str, type: Any = Any, *, timeout: Duration | None = None
+) -> Coroutine[Any, Any, Any]: ...
+def wait_for_signal(
+    name: str, type: Any = Any, *, timeout: Duration | None = None
+) -> Coroutine[Any, Any, Any]:
+    """Waits for the next signal of a name and answers its payload.
+
+    Signals are buffered from the start and taken in the order in which they
+    came, each by one wait, in the order in which the waits were called.
+
+    Args:
+        name: of the signal.
+        type: what to rebuild of the payload.
+        timeout: how long to wait, durably. Default: for ever.
+
+    Raises:
+        SignalTimeout: none came in time. One that comes later is kept for the next wait.
+        PayloadError: the payload does not fit the type.
+
+    Example:
+        >>> approval = await workflows.wait_for_signal("approved", Approval, timeout="24h")
+    """
+    _checked_name("name", name)
+    delay_ms = (
+        None if timeout is None else max(0, milliseconds(timeout, name="timeout", negative=True))
+    )
+    return cast(
+        "Coroutine[Any, Any, Any]",
+        _inside("wait_for_signal()").wait_for_signal(name, type, delay_ms),
+    )
+
+
+def send_signal(
+    id: str, name: str, payload: Any = None, *, key: str | None = None
+) -> Coroutine[Any, Any, Any]:
+    """Sends a signal to a workflow.
+
+    Inside a workflow it is a step with a key of its own, so that the signal is
+    delivered once however often the workflow is replayed.
+
+    Args:
+        id: of the workflow.
+        name: of the signal, 1 to 255 bytes.
+        payload: any JSON value.
+        key: delivers it once, however often it is sent with this key.
+
+    Raises:
+        ExecutionNotFound: outside a workflow, no execution has this id.
+        ExecutionFinished: outside a workflow, it is over.
+        StepError: inside a workflow, with one of these as its type.
+    """
+    _checked_name("name", name)
+    replay = active()
+    if replay is None:
+        return home().signal(id, name, payload, key)
+    return cast("Coroutine[Any, Any, Any]", replay.send_signal(id, name, payload, key))
+
+
+def set_state(value: Any) -> None:
+    """Publishes a JSON value as the workflow's state, for whoever looks at the execution.
+
+    Raises:
+        PayloadError: the value is not JSON.
+        NotDurableError: called outside a workflow.
+    """
+    _inside("set_state()").set_state(value)
+
+
+async def _send(id: str, name: str, payload: Any, key: str) -> Any:
+    return dict(await home().signal(id, name, payload, key))
+
+
+signal_step: AsyncFunction[[str, str, Any, str], Any] = AsyncFunction(
+    "step", _send, Options(name="workflows.send_signal")
+)
+
+
+def _inside(what: str) -> Replay:
+    replay = active()
+    if replay is None:
+        raise NotDurableError(
+            f"{what} only works in the code of a workflow, which a worker or workflows.testing runs"
+        )
+    return replay
+
+
+def _checked_name(what: str, name: object) -> None:
+    if not isinstance(name, str):
+        raise TypeError(f"{what} must be a str, not {name!r}")
+    if not 1 <= len(name.encode("utf-8", "surrogatepass")) <= _MAX_NAME_BYTES:
+        raise ValueError(f"{what} must have 1 to {_MAX_NAME_BYTES} bytes, not {name[:40]!r}")

@@ -1,0 +1,70 @@
+"""What the tests of the adapter share."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from workflows import Client
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the marks of these tests."""
+    config.addinivalue_line("markers", "slow: takes seconds; leave out with -m 'not slow'")
+
+
+@pytest.fixture(scope="session")
+def database_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A PostgreSQL of this test process's own, which starts when it is first used."""
+    return f"embedded:{tmp_path_factory.mktemp('postgres')}"
+
+
+@pytest.fixture(scope="session")
+def database(database_url: str) -> Iterator[str]:
+    """The same, running and migrated until the tests end."""
+    client = Client(database_url)
+    client.migrate_sync()
+    yield database_url
+    client.close()
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> Run:
+    """Run Python code in a process of its own, and answer how it ended."""
+
+    def run(code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        script = tmp_path / "script.py"
+        script.write_text(code)
+        return run_program([sys.executable, str(script), *arguments], environment, tmp_path)
+
+    return run
+
+
+@pytest.fixture
+def command_line(tmp_path: Path) -> Run:
+    """Run `python -m workflows` in an empty directory, and answer how it ended."""
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return run_program([sys.executable, "-m", "workflows", *arguments], environment, tmp_path)
+
+    return run
+
+
+def run_program(
+    command: list[str], environment: dict[str, str], directory: Path
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        cwd=directory,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )

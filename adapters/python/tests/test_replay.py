@@ -1,0 +1,533 @@
+"""Replay and determinism: R1 to R16 of the behaviours."""
+
+import asyncio
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import workflows._functions as functions
+from workflows._combinators import gather
+from workflows._errors import ActivityError, ChildFailed, StepError, VersionError
+from workflows._functions import Registry, activity, job, step, workflow
+from workflows._workflow import (
+    get_version,
+    is_replaying,
+    now,
+    random,
+    send_signal,
+    set_state,
+    sleep,
+    uuid4,
+    wait_for_signal,
+)
+
+from .story import Story
+
+
+@pytest.fixture(autouse=True)
+def own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(functions, "registry", Registry())
+    yield
+
+
+@pytest.fixture(params=[True, False], ids=["cold", "warm"])
+def cold(request: pytest.FixtureRequest) -> bool:
+    return request.param
+
+
+@activity(name="a")
+async def a(x: int = 0) -> int: ...
+
+
+@activity(name="b")
+async def b(x: int = 0) -> int: ...
+
+
+@workflow(name="child")
+async def child(x: int) -> int: ...
+
+
+@job(name="j", queue="jobs")
+async def j(x: int) -> int: ...
+
+
+def test_a_workflow_without_waits_completes_in_its_first_activation(cold: bool) -> None:
+    @workflow
+    async def w(x: int) -> int:
+        return x + 1
+
+    assert Story(w, 41, cold=cold).result == 42
+
+
+def test_a_workflow_written_as_a_plain_function_works_too() -> None:
+    @workflow
+    def w(x: int) -> int:
+        return x + 1
+
+    assert Story(w, 41).result == 42
+
+
+def test_awaited_activities_run_one_after_another(cold: bool) -> None:
+    @workflow
+    async def w() -> list[int]:
+        return [await a.run(n) for n in range(5)]
+
+    story = Story(w, cold=cold)
+    for sequence in range(1, 6):
+        assert story.status == "suspended"
+        assert story.child(sequence).new["args"] == [sequence - 1]
+        story.crash().complete(sequence, sequence * 10)
+    assert story.result == [10, 20, 30, 40, 50]
+    assert len(story.commands) == 5, "no command is given twice"  # R1
+    story.check_prefixes()
+
+
+def test_an_activity_inherits_the_queue_of_its_workflow_unless_it_has_one() -> None:
+    @workflow(queue="orders")
+    async def w() -> None:
+        await gather(a.run(), j.run(1), a.options(queue="slow").run())
+
+    commands = Story(w).commands
+    assert [c["execution"]["queue"] for c in commands] == ["orders", "jobs", "slow"]
+    assert [c["execution"]["kind"] for c in commands] == ["activity", "job", "activity"]
+
+
+def test_arguments_are_kept_as_they_were_at_the_call() -> None:
+    @activity
+    async def total(xs: list[int]) -> int: ...
+
+    @workflow
+    async def w() -> None:
+        xs = [1]
+        call = total.run(xs)
+        xs.append(2)
+        await call
+
+    assert Story(w).commands[0]["execution"]["args"] == [[1]]
+
+
+def test_swapped_activities_park_the_workflow_and_the_old_code_lets_it_finish() -> None:  # R2
+    async def old() -> int:
+        return await a.run() + await b.run()
+
+    async def new() -> int:
+        return await b.run() + await a.run()
+
+    before, after = workflow(name="w1")(old), workflow(name="w2")(new)
+    story = Story(before).complete(1, 1)
+    commands = len(story.commands)
+    story.deploy(after).complete(2, 2)
+    assert story.status == "suspended" and story.row.released == "non_determinism"
+    message = story.row.parked or ""
+    assert (
+        "position 2" in message
+        and "the activity 'a'" in message
+        and "the activity 'b'" in message
+        and "get_version" in message
+    )
+    assert len(story.commands) == commands, "nothing new is scheduled"
+    assert story.resume(before).result == 3
+
+
+def test_another_kind_under_the_same_name_is_non_determinism() -> None:  # R3
+    @workflow(name="w1")
+    async def old() -> None:
+        await sleep(5)
+
+    @activity(name="sleep")
+    async def not_a_timer() -> None: ...
+
+    @workflow(name="w2")
+    async def new() -> None:
+        await not_a_timer.run()
+
+    story = Story(old).deploy(new).later(6)
+    assert "the timer 'sleep'" in (story.row.parked or "") and "the activity 'sleep'" in (
+        story.row.parked or ""
+    )
+
+
+def test_code_that_ends_before_its_history_does_is_parked() -> None:  # R4
+    @workflow(name="w1")
+    async def old() -> None:
+        await a.run()
+        await b.run()
+
+    @workflow(name="w2")
+    async def new() -> None:
+        await a.run()
+
+    story = Story(old).complete(1).deploy(new).complete(2)
+    assert story.row.released == "non_determinism"
+    assert "nothing, it ended" in (story.row.parked or "")
+
+
+def test_code_that_waits_where_history_went_on_is_parked() -> None:  # R4
+    @workflow(name="w1")
+    async def old() -> None:
+        await gather(a.run(), b.run())
+
+    @workflow(name="w2")
+    async def new() -> None:
+        await a.run()
+        await b.run()
+
+    story = Story(old).deploy(new).complete(2)
+    assert "nothing, it waits" in (story.row.parked or "") and "the activity 'b'" in (
+        story.row.parked or ""
+    )
+
+
+def test_user_code_is_not_told_of_non_determinism() -> None:
+    ran: list[str] = []
+
+    @workflow(name="w1")
+    async def old() -> None:
+        await a.run()
+
+    @workflow(name="w2")
+    async def new() -> None:
+        try:
+            await b.run()
+        except BaseException:
+            ran.append("except")
+            raise
+        finally:
+            ran.append("finally")
+
+    assert Story(old).deploy(new).complete(1).row.parked
+    assert ran == []
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_a_version_of_a_point_that_was_passed_is_the_minimum(place: str) -> None:  # R6
+    @workflow(name="w1")
+    async def old() -> int:
+        await a.run()
+        await b.run()
+        return 0
+
+    @workflow(name="w2")
+    async def new() -> int:
+        version = get_version("c", 1, 2) if place == "before" else 0
+        await a.run()
+        version = version or get_version("c", 1, 2)
+        await b.run()
+        return version
+
+    assert Story(old).complete(1).deploy(new).complete(2).result == 1
+    fresh = Story(new).complete(1 if place == "after" else 2)
+    fresh.complete(3)
+    assert fresh.result == 2
+    assert fresh.types.count("version_marked") == 1
+    fresh.check_prefixes()
+
+
+def test_a_change_has_one_version_within_a_workflow(cold: bool) -> None:  # R7
+    @workflow(name="w1")
+    async def w() -> list[int]:
+        found: list[int] = []
+        for _ in range(3):
+            found.append(get_version("c", 1, 2))
+            await a.run()
+        return [*found, get_version("c", 1, 2)]
+
+    story = Story(w, cold=cold)
+    for sequence in (2, 3, 4):
+        story.complete(sequence)
+    assert story.result == [2, 2, 2, 2]
+    assert story.types.count("version_marked") == 1
+
+
+def test_a_loop_that_began_with_the_old_code_stays_with_the_old_version() -> None:  # R7
+    @workflow(name="w1")
+    async def old() -> None:
+        for _ in range(3):
+            await a.run()
+
+    @workflow(name="w2")
+    async def new() -> list[int]:
+        found: list[int] = []
+        for _ in range(3):
+            found.append(get_version("c", 1, 2))
+            await a.run()
+        return found
+
+    story = Story(old).complete(1).deploy(new).complete(2).complete(3)
+    assert story.result == [1, 1, 1]
+
+
+def test_a_version_that_the_code_no_longer_has_is_an_error() -> None:  # R8
+    def code(low: int, high: int) -> Any:
+        @workflow(name=f"w{low}{high}")
+        async def w() -> int:
+            version = get_version("c", low, high)
+            await a.run()
+            return version
+
+        return w
+
+    story = Story(code(1, 1)).deploy(code(2, 3)).complete(2)
+    assert story.status == "failed" and story.error["type"] == VersionError.__name__
+
+
+def test_removing_get_version_is_harmless() -> None:  # R8
+    @workflow(name="w1")
+    async def old() -> int:
+        get_version("c", 1, 2)
+        first = await a.run()
+        get_version("d", 1, 2)
+        return first + await b.run()
+
+    @workflow(name="w2")
+    async def new() -> int:
+        return await a.run() + await b.run()
+
+    assert Story(old).complete(2, 1).deploy(new).complete(4, 2).result == 3
+
+
+def test_time_and_chance_are_the_same_on_every_replay() -> None:  # R9
+    seen: list[list[Any]] = []
+
+    @workflow
+    async def w() -> None:
+        mine: list[Any] = [now(), uuid4(), uuid4(), random(), random()]
+        seen.append(mine)
+        await a.run()
+        mine += [now(), uuid4(), random()]
+        await a.run()
+
+    Story(w).complete(1).complete(2)
+    assert seen[1] == seen[2] and seen[1][:5] == seen[0]
+    values = seen[2]
+    assert len(set(map(str, values))) == len(values)
+    assert values[0].tzinfo is not None and values[5] > values[0]
+    assert isinstance(values[1], uuid.UUID) and values[1].version == 4 and 0 <= values[3] < 1
+
+
+def test_time_and_chance_survive_a_retry() -> None:
+    seen: list[Any] = []
+
+    @workflow
+    async def w() -> None:
+        seen.append((uuid4(), random(), now()))
+        await a.run()
+
+    story = Story(w).fail(1)
+    assert story.status == "failed" and story.error["sequence"] == 1
+    story.retry()
+    assert story.status == "suspended", "the failed activity is asked for anew"  # O9
+    assert story.complete(1, 5).status == "completed"
+    assert len(set(seen)) == 1
+
+
+def test_is_replaying_is_true_for_recorded_steps_and_false_from_the_first_new_one() -> None:  # R12
+    seen: list[bool] = []
+
+    @workflow
+    async def w() -> None:
+        for _ in range(3):
+            seen.append(is_replaying())
+            await a.run()
+
+    story = Story(w)
+    assert seen == [False]
+    seen.clear()
+    story.complete(1)
+    assert seen == [True, False]
+    seen.clear()
+    story.complete(2)
+    assert seen == [True, True, False]
+
+
+def test_a_workflow_that_stays_in_memory_is_never_replaying() -> None:  # R12
+    seen: list[bool] = []
+
+    @workflow
+    async def w() -> None:
+        for _ in range(3):
+            seen.append(is_replaying())
+            await a.run()
+        await wait_for_signal("s")
+        seen.append(is_replaying())
+
+    Story(w, cold=False).complete(1).complete(2).complete(3).signal("s")
+    assert seen == [False] * 4
+
+
+def test_an_activity_that_is_never_awaited_does_not_keep_the_workflow(cold: bool) -> None:  # R16
+    @workflow
+    async def w() -> str:
+        a.run()
+        return "done"
+
+    story = Story(w, cold=cold)
+    assert story.result == "done" and story.child(1).status == "cancelled"
+
+
+def test_a_failed_activity_is_raised_at_the_await(cold: bool) -> None:  # C8
+    @workflow
+    async def w() -> str:
+        try:
+            await a.run()
+        except ActivityError as error:
+            return f"{error.type} {error.message} {error.attempts}"
+        return ""
+
+    assert (
+        Story(w, cold=cold).fail(1, "CardDeclined", "no funds", attempts=3).result
+        == "CardDeclined no funds 3"
+    )
+
+
+def test_an_uncaught_failure_has_its_cause_and_its_sequence() -> None:
+    @workflow
+    async def w() -> None:
+        await b.run()
+        try:
+            await a.run()
+        except ActivityError as error:
+            raise RuntimeError("order failed") from error
+
+    story = Story(w).complete(1).fail(2, "CardDeclined", "no funds")
+    assert (
+        story.error["type"] == "RuntimeError"
+        and story.error["cause"]["cause"]["type"] == "CardDeclined"
+    )
+    assert story.error["sequence"] == 2
+
+
+def test_a_child_reports_its_end_as_its_own_kind_of_error(cold: bool) -> None:
+    @workflow
+    async def w() -> int:
+        try:
+            return await child.run(1)
+        except ChildFailed as error:
+            return len(error.message)
+
+    assert Story(w, cold=cold).complete(1, 7).result == 7
+    assert Story(w, cold=cold).fail(1, message="four").result == 4
+
+
+def test_queue_inside_a_workflow_answers_a_handle_at_once(cold: bool) -> None:
+    @workflow
+    async def w() -> list[Any]:
+        handle = await child.options(close_policy="detach").queue(1)
+        await a.run()
+        return [handle.id, await handle.result()]
+
+    story = Story(w, cold=cold)
+    assert story.commands[0]["close_policy"] == "detach"
+    id = story.child(1).id
+    assert uuid.UUID(id).version == 7
+    assert story.complete(1, 9).complete(2).result == [id, 9]
+
+
+def test_a_step_runs_in_the_worker_and_its_result_comes_back_as_an_event(cold: bool) -> None:
+    @step
+    def double(x: int) -> int:
+        return 2 * x
+
+    @workflow
+    async def w() -> int:
+        first = await double.run(1)
+        return await double.run(first) + await a.run()
+
+    story = Story(w, cold=cold)
+    assert len(story.steps_run) == 2
+    assert story.complete(3, 1).result == 5
+    assert len(story.steps_run) == 2, "a recorded step does not run again"
+    story.check_prefixes()
+
+
+def test_a_failed_step_raises_what_is_recorded() -> None:
+    @step
+    def bad() -> None:
+        raise ValueError("no")
+
+    @workflow
+    async def w() -> str:
+        try:
+            await bad.run()
+        except StepError as error:
+            return error.type
+        return ""
+
+    assert Story(w).result == "ValueError"
+
+
+def test_commands_go_out_before_a_step_starts() -> None:
+    @step
+    def s() -> int:
+        return 1
+
+    @workflow
+    async def w() -> int:
+        return sum(await gather(a.run(), s.run()))
+
+    story = Story(w)
+    first = story.turns[0]
+    assert first.then == "keep" and len(first.commands) == 1 and len(first.steps) == 1
+    assert story.complete(1, 1).result == 2
+
+
+def test_the_state_is_published_once(cold: bool) -> None:
+    @workflow
+    async def w() -> None:
+        set_state({"at": 1})
+        await a.run()
+        set_state({"at": 2})
+        await a.run()
+
+    story = Story(w, cold=cold).complete(2)
+    assert story.row.state == {"at": 2} and story.types.count("state_set") == 2
+    story.check_prefixes()
+
+
+def test_a_signal_to_another_workflow_is_a_step_with_a_key_of_its_own() -> None:
+    @workflow
+    async def w() -> None:
+        await send_signal("other", "s", 1)
+
+    story = Story(w, start=False)
+    story.step_results["workflows.send_signal"] = {"delivered": True}
+    story.go()
+    assert story.status == "completed" and story.steps_run == ["workflows.send_signal"]
+    [call] = [step.args for turn in story.turns for step in turn.steps]
+    assert call == ("other", "s", 1, f"{story.row.id}:1:1")
+
+
+def test_a_result_that_is_not_json_fails_the_workflow_with_its_path() -> None:  # T17
+    @workflow
+    async def w() -> Any:
+        return {"a": [1, {2}]}
+
+    story = Story(w)
+    assert story.error["type"] == "PayloadError" and "result.a[1]" in story.error["message"]
+
+
+def test_arguments_that_do_not_fit_fail_the_workflow() -> None:
+    @workflow
+    async def w(x: int) -> None: ...
+
+    story = Story(w, 1, start=False)
+    story.row.new["args"] = [1, 2, 3]
+    assert story.go().error["type"] == "TypeError"
+
+
+def test_sleeps_end_on_the_clock_of_the_engine_and_zero_is_recorded(cold: bool) -> None:  # O2
+    @workflow
+    async def w() -> None:
+        await sleep(0)
+        await sleep(-5)
+        await sleep("250ms")
+        await asyncio.sleep(1.5)
+
+    story = Story(w, cold=cold)
+    assert [c["delay_ms"] for c in story.commands] == [0, 0, 250]
+    story.later(0.3)
+    assert story.commands[-1]["delay_ms"] == 1500
+    assert story.later(2).status == "completed"
+    assert story.types.count("timer_fired") == 4
+    story.check_prefixes()

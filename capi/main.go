@@ -1,0 +1,63 @@
+// Package main is the C library: what include/workflows.h declares, over the operations.
+//
+// A call comes in through shim.c and exports.go, the only files that know C. A
+// library holds what handles name: sessions, each the share that one wf_open has
+// in an engine, and their channels.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/libworkflows/libworkflows/core/cli"
+	"github.com/libworkflows/libworkflows/core/model"
+	"github.com/libworkflows/libworkflows/core/ops"
+)
+
+func main() {} // required by -buildmode=c-shared, never called
+
+// theLibrary is what the exported functions work on.
+var theLibrary = newLibrary(openCore)
+
+// buildInfo answers what wf_build_info promises.
+func buildInfo(abi int) string {
+	text, err := json.Marshal(struct {
+		Version    string `json:"version"`
+		Commit     string `json:"commit"`
+		ABI        int    `json:"abi"`
+		Operations string `json:"operations"`
+		Go         string `json:"go"`
+		Platform   string `json:"platform"`
+	}{model.Version, model.Commit, abi, ops.Digest(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH})
+	if err != nil {
+		panic(err) // six strings and numbers are always JSON
+	}
+	return string(text)
+}
+
+// runCommandLine gives the context no end: a signal would have to come from the
+// host, whose signals are not ours.
+func runCommandLine(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	return cli.Main(context.Background(), args, stdin, stdout, stderr)
+}
+
+// spawn starts every goroutine of this package.
+func spawn(what string, f func()) { go guarded(what, f) }
+
+// guarded keeps a panic from ending the host process.
+func guarded(what string, f func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			logPanic(what, r)
+		}
+	}()
+	f()
+}
+
+func logPanic(what string, reason any) {
+	slog.Error(what+" panicked", "panic", reason, "stack", string(debug.Stack()))
+}

@@ -1,0 +1,279 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/libworkflows/libworkflows/core/model"
+	"github.com/libworkflows/libworkflows/core/store"
+)
+
+// AdvanceWorkflow is the one write of a workflow: its new events and commands,
+// and what follows.
+//
+// Events and commands are always written when the lease holds, once for each
+// sequence, so that a write whose answer was lost can be repeated. The answer
+// holds every event after the request's position. Suspending where newer events
+// have come, or completing without having seen a request to stop, leaves the
+// workflow running: apply the events and go on.
+//
+// Errors: lease_lost, execution_not_found, invalid_request, invalid_payload, payload_too_large, database_unavailable.
+func (e *Engine) AdvanceWorkflow(ctx context.Context, req model.AdvanceWorkflowRequest) (model.OutcomeReply, error) {
+	results, err := each(ctx, e, req.Items, e.prepareAdvance, e.advanced)
+	return model.OutcomeReply{Results: results}, err
+}
+
+// SuspendWorkflow is advance_workflow with then=suspend.
+//
+// Errors: lease_lost, execution_not_found, invalid_request, invalid_payload, payload_too_large, database_unavailable.
+func (e *Engine) SuspendWorkflow(ctx context.Context, req model.SuspendWorkflowRequest) (model.OutcomeReply, error) {
+	results, err := each(ctx, e, req.Items, func(i int, s model.Suspension) (*work, error) {
+		return e.prepareAdvance(i, model.Advance{ID: s.ID, Lease: s.Lease, Position: s.Position, Commands: s.Commands, Then: model.ThenSuspend})
+	}, e.advanced)
+	return model.OutcomeReply{Results: results}, err
+}
+
+// RecordStep is advance_workflow with the outcome of one step and then=keep.
+//
+// Errors: lease_lost, execution_not_found, invalid_request, payload_too_large, database_unavailable.
+func (e *Engine) RecordStep(ctx context.Context, req model.RecordStepRequest) (model.OutcomeReply, error) {
+	results, err := each(ctx, e, req.Items, func(i int, r model.StepRecord) (*work, error) {
+		return e.prepareAdvance(i, model.Advance{
+			ID: r.ID, Lease: r.Lease, Position: r.Position, Events: []model.StepEvent{r.Event}, Then: model.ThenKeep,
+		})
+	}, e.advanced)
+	return model.OutcomeReply{Results: results}, err
+}
+
+// advanceBuilder turns an advance's events and commands into what is written.
+type advanceBuilder struct {
+	engine  *Engine
+	path    string
+	request *model.Advance
+	out     store.Advance
+	cancels []store.Cancel
+	// started are the commands of this advance, by sequence.
+	started map[int]*model.Command
+	size    int
+}
+
+func (e *Engine) prepareAdvance(i int, a model.Advance) (*work, error) {
+	path := fmt.Sprintf("items[%d]", i)
+	if err := checkID(path+".id", a.ID); err != nil {
+		return nil, err
+	}
+	if a.Position < 0 {
+		return nil, invalid(path+".position", "is %d; it counts from 0", a.Position)
+	}
+	b := advanceBuilder{
+		engine: e, path: path, request: &a, started: map[int]*model.Command{},
+		out: store.Advance{ID: a.ID, Lease: a.Lease, Position: a.Position, Suspend: a.Then == model.ThenSuspend},
+	}
+	if err := b.build(); err != nil {
+		return nil, err
+	}
+	w := &work{size: b.size, cancels: b.cancels}
+	finish, err := e.endOf(path, &a)
+	if err != nil {
+		return nil, err
+	}
+	w.root, _ = e.leases.begin(a.ID, a.Lease)
+	w.finished = finish
+	if finish == nil || len(b.out.Entries) > 0 || b.out.State != nil {
+		w.advance = &b.out
+	}
+	return w, nil
+}
+
+// endOf answers the outcome in an advance, if it has one.
+func (e *Engine) endOf(path string, a *model.Advance) (*store.Finish, error) {
+	finish := store.Finish{ID: a.ID, Lease: a.Lease, Position: a.Position, Workflow: true}
+	switch a.Then {
+	case model.ThenKeep, model.ThenSuspend:
+		return nil, nil
+	case model.ThenComplete:
+		finish.OK, finish.Result = true, a.Result
+		return &finish, e.checkPayload(path+".result", a.Result)
+	case model.ThenFail:
+		return &finish, e.setError(path+".error", a.Error, &finish)
+	}
+	return nil, invalid(path+".then", "is %q; it must be keep, suspend, complete or fail", a.Then)
+}
+
+func (b *advanceBuilder) build() error {
+	for i := range b.request.Events {
+		if err := b.step(fmt.Sprintf("%s.events[%d]", b.path, i), &b.request.Events[i]); err != nil {
+			return err
+		}
+	}
+	for i := range b.request.Commands {
+		if err := b.command(fmt.Sprintf("%s.commands[%d]", b.path, i), &b.request.Commands[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *advanceBuilder) step(path string, s *model.StepEvent) error {
+	if s.Type != model.EventStepCompleted && s.Type != model.EventStepFailed {
+		return invalid(path+".type", "is %q; it must be step_completed or step_failed", s.Type)
+	}
+	if err := checkName(path+".name", s.Name); err != nil {
+		return err
+	}
+	if err := b.checkSequence(path, s.Sequence); err != nil {
+		return err
+	}
+	payload := s.Payload
+	if len(payload) == 0 {
+		payload = null
+	}
+	b.out.Waking = true
+	b.add(store.Entry{Type: s.Type, Sequence: s.Sequence, Name: &s.Name, Payload: payload})
+	return b.engine.checkPayload(path+".payload", payload)
+}
+
+func (b *advanceBuilder) checkSequence(path string, sequence int) error {
+	if sequence < 1 || sequence > maxSequence {
+		return invalid(path+".sequence", "is %d; sequences count from 1", sequence)
+	}
+	return nil
+}
+
+func (b *advanceBuilder) add(e store.Entry) {
+	b.out.Entries = append(b.out.Entries, e)
+	b.size += len(e.Payload) + 100
+}
+
+func (b *advanceBuilder) command(path string, c *model.Command) error {
+	if err := b.checkSequence(path, c.Sequence); err != nil {
+		return err
+	}
+	if c.Type != model.CommandCancel {
+		if b.started[c.Sequence] != nil {
+			return invalid(path+".sequence", "is %d, which another command of this advance has", c.Sequence)
+		}
+		b.started[c.Sequence] = c
+	}
+	switch c.Type {
+	case model.CommandSchedule:
+		return b.schedule(path, c)
+	case model.CommandStartTimer:
+		return b.timer(path, c)
+	case model.CommandCancel:
+		return b.cancel(c)
+	case model.CommandMarkVersion:
+		b.add(store.Entry{Type: model.EventVersionMarked, Sequence: c.Sequence, Name: &c.Name, Payload: fmt.Appendf(nil, "%d", c.Version)})
+		return checkName(path+".name", c.Name)
+	case model.CommandSetState:
+		b.out.State = c.State
+		b.add(store.Entry{Type: model.EventStateSet, Sequence: c.Sequence, Payload: c.State})
+		return b.engine.checkPayload(path+".state", c.State)
+	}
+	return invalid(path+".type", "is %q; it must be schedule, start_timer, cancel, mark_version or set_state", c.Type)
+}
+
+func (b *advanceBuilder) schedule(path string, c *model.Command) error {
+	if c.Execution == nil {
+		return invalid(path+".execution", "is missing; a schedule command says what to start")
+	}
+	if c.Execution.IdempotencyKey != nil {
+		return invalid(path+".execution.idempotency_key", "is not for workflow code: the sequence already makes the start happen once")
+	}
+	row, err := b.engine.newRow(path+".execution", c.Execution)
+	if err != nil {
+		return err
+	}
+	policy := string(c.ClosePolicy)
+	switch c.ClosePolicy {
+	case "":
+		policy = string(model.CloseCancel)
+	case model.CloseCancel, model.CloseDetach:
+	default:
+		return invalid(path+".close_policy", "is %q; it must be cancel or detach", c.ClosePolicy)
+	}
+	sequence := int32(c.Sequence)
+	row.ParentID, row.Sequence, row.ClosePolicy = &b.request.ID, &sequence, &policy
+	b.out.Children = append(b.out.Children, row)
+	b.size += len(row.Args) + len(row.Kwargs) + 200
+	entry := store.Entry{Type: model.EventActivityScheduled, Sequence: c.Sequence, Name: &row.Name, Payload: fmt.Appendf(nil, `{"id":"%s"}`, row.ID)}
+	if row.Kind == model.Workflow {
+		entry.Type = model.EventChildStarted
+	}
+	b.add(entry)
+	return nil
+}
+
+func (b *advanceBuilder) timer(path string, c *model.Command) error {
+	if c.DelayMS > maxDelayMS {
+		return checkDelay(path+".delay_ms", c.DelayMS)
+	}
+	delay := max(c.DelayMS, 0)
+	entry := store.Entry{Type: model.EventTimerStarted, Sequence: c.Sequence, Payload: fmt.Appendf(nil, `{"delay_ms":%d}`, delay), DelayMS: delay}
+	if c.Name != "" {
+		entry.Name = &c.Name
+	}
+	b.add(entry)
+	if delay == 0 {
+		b.out.Waking = true
+		b.add(store.Entry{Type: model.EventTimerFired, Sequence: c.Sequence})
+	}
+	return nil
+}
+
+// cancel of what this very advance starts is settled here: it never runs.
+func (b *advanceBuilder) cancel(c *model.Command) error {
+	started := b.started[c.Sequence]
+	switch {
+	case started == nil:
+		sequence, token := int32(c.Sequence), b.request.Lease.Token
+		b.add(store.Entry{Type: "cancel", Sequence: c.Sequence, Cancel: true})
+		b.cancels = append(b.cancels, store.Cancel{ID: b.request.ID, Sequence: &sequence, Token: &token, Error: cancelError("its parent cancelled it")})
+	case started.Type == model.CommandSchedule:
+		b.cancelStillborn(started)
+	case started.Type == model.CommandStartTimer && started.DelayMS > 0:
+		for i := range b.out.Entries {
+			if e := &b.out.Entries[i]; e.Sequence == c.Sequence && e.Type == model.EventTimerStarted {
+				e.DelayMS = 0
+			}
+		}
+		b.add(store.Entry{Type: model.EventTimerCancelled, Sequence: c.Sequence})
+	}
+	return nil
+}
+
+func (b *advanceBuilder) cancelStillborn(started *model.Command) {
+	for i := range b.out.Children {
+		if child := &b.out.Children[i]; int(*child.Sequence) == started.Sequence {
+			child.Dead = true
+		}
+	}
+	entry := store.Entry{Type: model.EventActivityCancelled, Sequence: started.Sequence, Name: &started.Execution.Name}
+	if started.Execution.Kind == model.Workflow {
+		entry.Type = model.EventChildCancelled
+	}
+	b.add(entry)
+}
+
+// advanced answers an advance, with its end if it had one.
+func (e *Engine) advanced(w *work) (model.Advanced, error) {
+	if w.finished != nil {
+		return e.finished(w)
+	}
+	x, a := w.advance, &w.out.advance
+	reply, err := model.Advanced{Status: a.Status, Position: max(a.HistoryLength, x.Position), Events: a.Events}, error(nil)
+	switch {
+	case !a.Found:
+		err = notFound(x.ID)
+	case a.Held:
+	case a.SameLease && x.Suspend && (a.Status == model.Suspended || a.Status == model.Pending):
+		reply.Status = model.Suspended // a repeat: it was suspended, and may be awake again
+	default:
+		err = lost(x.ID)
+	}
+	e.leases.end(x.ID, x.Lease, err == nil && reply.Status == model.Running, reply.Position)
+	if err != nil {
+		return model.Advanced{}, err
+	}
+	return reply, nil
+}

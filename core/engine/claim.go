@@ -1,0 +1,157 @@
+package engine
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/libworkflows/libworkflows/core/fault"
+	"github.com/libworkflows/libworkflows/core/model"
+	"github.com/libworkflows/libworkflows/core/store"
+)
+
+const (
+	maxClaim   = 1000
+	claimLimit = 10 * time.Second
+)
+
+// Claim hands a worker executions that are due, highest priority first, and
+// waits for the first if there are none.
+//
+// Workflows come with their history. What was claimed is the worker's until it
+// reports an outcome, releases it, or is declared dead. A claim that is
+// cancelled gives back what it was about to hand over.
+//
+// Errors: worker_not_found, invalid_request, schema_missing, schema_outdated, schema_too_new, database_unavailable.
+func (e *Engine) Claim(ctx context.Context, req model.ClaimRequest) (model.ClaimReply, error) {
+	w, err := e.findWorker(req.WorkerID)
+	if err != nil {
+		return model.ClaimReply{}, err
+	}
+	if req.N < 1 || req.N > maxClaim {
+		return model.ClaimReply{}, invalid("n", "is %d; it must be 1 to %d", req.N, maxClaim)
+	}
+	if err := checkDelay("wait_ms", req.WaitMS); err != nil {
+		return model.ClaimReply{}, err
+	}
+	if err := e.ready(ctx); err != nil {
+		return model.ClaimReply{}, err
+	}
+	select {
+	case w.claiming <- struct{}{}:
+		defer func() { <-w.claiming }()
+	case <-ctx.Done():
+		return model.ClaimReply{}, fault.New(fault.Cancelled, nil, "the claim was cancelled")
+	}
+	return w.claim(ctx, req.N, time.Duration(req.WaitMS)*time.Millisecond)
+}
+
+func (w *worker) claim(ctx context.Context, n int, wait time.Duration) (model.ClaimReply, error) {
+	over := time.NewTimer(wait)
+	defer over.Stop()
+	for {
+		if w.draining.Load() {
+			return model.ClaimReply{Executions: []model.Claimed{}, Draining: true}, nil
+		}
+		claimed, err := w.tryClaim(ctx, n)
+		if err != nil {
+			return model.ClaimReply{}, err
+		}
+		if len(claimed) > 0 {
+			return model.ClaimReply{Executions: claimed}, nil
+		}
+		select {
+		case <-w.wake:
+		case <-over.C:
+			return model.ClaimReply{Executions: []model.Claimed{}}, nil
+		case <-ctx.Done():
+			return model.ClaimReply{}, fault.New(fault.Cancelled, nil, "the claim was cancelled")
+		}
+	}
+}
+
+// tryClaim asks the database once, if the worker may take anything now.
+func (w *worker) tryClaim(ctx context.Context, n int) ([]model.Claimed, error) {
+	if w.stale() {
+		poke(w.beatNow)
+		return nil, nil
+	}
+	held := w.engine.leases.count(w)
+	suspect, may := w.mode(held)
+	if !may {
+		return nil, nil
+	}
+	if suspect {
+		n = 1
+	}
+	claimed, err := w.ask(ctx, n, suspect)
+	if suspect {
+		w.mu.Lock()
+		w.suspect, w.alone = false, len(claimed) > 0
+		w.mu.Unlock()
+		if err == nil && len(claimed) == 0 {
+			return w.tryClaim(ctx, n)
+		}
+	}
+	return claimed, err
+}
+
+// mode decides what the worker may claim: what crashed twice runs alone, so the
+// worker first runs empty, and then holds that one only.
+func (w *worker) mode(held int) (suspect, may bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.alone && held > 0 {
+		return false, false
+	}
+	w.alone = false
+	return w.suspect, !w.suspect || held == 0
+}
+
+// ask claims under a token of its own. The query is not cut short when the
+// caller gives up, because then nobody would know what it took.
+func (w *worker) ask(ctx context.Context, n int, suspect bool) ([]model.Claimed, error) {
+	token := uuid.New()
+	w.mu.Lock()
+	id := w.id
+	w.claims[token] = true
+	w.mu.Unlock()
+	defer func() {
+		w.mu.Lock()
+		delete(w.claims, token)
+		w.mu.Unlock()
+	}()
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimLimit)
+	defer cancel()
+	claimed, err := w.engine.store.Claim(limited, store.Claim{Worker: id, Queues: w.request.Queues, N: n, Token: token, Suspect: suspect})
+	if err != nil {
+		poke(w.beatNow) // it may have taken some all the same: the beat finds out
+		return nil, err
+	}
+	if len(claimed) == 0 {
+		return nil, nil
+	}
+	if id != w.current() {
+		return nil, nil // declared dead meanwhile; others recover these
+	}
+	w.engine.leases.add(w, claimed)
+	if ctx.Err() != nil {
+		w.putBack(claimed)
+		return nil, fault.New(fault.Cancelled, nil, "the claim was cancelled")
+	}
+	return claimed, nil
+}
+
+// putBack releases what a cancelled claim took.
+func (w *worker) putBack(claimed []model.Claimed) {
+	for i := range claimed {
+		c := &claimed[i]
+		release := &work{root: c.RootID, release: &store.Release{ID: c.ID, Lease: c.Lease, Reason: model.ReleaseDrain}}
+		w.engine.leases.end(c.ID, c.Lease, false, 0)
+		if err := w.engine.submit(context.WithoutCancel(w.engine.ctx), release); err != nil {
+			slog.Warn("a cancelled claim could not be given back; the next beat does it", "execution", c.ID, "error", err)
+		}
+	}
+}

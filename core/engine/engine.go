@@ -1,0 +1,162 @@
+// Package engine holds the rules, one file a verb. It decides what is asked of
+// the database, gathers it into batches, keeps the leases of its workers, and
+// wakes whoever waits.
+package engine
+
+import (
+	"context"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/libworkflows/libworkflows/core/fault"
+	"github.com/libworkflows/libworkflows/core/model"
+	"github.com/libworkflows/libworkflows/core/store"
+)
+
+// Engine serves one schema of one database.
+type Engine struct {
+	id       uuid.UUID
+	settings settings
+	store    *store.Store
+	// release gives an embedded server back.
+	release func() error
+
+	flushers [flusherCount]*flusher
+	reads    *reader
+	waiters  *waiters
+	hints    *hints
+	leases   *leaseTable
+	ticker   *ticker
+
+	mu      sync.Mutex
+	workers map[uuid.UUID]*worker
+
+	// checked is set once the schema's version was found to be this library's.
+	checked atomic.Bool
+
+	ctx    context.Context
+	end    context.CancelFunc
+	closed atomic.Bool
+	loops  sync.WaitGroup
+}
+
+// Open reaches the database and starts an engine. It starts an embedded
+// PostgreSQL when no database is configured.
+//
+// Errors: invalid_config, database_unavailable.
+func Open(ctx context.Context, config model.Config) (*Engine, error) {
+	settings, err := settle(config)
+	if err != nil {
+		return nil, err
+	}
+	url, release, err := settings.locate(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s, err := store.Open(ctx, store.Config{URL: url, Schema: settings.schema, PoolSize: settings.poolSize})
+	if err != nil {
+		_ = release()
+		return nil, err
+	}
+	e := assemble(s, settings, release)
+	if settings.migrate {
+		if _, err := e.Migrate(ctx, model.MigrateRequest{}); err != nil {
+			_ = e.Close(0)
+			return nil, err
+		}
+	}
+	return e, nil
+}
+
+func assemble(s *store.Store, settings settings, release func() error) *Engine {
+	e := &Engine{
+		id:       uuid.New(),
+		settings: settings,
+		store:    s,
+		release:  release,
+		leases:   newLeaseTable(),
+		workers:  map[uuid.UUID]*worker{},
+	}
+	e.ctx, e.end = context.WithCancel(context.Background())
+	e.hints = newHints(e)
+	e.waiters = newWaiters(e)
+	e.reads = newReader(e)
+	e.ticker = newTicker(e)
+	for i := range e.flushers {
+		e.flushers[i] = newFlusher(e)
+		e.spawn("flusher", e.flushers[i].loop)
+	}
+	e.spawn("reader", e.reads.loop)
+	e.spawn("hints", e.hints.loop)
+	return e
+}
+
+// Close stops the workers, giving what they hold back, writes what waits to be
+// written for at most grace, and ends the connections. It may be called twice.
+func (e *Engine) Close(grace time.Duration) error {
+	if e.closed.Swap(true) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), max(grace, time.Second))
+	defer cancel()
+	for _, w := range e.listWorkers() {
+		if _, err := e.stopWorker(ctx, w); err != nil {
+			slog.Warn("a worker could not be stopped; others will recover what it held", "worker", w.current(), "error", err)
+		}
+	}
+	e.drainFlushers(ctx)
+	e.hints.flush(ctx)
+	e.end()
+	e.loops.Wait()
+	e.store.Close()
+	return e.release()
+}
+
+// ready refuses to work on a schema that this library was not written for.
+func (e *Engine) ready(ctx context.Context) error {
+	if e.closed.Load() {
+		return fault.New(fault.Closed, nil, "the engine is closed; open another")
+	}
+	if e.checked.Load() {
+		return nil
+	}
+	if err := e.store.CheckVersion(ctx); err != nil {
+		return err
+	}
+	e.checked.Store(true)
+	return nil
+}
+
+// spawn starts a loop that lives as long as the engine. A panic in it is logged
+// and the loop starts anew: it must not end the host process, nor leave the
+// engine without it.
+func (e *Engine) spawn(name string, loop func(context.Context)) {
+	e.loops.Add(1)
+	go func() {
+		defer e.loops.Done()
+		for e.guarded(name, loop) {
+			select {
+			case <-e.ctx.Done():
+				return
+			case <-time.After(time.Second):
+			}
+		}
+	}()
+}
+
+// guarded runs a loop and says whether it panicked.
+func (e *Engine) guarded(name string, loop func(context.Context)) (panicked bool) {
+	defer func() {
+		if r := recover(); r != nil {
+			panicked = true
+			slog.Error("a loop of the engine panicked and is started anew", "loop", name, "panic", r, "stack", string(debug.Stack()))
+		}
+	}()
+	loop(e.ctx)
+	return false
+}

@@ -1,0 +1,266 @@
+package engine
+
+import (
+	"context"
+	"encoding/binary"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/libworkflows/libworkflows/core/fault"
+	"github.com/libworkflows/libworkflows/core/store"
+)
+
+const (
+	// flusherCount: two hide each other's wait for the disk; four were slower.
+	flusherCount = 2
+	batchItems   = 500
+	batchBytes   = 8 << 20
+	queueItems   = 65_536
+	// patience is how long a write is tried again while the database is away.
+	patience   = 30 * time.Second
+	flushLimit = 30 * time.Second
+)
+
+// flusher gathers writes. It takes what has come while its last flush was on
+// its way, so that nobody waits for a timer and the busier it is the larger the
+// batches are.
+type flusher struct {
+	engine *Engine
+	mu     sync.Mutex
+	queue  []*work
+	more   chan struct{}
+	idle   *sync.Cond
+	busy   bool
+}
+
+func newFlusher(e *Engine) *flusher {
+	f := &flusher{engine: e, more: make(chan struct{}, 1)}
+	f.idle = sync.NewCond(&f.mu)
+	return f
+}
+
+// write queues one work and waits for its outcome.
+func (e *Engine) write(ctx context.Context, w *work) error {
+	if err := e.submit(ctx, w); err != nil {
+		return err
+	}
+	return w.wait(ctx)
+}
+
+// submit queues a work without waiting. Works of one root go through one
+// flusher, in order.
+func (e *Engine) submit(ctx context.Context, w *work) error {
+	if err := e.ready(ctx); err != nil {
+		return err
+	}
+	w.ctx = ctx
+	return e.enqueue(w)
+}
+
+// enqueue queues a work even while the engine closes, for what its end needs.
+func (e *Engine) enqueue(w *work) error {
+	w.since, w.done = time.Now(), make(chan error, 1)
+	f := e.flushers[shard(w.root)]
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.queue) >= queueItems {
+		return fault.New(fault.Busy, nil, "%d writes wait for the database already; try again later", len(f.queue))
+	}
+	f.queue = append(f.queue, w)
+	poke(f.more)
+	return nil
+}
+
+func shard(root uuid.UUID) int {
+	return int(binary.BigEndian.Uint32(root[12:]) % flusherCount)
+}
+
+// poke wakes a loop that may be asleep, once.
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+func (f *flusher) loop(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			f.refuse()
+			return
+		case <-f.more:
+		}
+		for works := f.take(); len(works) > 0; works = f.take() {
+			f.flush(ctx, works)
+		}
+	}
+}
+
+// take removes the next batch from the queue. A work that writes an execution
+// which the batch already writes stays for the next one, and so does all that
+// follows it for that execution.
+func (f *flusher) take() []*work {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var batch, rest []*work
+	written := map[uuid.UUID]bool{}
+	size := 0
+	for i, w := range f.queue {
+		if len(batch) >= batchItems || size >= batchBytes {
+			rest = append(rest, f.queue[i:]...)
+			break
+		}
+		if id := w.target(); id != uuid.Nil {
+			if written[id] {
+				rest = append(rest, w)
+				continue
+			}
+			written[id] = true
+		}
+		batch, size = append(batch, w), size+w.size
+	}
+	f.queue, f.busy = rest, len(batch) > 0
+	if !f.busy {
+		f.idle.Broadcast()
+	}
+	return batch
+}
+
+// refuse ends what nobody will write any more.
+func (f *flusher) refuse() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, w := range f.queue {
+		w.finish(fault.New(fault.Closed, nil, "the engine was closed before this was written"))
+	}
+	f.queue, f.busy = nil, false
+	f.idle.Broadcast()
+}
+
+// flush writes a batch, for as long as it takes or its works have patience.
+func (f *flusher) flush(ctx context.Context, works []*work) {
+	defer func() {
+		// A panic must not leave callers waiting; the loop's guard logs it.
+		if r := recover(); r != nil {
+			for _, w := range works {
+				w.finish(fault.New(fault.Internal, nil, "the library failed while it wrote this; its log has the stack"))
+			}
+			panic(r)
+		}
+	}()
+	delay := 20 * time.Millisecond
+	for {
+		works = withoutAbandoned(works)
+		err := f.attempt(ctx, works)
+		if err == nil || len(works) == 0 {
+			return
+		}
+		if store.SplitWorthwhile(err) && len(works) > 1 {
+			f.flush(ctx, works[:len(works)/2])
+			f.flush(ctx, works[len(works)/2:])
+			return
+		}
+		if !fault.From(err).Retryable {
+			finishAll(works, blame(err))
+			return
+		}
+		if works = withPatience(works, err); len(works) == 0 {
+			return
+		}
+		slog.Warn("a write is tried again", "writes", len(works), "error", err)
+		select {
+		case <-ctx.Done():
+			finishAll(works, fault.New(fault.Closed, nil, "the engine was closed while the database could not be reached"))
+			return
+		case <-time.After(delay):
+			delay = min(2*delay, time.Second)
+		}
+	}
+}
+
+func (f *flusher) attempt(ctx context.Context, works []*work) error {
+	if len(works) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, flushLimit)
+	defer cancel()
+	var b store.Batch
+	for _, w := range works {
+		w.addTo(&b)
+	}
+	flushed, err := f.engine.store.Flush(ctx, b)
+	if err != nil {
+		for _, w := range works {
+			w.tries++
+		}
+		return err
+	}
+	var next cursor
+	for _, w := range works {
+		next = w.takeFrom(&flushed, next)
+		f.engine.effects(w)
+		w.finish(nil)
+	}
+	f.engine.hints.send()
+	return nil
+}
+
+func withoutAbandoned(works []*work) []*work {
+	kept := works[:0:0]
+	for _, w := range works {
+		// What was tried may have been written; its outcome is still to be found out.
+		if w.tries == 0 && w.ctx.Err() != nil {
+			w.finish(fault.New(fault.Cancelled, nil, "the call was cancelled before it was written"))
+			continue
+		}
+		kept = append(kept, w)
+	}
+	return kept
+}
+
+func withPatience(works []*work, err error) []*work {
+	kept := works[:0:0]
+	for _, w := range works {
+		if time.Since(w.since) > patience {
+			w.finish(err)
+			continue
+		}
+		kept = append(kept, w)
+	}
+	return kept
+}
+
+func finishAll(works []*work, err error) {
+	for _, w := range works {
+		w.finish(err)
+	}
+}
+
+// blame makes a data error, which split down to one work, that work's fault.
+func blame(err error) error {
+	if !store.SplitWorthwhile(err) {
+		return err
+	}
+	return fault.New(fault.InvalidPayload, fault.From(err).Details, "PostgreSQL refuses a value in this request; its payloads must be valid JSON without exotic escapes").Because(err)
+}
+
+// drainFlushers waits until nothing is queued or on its way.
+func (e *Engine) drainFlushers(ctx context.Context) {
+	stop := context.AfterFunc(ctx, func() {
+		for _, f := range e.flushers {
+			f.idle.Broadcast()
+		}
+	})
+	defer stop()
+	for _, f := range e.flushers {
+		f.mu.Lock()
+		for (f.busy || len(f.queue) > 0) && ctx.Err() == nil {
+			f.idle.Wait()
+		}
+		f.mu.Unlock()
+	}
+}

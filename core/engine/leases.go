@@ -1,0 +1,192 @@
+package engine
+
+import (
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/libworkflows/libworkflows/core/model"
+	"github.com/libworkflows/libworkflows/core/store"
+)
+
+// leaseTable knows what the workers of this process hold.
+type leaseTable struct {
+	mu     sync.Mutex
+	leases map[uuid.UUID]*lease
+}
+
+type lease struct {
+	id     uuid.UUID
+	worker *worker
+	lease  model.Lease
+	kind   model.Kind
+	root   uuid.UUID
+	// position up to which the holder knows the history.
+	position int
+	// known is how long the history is at least.
+	known int
+	// writing counts writes under way: while there is one, the database's word on
+	// the lease may be older or newer than ours.
+	writing int
+	touched time.Time
+	// cancelTold: the holder has been told to stop.
+	cancelTold bool
+}
+
+func newLeaseTable() *leaseTable { return &leaseTable{leases: map[uuid.UUID]*lease{}} }
+
+func (t *leaseTable) add(w *worker, claimed []model.Claimed) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := range claimed {
+		c := &claimed[i]
+		t.leases[c.ID] = &lease{
+			id: c.ID, worker: w, lease: c.Lease, kind: c.Kind, root: c.RootID, position: c.Position,
+			touched: time.Now(), cancelTold: c.CancelRequested,
+		}
+	}
+}
+
+// begin notes a write under a lease, and answers the root and kind if the lease
+// is one of this process.
+func (t *leaseTable) begin(id uuid.UUID, l model.Lease) (root uuid.UUID, kind model.Kind) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	held, ok := t.leases[id]
+	if !ok || held.lease != l {
+		return id, ""
+	}
+	held.writing++
+	held.touched = time.Now()
+	return held.root, held.kind
+}
+
+// end notes that a write has its answer: the lease goes on at a position, or is over.
+func (t *leaseTable) end(id uuid.UUID, l model.Lease, goesOn bool, position int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	held, ok := t.leases[id]
+	if !ok || held.lease != l {
+		return
+	}
+	held.writing--
+	held.touched = time.Now()
+	held.position = max(held.position, position)
+	if !goesOn {
+		t.drop(held)
+		return
+	}
+	held.announce(false)
+}
+
+// tell passes news on to the holder, if it is in this process.
+func (t *leaseTable) tell(w store.Woken) (here bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	held, ok := t.leases[w.ID]
+	if !ok || w.Kind == "" {
+		return false
+	}
+	held.known = max(held.known, w.HistoryLength)
+	held.announce(w.Kind != model.Workflow)
+	return true
+}
+
+// announce tells the holder once of what it does not know. What is written at
+// the moment brings its own news. The table's lock is held.
+func (l *lease) announce(cancel bool) {
+	n := model.Notice{ID: l.id, Lease: l.lease}
+	if cancel && !l.cancelTold {
+		l.cancelTold, n.CancelRequested = true, true
+	}
+	if l.kind == model.Workflow && l.writing == 0 && l.known > l.position {
+		l.position, n.NewEvents = l.known, true
+	}
+	if n.CancelRequested || n.NewEvents {
+		l.worker.notify(n)
+	}
+}
+
+// drop forgets a lease. The caller holds the lock.
+func (t *leaseTable) drop(held *lease) {
+	delete(t.leases, held.id)
+	held.worker.freed()
+}
+
+// heldBy answers a worker's leases.
+func (t *leaseTable) heldBy(w *worker) []*lease {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var held []*lease
+	for _, l := range t.leases {
+		if l.worker == w {
+			held = append(held, l)
+		}
+	}
+	return held
+}
+
+func (t *leaseTable) count(w *worker) int { return len(t.heldBy(w)) }
+
+// reconcile compares what a worker believes to hold with what the database
+// says, as of an instant before the question was asked. It tells the holder what
+// is new, and answers rows that the worker holds without knowing.
+func (t *leaseTable) reconcile(w *worker, rows []store.Held, asked time.Time) (unknown []store.Held) {
+	var lost []model.Notice
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	byID := make(map[uuid.UUID]store.Held, len(rows))
+	for _, row := range rows {
+		byID[row.ID] = row
+		if held, ok := t.leases[row.ID]; !ok || held.lease != row.Lease {
+			unknown = append(unknown, row)
+		}
+	}
+	for id, held := range t.leases {
+		if held.worker != w || held.writing > 0 || !held.touched.Before(asked) {
+			continue
+		}
+		row, ok := byID[id]
+		if !ok || row.Lease != held.lease {
+			lost = append(lost, model.Notice{ID: id, Lease: held.lease, Lost: true})
+			t.drop(held)
+			continue
+		}
+		held.known = max(held.known, row.HistoryLength)
+		held.announce(row.CancelRequested)
+	}
+	for _, n := range lost {
+		w.notify(n)
+	}
+	return unknown
+}
+
+// loseAll drops every lease of a worker that was declared dead.
+func (t *leaseTable) loseAll(w *worker) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id, held := range t.leases {
+		if held.worker == w {
+			w.notify(model.Notice{ID: id, Lease: held.lease, Lost: true})
+			t.drop(held)
+		}
+	}
+}
+
+// knows says whether a lease is one of this process.
+func (t *leaseTable) knows(id uuid.UUID, l model.Lease) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	held, ok := t.leases[id]
+	return ok && held.lease == l
+}
+
+// forget drops a lease that was given up.
+func (t *leaseTable) forget(held *lease) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.leases[held.id] == held {
+		t.drop(held)
+	}
+}

@@ -1,0 +1,171 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/libworkflows/libworkflows/core/fault"
+	"github.com/libworkflows/libworkflows/core/model"
+	"github.com/libworkflows/libworkflows/core/store"
+)
+
+// work is one caller's write and, afterwards, its outcome. It has one target,
+// and at most one of each part.
+type work struct {
+	// root decides the flusher.
+	root uuid.UUID
+	// size in bytes, roughly.
+	size int
+
+	creates  []store.NewRow
+	signal   *store.Signal
+	progress *store.Progress
+	release  *store.Release
+	advance  *store.Advance
+	cancels  []store.Cancel
+	finished *store.Finish
+
+	ctx   context.Context
+	since time.Time
+	tries int
+	done  chan error
+
+	out outcome
+}
+
+// outcome holds what became of each part of a work.
+type outcome struct {
+	made     []store.Made
+	signal   store.Woken
+	progress bool
+	release  store.Released
+	advance  store.Advanced
+	marked   []store.Woken
+	ended    []store.Ended
+	finished store.Finished
+}
+
+// cursor is how far the answers of a flush have been handed out.
+type cursor struct{ signals, progress, releases, advances, cancels, finishes int }
+
+// target is the execution that the work writes under a lease. A batch writes
+// each at most once.
+func (w *work) target() uuid.UUID {
+	switch {
+	case w.advance != nil:
+		return w.advance.ID
+	case w.finished != nil:
+		return w.finished.ID
+	case w.release != nil:
+		return w.release.ID
+	case w.progress != nil:
+		return w.progress.ID
+	}
+	return uuid.Nil
+}
+
+func (w *work) addTo(b *store.Batch) {
+	b.Creates = append(b.Creates, w.creates...)
+	b.Cancels = append(b.Cancels, w.cancels...)
+	b.Signals = appendSet(b.Signals, w.signal)
+	b.Progress = appendSet(b.Progress, w.progress)
+	b.Releases = appendSet(b.Releases, w.release)
+	b.Advances = appendSet(b.Advances, w.advance)
+	b.Finishes = appendSet(b.Finishes, w.finished)
+}
+
+func appendSet[T any](to []T, part *T) []T {
+	if part == nil {
+		return to
+	}
+	return append(to, *part)
+}
+
+// takeFrom picks the work's outcome out of a flush, in the order of addTo.
+func (w *work) takeFrom(f *store.Flushed, c cursor) cursor {
+	w.out = outcome{}
+	for i := range w.creates {
+		w.out.made = append(w.out.made, *f.Made[w.creates[i].ID])
+	}
+	if n := len(w.cancels); n > 0 {
+		w.out.marked, w.out.ended = f.Marked[c.cancels:c.cancels+n], f.Ended[c.cancels:c.cancels+n]
+		c.cancels += n
+	}
+	c.signals = takeSet(f.Signals, w.signal != nil, c.signals, &w.out.signal)
+	c.progress = takeSet(f.Progress, w.progress != nil, c.progress, &w.out.progress)
+	c.releases = takeSet(f.Releases, w.release != nil, c.releases, &w.out.release)
+	c.advances = takeSet(f.Advances, w.advance != nil, c.advances, &w.out.advance)
+	c.finishes = takeSet(f.Finishes, w.finished != nil, c.finishes, &w.out.finished)
+	return c
+}
+
+func takeSet[T any](from []T, set bool, at int, to *T) int {
+	if !set {
+		return at
+	}
+	*to = from[at]
+	return at + 1
+}
+
+// finish tells the caller, once.
+func (w *work) finish(err error) {
+	select {
+	case w.done <- err:
+	default:
+	}
+}
+
+func (w *work) wait(ctx context.Context) error {
+	select {
+	case err := <-w.done:
+		return err
+	case <-ctx.Done():
+		return fault.New(fault.Cancelled, nil, "the call was cancelled; it may have been written already")
+	}
+}
+
+// each runs a batch's items as works of their own and answers them in order,
+// each with its own verdict.
+func each[I, R any](ctx context.Context, e *Engine, items []I, prepare func(i int, item I) (*work, error), answer func(w *work) (R, error)) ([]model.Result[R], error) {
+	if err := checkItems(len(items)); err != nil {
+		return nil, err
+	}
+	if err := e.ready(ctx); err != nil {
+		return nil, err
+	}
+	results := make([]model.Result[R], len(items))
+	works := make([]*work, len(items))
+	for i, item := range items {
+		w, err := prepare(i, item)
+		if err == nil {
+			err = e.submit(ctx, w)
+		}
+		if err != nil {
+			results[i].Error = fault.From(err)
+			continue
+		}
+		works[i] = w
+	}
+	for i, w := range works {
+		if w == nil {
+			continue
+		}
+		ok, err := answerOf(ctx, w, answer)
+		if err != nil {
+			results[i].Error = fault.From(err)
+			continue
+		}
+		results[i].OK = &ok
+	}
+	return results, nil
+}
+
+func answerOf[R any](ctx context.Context, w *work, answer func(*work) (R, error)) (R, error) {
+	if err := w.wait(ctx); err != nil {
+		var none R
+		return none, err
+	}
+	return answer(w)
+}

@@ -1,0 +1,145 @@
+// Package pgtest gives tests a PostgreSQL.
+//
+// Most share one server and take a schema each:
+//
+//	url, schema := pgtest.Schema(t)
+//
+// The server is the one in WORKFLOWS_TEST_DATABASE_URL. Without that, it is an
+// embedded one that all test processes of a `go test ./...` share: the first that
+// needs it starts it, and it stops a few seconds after the last has ended.
+// WORKFLOWS_TEST_POSTGRES_BIN chooses its binaries, and so its version.
+//
+// Tests that stop or crash a server take one of their own: pgtest.Server(t).
+package pgtest
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/libworkflows/libworkflows/core/embedded"
+)
+
+const (
+	urlEnv = "WORKFLOWS_TEST_DATABASE_URL"
+	binEnv = "WORKFLOWS_TEST_POSTGRES_BIN"
+)
+
+// linger bridges the gap between the test processes of two packages.
+const linger = 5 * time.Second
+
+// cleanupPatience bounds dropping a schema. It fails when the test left a
+// transaction open.
+const cleanupPatience = 20 * time.Second
+
+// URL answers the address of the shared test server.
+func URL(t testing.TB) string {
+	t.Helper()
+	url, err := sharedURL()
+	if err != nil {
+		t.Fatalf("no PostgreSQL for tests: %v", err)
+	}
+	return url
+}
+
+// sharedURL keeps the server until the process ends, however it ends.
+var sharedURL = sync.OnceValues(func() (string, error) {
+	if url := os.Getenv(urlEnv); url != "" {
+		return url, nil
+	}
+	dir, err := sharedDirectory()
+	if err != nil {
+		return "", err
+	}
+	// Nothing in it outlives a test, so it need not outlive a crash of the machine.
+	keeper, err := startKeeper(keeperOrder{Dir: dir, Settings: []string{"fsync=off", "full_page_writes=off"}, Linger: linger})
+	if err != nil {
+		return "", err
+	}
+	return keeper.url, nil
+})
+
+// sharedDirectory is one per user and version of PostgreSQL. Its name can be
+// foreseen, so it must be ours.
+func sharedDirectory() (string, error) {
+	chosen, err := embedded.Locate(context.Background(), testBinaries())
+	if err != nil {
+		return "", err
+	}
+	if wanted := os.Getenv(binEnv); wanted != "" && filepath.Clean(wanted) != chosen.Dir {
+		return "", fmt.Errorf("%s is %s, which cannot be used or has something in %s before it", binEnv, wanted, embedded.BinariesVariable)
+	}
+	dir := filepath.Join(os.TempDir(), fmt.Sprintf("libworkflows-test-%d-%d", os.Getuid(), chosen.Major))
+	if err := os.Mkdir(dir, 0o711); err != nil && !os.IsExist(err) {
+		return "", err
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return "", err
+	}
+	if stat, ok := info.Sys().(*syscall.Stat_t); !ok || !info.IsDir() || stat.Uid != uint32(os.Getuid()) {
+		return "", fmt.Errorf("%s is not a directory of ours: remove it", dir)
+	}
+	return dir, nil
+}
+
+func testBinaries() []string {
+	if dir := os.Getenv(binEnv); dir != "" {
+		return []string{dir}
+	}
+	return nil
+}
+
+// Schema answers the address of the shared server and the name of a schema that
+// is the test's own. The schema is not made. It is dropped when the test ends, or
+// kept and named in the test's log if the test failed.
+func Schema(t testing.TB) (url, schema string) {
+	t.Helper()
+	url = URL(t)
+	schema = schemaName(t.Name())
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("kept for you to look at: schema %s in %s", schema, url)
+			return
+		}
+		if err := dropSchema(url, schema); err != nil {
+			t.Errorf("cannot drop schema %s (did the test leave a transaction open?): %v", schema, err)
+		}
+	})
+	return url, schema
+}
+
+// schemaName tells whose a kept schema is, within PostgreSQL's 63 bytes.
+func schemaName(test string) string {
+	plain := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '_'
+	}, strings.ToLower(test))
+	random := make([]byte, 6)
+	_, _ = rand.Read(random) // never fails
+	return plain[:min(len(plain), 48)] + "_" + hex.EncodeToString(random)
+}
+
+func dropSchema(url, schema string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), cleanupPatience)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	_, err = conn.Exec(ctx, "DROP SCHEMA IF EXISTS "+pgx.Identifier{schema}.Sanitize()+" CASCADE")
+	return err
+}

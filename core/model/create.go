@@ -1,0 +1,79 @@
+package model
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Limits and defaults of a new execution.
+const (
+	MinPriority     = 0
+	MaxPriority     = 10
+	DefaultPriority = 5
+	DefaultQueue    = "default"
+	MaxNameBytes    = 255
+	MaxBatch        = 10_000
+)
+
+// ClosePolicy says what becomes of a child when its parent ends first.
+type ClosePolicy string
+
+// The close policies.
+const (
+	CloseCancel ClosePolicy = "cancel"
+	CloseDetach ClosePolicy = "detach"
+)
+
+// NewExecution asks for one execution.
+type NewExecution struct {
+	// ID is made here when absent. Repeating a call with the same id creates nothing new.
+	ID   *uuid.UUID `json:"id,omitempty"`
+	Kind Kind       `json:"kind"`
+	// Name of the function, 1 to 255 bytes.
+	Name string `json:"name"`
+	// Queue, 1 to 255 bytes. Default "default".
+	Queue string `json:"queue,omitempty"`
+	// Args are the positional arguments, a JSON array. Default [].
+	Args Payload `json:"args,omitempty"`
+	// Kwargs are the keyword-only arguments, a JSON object. Default {}.
+	Kwargs Payload `json:"kwargs,omitempty"`
+	// Priority 0 to 10, higher first. Default 5.
+	Priority *int `json:"priority,omitempty"`
+	// RunAt is the earliest start, an instant. Not together with DelayMS.
+	RunAt *time.Time `json:"run_at,omitempty"`
+	// DelayMS is the earliest start from now, in milliseconds, by the database's clock.
+	DelayMS int64 `json:"delay_ms,omitempty"`
+	// IdempotencyKey makes a second call with the same name and key answer the first one's id.
+	IdempotencyKey *string `json:"idempotency_key,omitempty"`
+	// Retry, absent fields at their defaults.
+	Retry *RetryPolicy `json:"retry,omitempty"`
+	// AttemptTimeoutMS bounds one attempt, in milliseconds; the worker enforces it. Default none.
+	AttemptTimeoutMS int64 `json:"attempt_timeout_ms,omitempty"`
+	// TimeoutMS bounds the whole execution with its retries, in milliseconds from its creation. Default none.
+	TimeoutMS int64 `json:"timeout_ms,omitempty"`
+	// ScheduleTimeoutMS bounds the time until the first start, in milliseconds from its creation. Default none.
+	ScheduleTimeoutMS int64 `json:"schedule_timeout_ms,omitempty"`
+	// Version of the code that asks, for whoever reads it.
+	Version *string `json:"version,omitempty"`
+	// Awaited says that the caller is going to wait for the end, so that it is announced to other processes.
+	Awaited bool `json:"awaited,omitempty"`
+}
+
+// CreateExecutionRequest asks for executions, all of them or none.
+type CreateExecutionRequest struct {
+	// Items, 1 to 10000.
+	Items []NewExecution `json:"items"`
+}
+
+// Created answers one new execution.
+type Created struct {
+	ID uuid.UUID `json:"id"`
+	// Created is false when the idempotency key was taken: ID is then the first one's.
+	Created bool `json:"created"`
+}
+
+// CreateExecutionReply has one result per item, in order.
+type CreateExecutionReply struct {
+	Results []Created `json:"results"`
+}

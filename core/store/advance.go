@@ -1,0 +1,186 @@
+package store
+
+import (
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/libworkflows/libworkflows/core/model"
+)
+
+// Entry is one event that a holder's write appends to its workflow's history.
+type Entry struct {
+	Type     model.EventType
+	Sequence int
+	Name     *string
+	Payload  model.Payload
+	// DelayMS of a timer.
+	DelayMS int64
+	// Cancel stands for activity_cancelled, child_cancelled or timer_cancelled: which,
+	// and whether there is anything left to cancel, is known under the lock.
+	Cancel bool
+}
+
+// Advance is a holder's write to its workflow, except for the end.
+type Advance struct {
+	ID       uuid.UUID
+	Lease    model.Lease
+	Position int
+	Entries  []Entry
+	Children []NewRow
+	State    model.Payload
+	// Suspend, unless there is news.
+	Suspend bool
+	// Waking entries are news to the workflow itself, such as a step's outcome.
+	Waking bool
+}
+
+// Advanced is what became of an advance.
+type Advanced struct {
+	Found, Held, SameLease bool
+	Status                 model.Status
+	HistoryLength          int
+	Queue                  string
+	// Events after the position, once known.
+	Events []model.Event
+}
+
+// advanceSQL appends a holder's events and suspends it where nothing newer has
+// come. An entry that the history already has after the holder's position is
+// left out, so that a write whose reply was lost can be repeated.
+var advanceSQL = define("advance", `
+WITH i AS MATERIALIZED (
+    SELECT * FROM `+unnest(1, "i", "id uuid", "epoch bigint", "token uuid", "position int", "suspend boolean", "waking boolean", "state text")+`),
+held AS MATERIALIZED (
+    SELECT i.*, e.run, e.root_id, e.history_length FROM i JOIN workflows.executions e ON e.id = i.id
+    WHERE e.status = 'running' AND e.epoch = i.epoch AND e.token = i.token AND e.kind = 'workflow'),
+given AS MATERIALIZED (
+    SELECT g.*, held.run, held.root_id FROM `+unnest(8, "g", "id uuid", "type text", "sequence int", "name text", "payload text", "delay_ms bigint", "cancel boolean")+`
+    JOIN held ON held.id = g.id
+    WHERE NOT EXISTS (
+        SELECT FROM workflows.history h WHERE h.execution_id = g.id AND h.run = held.run AND h.position > held.position
+        AND h.type = g.type AND h.sequence = g.sequence)),
+untimed AS (
+    DELETE FROM workflows.timers t USING given
+    WHERE given.cancel AND t.execution_id = given.id AND t.kind = 'sleep' AND t.sequence = given.sequence AND t.run = given.run
+    RETURNING t.execution_id, t.sequence),
+entries AS MATERIALIZED (
+    SELECT id, run, type, sequence, name, payload, delay_ms, ord FROM given WHERE NOT cancel
+    UNION ALL
+    SELECT given.id, given.run, 'timer_cancelled', given.sequence, given.name, NULL, 0, given.ord
+    FROM given JOIN untimed ON untimed.execution_id = given.id AND untimed.sequence = given.sequence
+    UNION ALL
+    SELECT given.id, given.run, CASE c.kind WHEN 'workflow' THEN 'child_cancelled' ELSE 'activity_cancelled' END, given.sequence, c.name, NULL, 0, given.ord
+    FROM given JOIN workflows.executions c ON c.parent_id = given.id AND c.parent_run = given.run AND c.sequence = given.sequence
+    WHERE given.cancel AND NOT c.reported AND c.status IN ('scheduled', 'pending', 'running', 'suspended')),
+n AS (SELECT id, count(*)::int AS count FROM entries GROUP BY 1),
+moved AS (
+    UPDATE workflows.executions e SET
+        history_length = e.history_length + coalesce(n.count, 0),
+        status = CASE WHEN held.suspend AND NOT held.waking AND e.history_length = held.position THEN 'suspended' ELSE 'running' END,
+        state = coalesce(held.state::json, e.state),
+        crashes = 0
+    FROM held LEFT JOIN n ON n.id = held.id WHERE e.id = held.id
+    RETURNING e.id, e.status, e.queue, e.history_length, e.history_length - coalesce(n.count, 0) AS base),
+written AS (
+    INSERT INTO workflows.history (execution_id, run, position, type, sequence, name, payload, at)
+    SELECT entries.id, entries.run, moved.base + row_number() OVER (PARTITION BY entries.id ORDER BY entries.ord),
+        entries.type, entries.sequence, entries.name, entries.payload::json, clock_timestamp()
+    FROM entries JOIN moved ON moved.id = entries.id),
+timed AS (
+    INSERT INTO workflows.timers (execution_id, run, kind, sequence, due_at)
+    SELECT id, run, 'sleep', sequence, clock_timestamp() + delay_ms * interval '1 ms' FROM entries WHERE type = 'timer_started' AND delay_ms > 0
+    ON CONFLICT (execution_id, kind, sequence) DO UPDATE SET run = excluded.run, due_at = excluded.due_at),
+x AS MATERIALIZED (
+    SELECT x.*, given.run AS parent_run, given.root_id FROM `+unnest(15, "x", newRowTypes...)+`
+    JOIN given ON given.id = x.parent_id AND given.sequence = x.sequence AND given.type IN ('activity_scheduled', 'child_started')),
+made AS (
+    INSERT INTO workflows.executions (`+insertColumns+`)
+    SELECT x.id, x.root_id, x.parent_id, x.parent_run, `+insertValues+` FROM x
+    ON CONFLICT DO NOTHING RETURNING id, queue, status, run_at),
+expiring AS (`+timersOfNew+`)
+SELECT i.ord, e.id IS NOT NULL, moved.id IS NOT NULL, coalesce(e.epoch = i.epoch AND e.token = i.token, false),
+    coalesce(moved.status, e.status, ''), coalesce(moved.history_length, 0), coalesce(moved.queue, '')
+FROM i LEFT JOIN workflows.executions e ON e.id = i.id LEFT JOIN moved ON moved.id = i.id`)
+
+func (p *pipeline) advance(items []Advance, advanced []Advanced) {
+	if len(items) == 0 {
+		return
+	}
+	p.add(advanceSQL, func(row pgx.CollectableRow) error {
+		var ord int
+		var a Advanced
+		if err := row.Scan(&ord, &a.Found, &a.Held, &a.SameLease, &a.Status, &a.HistoryLength, &a.Queue); err != nil {
+			return err
+		}
+		advanced[ord-1] = a
+		return nil
+	}, advanceArgs(items)...)
+}
+
+func advanceArgs(items []Advance) []any {
+	n := len(items)
+	ids, epochs, tokens := make([]uuid.UUID, n), make([]int64, n), make([]uuid.UUID, n)
+	positions, states := make([]int32, n), make([]*string, n)
+	suspends, wakings := make([]bool, n), make([]bool, n)
+	var children []NewRow
+	for i := range items {
+		a := &items[i]
+		ids[i], epochs[i], tokens[i], positions[i] = a.ID, a.Lease.Epoch, a.Lease.Token, int32(a.Position)
+		suspends[i], wakings[i], states[i] = a.Suspend, a.Waking, text(a.State)
+		children = append(children, a.Children...)
+	}
+	args := []any{ids, epochs, tokens, positions, suspends, wakings, states}
+	return append(append(args, entryArgs(items)...), newRowArgs(children)...)
+}
+
+func entryArgs(items []Advance) []any {
+	ids, types, sequences := []uuid.UUID{}, []string{}, []int32{}
+	names, payloads, delays, cancels := []*string{}, []*string{}, []int64{}, []bool{}
+	for i := range items {
+		for _, e := range items[i].Entries {
+			ids, types, sequences = append(ids, items[i].ID), append(types, string(e.Type)), append(sequences, int32(e.Sequence))
+			names, payloads = append(names, e.Name), append(payloads, text(e.Payload))
+			delays, cancels = append(delays, e.DelayMS), append(cancels, e.Cancel)
+		}
+	}
+	return []any{ids, types, sequences, names, payloads, delays, cancels}
+}
+
+// newsSQL reads what a holder has not seen, as long as it holds.
+var newsSQL = define("news", `
+SELECT x.ord, `+eventColumns+`
+FROM unnest($1::uuid[], $2::int[], $3::uuid[]) WITH ORDINALITY AS x(id, position, token, ord)
+JOIN workflows.executions e ON e.id = x.id AND e.token = x.token AND e.status IN ('running', 'suspended')
+JOIN workflows.history h ON h.execution_id = e.id AND h.run = e.run AND h.position > x.position
+ORDER BY x.ord, h.position`)
+
+const eventColumns = `h.position, h.type, h.sequence, h.name, h.at, h.payload::text`
+
+func scanEvent(e *model.Event, payload **string) []any {
+	return []any{&e.Position, &e.Type, &e.Sequence, &e.Name, &e.At, payload}
+}
+
+// news puts the events after each holder's position into its sink.
+func (p *pipeline) news(ids []uuid.UUID, positions []int32, tokens []uuid.UUID, sinks []*[]model.Event) {
+	if len(ids) == 0 {
+		return
+	}
+	p.add(newsSQL, func(row pgx.CollectableRow) error {
+		var ord int
+		var e model.Event
+		var payload *string
+		if err := scanInto(row, []any{&ord}, scanEvent(&e, &payload)); err != nil {
+			return err
+		}
+		e.Payload = raw(payload)
+		*sinks[ord-1] = append(*sinks[ord-1], e)
+		return nil
+	}, ids, positions, tokens)
+}
+
+func raw(text *string) model.Payload {
+	if text == nil {
+		return nil
+	}
+	return model.Payload(*text)
+}

@@ -1,0 +1,118 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/libworkflows/libworkflows/core/model"
+)
+
+// Claim asks for due executions on behalf of a worker.
+type Claim struct {
+	Worker uuid.UUID
+	Queues []string
+	N      int
+	// Token is made by the caller, so that a claim whose reply was lost can be told
+	// from one that is still under way.
+	Token uuid.UUID
+	// Suspect asks for one execution that has crashed its worker twice.
+	Suspect bool
+}
+
+// claimSQL is LATERAL by queue: with queue = ANY the planner sorts every ready
+// row of every queue. A workflow that was begun by another language is passed
+// over: that code could not replay it.
+const claimText = `
+WITH me AS (SELECT language, runtime, sdk_version FROM workflows.workers WHERE id = $1 AND status = 'active'),
+due AS MATERIALIZED (
+    SELECT p.id, p.fresh FROM me CROSS JOIN unnest($2::text[]) AS q(queue)
+    CROSS JOIN LATERAL (
+        SELECT e.id, e.priority, e.run_at, e.started_at IS NULL AS fresh FROM workflows.executions e
+        WHERE e.status = 'pending' AND %s AND e.queue = q.queue
+            AND (e.kind <> 'workflow' OR e.language IS NULL OR e.language = me.language)
+        ORDER BY e.priority DESC, e.run_at, e.id LIMIT $3
+        FOR NO KEY UPDATE SKIP LOCKED) p
+    ORDER BY p.priority DESC, p.run_at, p.id LIMIT $3),
+claimed AS (
+    UPDATE workflows.executions e SET
+        status = 'running', worker = $1, epoch = e.epoch + 1, token = $4, alone = %s,
+        attempts = e.attempts + (e.kind <> 'workflow' OR due.fresh)::int,
+        started_at = coalesce(e.started_at, clock_timestamp()),
+        language = CASE WHEN e.kind = 'workflow' THEN me.language END,
+        history_length = e.history_length + (e.kind = 'workflow' AND due.fresh)::int
+    FROM due, me WHERE e.id = due.id
+    RETURNING e.*, due.fresh),
+started AS (
+    INSERT INTO workflows.history (execution_id, run, position, type, payload, at)
+    SELECT c.id, c.run, c.history_length, 'started',
+        json_build_object('language', me.language, 'runtime', me.runtime, 'sdk_version', me.sdk_version), c.started_at
+    FROM claimed c, me WHERE c.kind = 'workflow' AND c.fresh)
+SELECT c.id, c.run, c.kind, c.name, c.queue, c.root_id, c.parent_id, c.epoch, c.priority, c.attempts, coalesce(c.args, '[]')::text, coalesce(c.kwargs, '{}')::text,
+    c.retry::text, coalesce(c.attempt_timeout_ms, 0), c.deadline_at, c.created_at, clock_timestamp(), c.cancel_requested_at IS NOT NULL,
+    c.progress::text, c.version, c.history_length
+FROM claimed c ORDER BY c.priority DESC, c.run_at, c.id`
+
+var (
+	claimSQL        = define("claim", fmt.Sprintf(claimText, "e.crashes < 2", "false"))
+	claimSuspectSQL = define("claim_suspect", fmt.Sprintf(claimText, "e.crashes >= 2", "true"))
+)
+
+// claimedHistorySQL follows in the same pipeline: the events of what was just claimed.
+var claimedHistorySQL = define("claimed_history", `
+SELECT e.id, `+eventColumns+`
+FROM workflows.executions e JOIN workflows.history h ON h.execution_id = e.id AND h.run = e.run
+WHERE e.worker = $1 AND e.status = 'running' AND e.token = $2 AND e.kind = 'workflow'
+ORDER BY e.id, h.position`)
+
+// Claim hands due executions to a worker that is alive.
+func (s *Store) Claim(ctx context.Context, c Claim) ([]model.Claimed, error) {
+	stmt := claimSQL
+	if c.Suspect {
+		stmt = claimSuspectSQL
+	}
+	var claimed []model.Claimed
+	byID := map[uuid.UUID]int{}
+	p := s.pipeline()
+	p.add(stmt, func(row pgx.CollectableRow) error {
+		x, err := scanClaimed(row, c.Token)
+		byID[x.ID] = len(claimed)
+		claimed = append(claimed, x)
+		return err
+	}, c.Worker, c.Queues, c.N, c.Token)
+	p.add(claimedHistorySQL, func(row pgx.CollectableRow) error {
+		var id uuid.UUID
+		var e model.Event
+		var payload *string
+		if err := scanInto(row, []any{&id}, scanEvent(&e, &payload)); err != nil {
+			return err
+		}
+		e.Payload = raw(payload)
+		x := &claimed[byID[id]]
+		x.Events = append(x.Events, e)
+		return nil
+	}, c.Worker, c.Token)
+	return claimed, p.run(ctx, s.pool)
+}
+
+func scanClaimed(row pgx.CollectableRow, token uuid.UUID) (model.Claimed, error) {
+	var x model.Claimed
+	var args, kwargs, retry, progress *string
+	err := row.Scan(&x.ID, &x.Run, &x.Kind, &x.Name, &x.Queue, &x.RootID, &x.ParentID, &x.Lease.Epoch, &x.Priority, &x.Attempt, &args, &kwargs,
+		&retry, &x.AttemptTimeoutMS, &x.DeadlineAt, &x.CreatedAt, &x.ClaimedAt, &x.CancelRequested,
+		&progress, &x.Version, &x.Position)
+	if err != nil {
+		return x, err
+	}
+	x.Lease.Token, x.Args, x.Kwargs, x.Progress = token, raw(args), raw(kwargs), raw(progress)
+	if retry != nil {
+		err = json.Unmarshal([]byte(*retry), &x.Retry)
+	}
+	if x.Kind != model.Workflow {
+		x.Position = 0
+	}
+	return x, err
+}

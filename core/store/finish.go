@@ -1,0 +1,128 @@
+package store
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/libworkflows/libworkflows/core/model"
+)
+
+// Finish is an outcome that a holder reports.
+type Finish struct {
+	ID       uuid.UUID
+	Lease    model.Lease
+	Position int
+	// OK with Result, else Error.
+	OK     bool
+	Result model.Payload
+	Error  model.Payload
+	// ErrorType is compared with the types that are never retried.
+	ErrorType string
+	// Workflow: the caller has a position, and wants the news if it came too early.
+	Workflow bool
+	// Final failures are not retried, whatever the policy says.
+	Final bool
+}
+
+// Finished is what became of an outcome.
+type Finished struct {
+	// Found is false when there is no such execution.
+	Found bool
+	// Held is true when the lease held and the outcome, or news, was decided on.
+	Held bool
+	// Status of the row now; for a held one after the write.
+	Status model.Status
+	// SameLease: the row still bears the lease, which tells a repeat from a stale write.
+	SameLease bool
+	RunAt     time.Time
+	Kind      model.Kind
+	Queue     string
+	// Events after the position, when a workflow's end came too early.
+	Events []model.Event
+	Told
+}
+
+// Defaults of a retry policy. They stand here because the delay is computed
+// where the clock is.
+const (
+	defaultRetries   = `3`
+	defaultInitialMS = `1000`
+	defaultFactor    = `2`
+	defaultMaxMS     = `60000`
+	defaultJitter    = `0.1`
+)
+
+// finishSQL ends attempts. A workflow that has not seen a cancel request stays
+// as it is; a cancel that was requested wins over any outcome; a failure is
+// tried again as long as its policy and its deadline allow.
+var finishSQL = define("finish", `
+WITH x AS MATERIALIZED (
+    SELECT * FROM `+unnest(1, "x", "id uuid", "epoch bigint", "token uuid", "position int", "ok boolean", "result text",
+	"error text", "error_type text", "final boolean")+`),
+held AS MATERIALIZED (
+    SELECT x.*, e.kind, e.failures,
+        least(coalesce((e.retry->>'max_ms')::float8, `+defaultMaxMS+`),
+            coalesce((e.retry->>'initial_ms')::float8, `+defaultInitialMS+`) * power(coalesce((e.retry->>'factor')::float8, `+defaultFactor+`), least(e.failures, 40)))
+            * (1 + coalesce((e.retry->>'jitter')::float8, `+defaultJitter+`) * (2 * random() - 1)) AS delay_ms,
+        CASE
+            WHEN e.kind = 'workflow' AND e.cancel_requested_at IS NOT NULL AND EXISTS (
+                SELECT FROM workflows.history h WHERE h.execution_id = e.id AND h.run = e.run
+                AND h.position > x.position AND h.type = 'cancel_requested') THEN 'running'
+            WHEN e.cancel_requested_at IS NOT NULL THEN 'cancelled'
+            WHEN x.ok THEN 'completed'
+            WHEN e.kind <> 'workflow' AND NOT x.final
+                AND e.failures < coalesce((e.retry->>'retries')::int, `+defaultRetries+`)
+                AND NOT coalesce(e.retry->'non_retryable' IS NOT NULL AND x.error_type IN (SELECT json_array_elements_text(e.retry->'non_retryable')), false)
+                AND (e.deadline_at IS NULL OR e.deadline_at > now()) THEN 'scheduled'
+            ELSE 'failed'
+        END AS verdict
+    FROM x JOIN workflows.executions e ON e.id = x.id
+    WHERE e.status = 'running' AND e.epoch = x.epoch AND e.token = x.token),
+done AS (
+    UPDATE workflows.executions e SET
+        status = CASE WHEN held.verdict = 'scheduled' AND held.delay_ms < 1 THEN 'pending' ELSE held.verdict END,
+        result = CASE WHEN held.verdict = 'completed' THEN coalesce(held.result, 'null')::json END,
+        error = CASE WHEN held.verdict <> 'completed' THEN held.error::json END,
+        failures = e.failures + (NOT held.ok)::int,
+        crashes = 0,
+        run_at = CASE WHEN held.verdict = 'scheduled' THEN now() + held.delay_ms * interval '1 ms' ELSE e.run_at END,
+        finished_at = CASE WHEN held.verdict <> 'scheduled' THEN clock_timestamp() END
+    FROM held WHERE e.id = held.id AND held.verdict <> 'running'
+    RETURNING `+endedColumns+`),`+settle+`
+SELECT x.ord, e.id IS NOT NULL, held.id IS NOT NULL, coalesce(d.status, e.status, ''), coalesce(e.epoch = x.epoch AND e.token = x.token, false),
+    coalesce(d.run_at, now()), coalesce(e.kind, ''), coalesce(e.queue, ''), `+toldColumns+`
+FROM x
+LEFT JOIN workflows.executions e ON e.id = x.id
+LEFT JOIN held ON held.id = x.id
+LEFT JOIN done d ON d.id = x.id
+LEFT JOIN told ON told.id = d.parent_id`)
+
+func (p *pipeline) finish(items []Finish, finished []Finished) {
+	if len(items) == 0 {
+		return
+	}
+	p.add(finishSQL, func(row pgx.CollectableRow) error {
+		var ord int
+		var f Finished
+		if err := scanInto(row, []any{&ord, &f.Found, &f.Held, &f.Status, &f.SameLease, &f.RunAt, &f.Kind, &f.Queue}, f.targets()); err != nil {
+			return err
+		}
+		finished[ord-1] = f
+		return nil
+	}, finishArgs(items)...)
+}
+
+func finishArgs(items []Finish) []any {
+	n := len(items)
+	ids, epochs, tokens := make([]uuid.UUID, n), make([]int64, n), make([]uuid.UUID, n)
+	positions, oks, finals := make([]int32, n), make([]bool, n), make([]bool, n)
+	results, failures, types := make([]*string, n), make([]*string, n), make([]string, n)
+	for i := range items {
+		f := &items[i]
+		ids[i], epochs[i], tokens[i], positions[i] = f.ID, f.Lease.Epoch, f.Lease.Token, int32(f.Position)
+		oks[i], results[i], failures[i], types[i], finals[i] = f.OK, text(f.Result), text(f.Error), f.ErrorType, f.Final
+	}
+	return []any{ids, epochs, tokens, positions, oks, results, failures, types, finals}
+}

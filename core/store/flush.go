@@ -1,0 +1,117 @@
+package store
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"github.com/libworkflows/libworkflows/core/model"
+)
+
+// Batch is what one flush writes: many callers' requests in one transaction.
+// An execution stands at most once in each of Advances, Finishes, Releases and
+// Progress: an UPDATE applies a row once.
+type Batch struct {
+	Creates  []NewRow
+	Signals  []Signal
+	Progress []Progress
+	Releases []Release
+	Advances []Advance
+	Finishes []Finish
+	Cancels  []Cancel
+}
+
+// Flushed answers a batch, item by item.
+type Flushed struct {
+	Made     map[uuid.UUID]*Made
+	Signals  []Woken
+	Progress []bool
+	Releases []Released
+	Advances []Advanced
+	Finishes []Finished
+	Marked   []Woken
+	Ended    []Ended
+}
+
+// Flush writes a batch in one round trip. Keyed inserts come first and in key
+// order, then the one lock, then signals before outcomes and advances before
+// ends, so that each sees what the ones before it wrote.
+func (s *Store) Flush(ctx context.Context, b Batch) (Flushed, error) {
+	f := Flushed{
+		Made:     make(map[uuid.UUID]*Made, len(b.Creates)),
+		Signals:  make([]Woken, len(b.Signals)),
+		Progress: make([]bool, len(b.Progress)),
+		Releases: make([]Released, len(b.Releases)),
+		Advances: make([]Advanced, len(b.Advances)),
+		Finishes: make([]Finished, len(b.Finishes)),
+		Marked:   make([]Woken, len(b.Cancels)),
+		Ended:    make([]Ended, len(b.Cancels)),
+	}
+	p := s.pipeline()
+	p.create(b.Creates, f.Made)
+	p.lock(b)
+	p.signal(b.Signals, f.Signals)
+	p.progress(b.Progress, f.Progress)
+	p.release(b.Releases, f.Releases)
+	p.advance(b.Advances, f.Advances)
+	p.cancel(b.Cancels, f.Marked, f.Ended)
+	p.finish(b.Finishes, f.Finishes)
+	p.readNews(b, &f)
+	return f, p.run(ctx, s.pool)
+}
+
+func (p *pipeline) lock(b Batch) {
+	var ids, parents []uuid.UUID
+	var sequences []int32
+	for i := range b.Signals {
+		ids = append(ids, b.Signals[i].ID)
+	}
+	for i := range b.Progress {
+		ids = append(ids, b.Progress[i].ID)
+	}
+	for i := range b.Releases {
+		ids = append(ids, b.Releases[i].ID)
+	}
+	for i := range b.Advances {
+		ids = append(ids, b.Advances[i].ID)
+	}
+	for i := range b.Finishes {
+		ids = append(ids, b.Finishes[i].ID)
+	}
+	for i := range b.Cancels {
+		ids = append(ids, b.Cancels[i].ID)
+		if sequence := b.Cancels[i].Sequence; sequence != nil {
+			parents, sequences = append(parents, b.Cancels[i].ID), append(sequences, *sequence)
+		}
+	}
+	if len(ids) > 0 {
+		p.add(lockSQL, nil, ids, orEmpty(parents), orEmpty(sequences))
+	}
+}
+
+func orEmpty[T any](s []T) []T {
+	if s == nil {
+		return []T{}
+	}
+	return s
+}
+
+// readNews reads last what holders have not seen, in a snapshot after every
+// write. A finish has news only when it came too early.
+func (p *pipeline) readNews(b Batch, f *Flushed) {
+	var ids, tokens []uuid.UUID
+	var positions []int32
+	var sinks []*[]model.Event
+	ask := func(id uuid.UUID, position int, lease model.Lease, sink *[]model.Event) {
+		ids, positions, tokens, sinks = append(ids, id), append(positions, int32(position)), append(tokens, lease.Token), append(sinks, sink)
+	}
+	for i, a := range b.Advances {
+		ask(a.ID, a.Position, a.Lease, &f.Advances[i].Events)
+	}
+	for i, x := range b.Finishes {
+		if x.Workflow {
+			ask(x.ID, x.Position, x.Lease, &f.Finishes[i].Events)
+		}
+	}
+	p.news(ids, positions, tokens, sinks)
+}

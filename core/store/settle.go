@@ -1,0 +1,79 @@
+package store
+
+import (
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// endedColumns are what a statement's "done" must return for settle.
+const endedColumns = `e.id, e.run, e.kind, e.name, e.status, e.parent_id, e.parent_run, e.sequence, e.reported, e.awaited, e.attempts, e.result, e.error, e.run_at, e.queue`
+
+// settle is what follows every end of an execution, whoever caused it: its
+// timers go, the closing of its children is noted, its parent gets the event
+// and wakes. It reads "done", the rows that the statement has just written, and
+// leaves "told", the parents.
+//
+// A row can be written once a statement, so no row of "done" may be a parent
+// that is to be told: a statement that ends executions writes nothing else.
+// Parents that end in the same statement accept no events and are left out.
+const settle = `
+ended AS MATERIALIZED (SELECT * FROM done WHERE status IN ('completed', 'failed', 'cancelled')),
+untimed AS (DELETE FROM workflows.timers t USING ended WHERE t.execution_id = ended.id AND t.kind <> 'close'),
+closing AS (
+    INSERT INTO workflows.timers (execution_id, run, kind, sequence, due_at)
+    SELECT ended.id, ended.run, 'close', 0, now() FROM ended
+    WHERE ended.kind = 'workflow' AND EXISTS (
+        SELECT FROM workflows.executions c WHERE c.parent_id = ended.id AND c.close_policy = 'cancel'
+        AND c.status IN ('scheduled', 'pending', 'running', 'suspended'))
+    ON CONFLICT DO NOTHING RETURNING execution_id),
+news AS (
+    SELECT *, row_number() OVER (PARTITION BY parent_id ORDER BY id) AS nth FROM ended WHERE parent_id IS NOT NULL AND NOT reported),
+told AS (
+    UPDATE workflows.executions p SET
+        history_length = p.history_length + n.count,
+        run_at = CASE WHEN p.status = 'suspended' THEN now() ELSE p.run_at END,
+        status = CASE WHEN p.status = 'suspended' AND p.parked IS NULL THEN 'pending' ELSE p.status END
+    FROM (SELECT parent_id, parent_run, count(*) FROM news GROUP BY 1, 2) n
+    WHERE p.id = n.parent_id AND p.run = n.parent_run AND p.status IN ('scheduled', 'pending', 'running', 'suspended')
+        AND NOT EXISTS (SELECT FROM ended WHERE ended.id = p.id)
+    RETURNING p.id, p.run, p.queue, p.status, p.worker, p.history_length, p.history_length - n.count AS base),
+events AS (
+    INSERT INTO workflows.history (execution_id, run, position, type, sequence, name, payload, at)
+    SELECT told.id, told.run, told.base + news.nth,
+        CASE news.kind WHEN 'workflow' THEN 'child_' ELSE 'activity_' END || news.status,
+        news.sequence, news.name,
+        CASE WHEN news.status = 'completed' THEN news.result
+            ELSE json_build_object('error', news.error, 'attempts', news.attempts) END,
+        clock_timestamp()
+    FROM told JOIN news ON news.parent_id = told.id)`
+
+// toldColumns read what settle leaves, joined to done as d.
+const toldColumns = `told.id, told.queue, told.status, told.worker, told.history_length, coalesce(d.awaited, false),
+    EXISTS (SELECT FROM closing WHERE closing.execution_id = d.id)`
+
+// Told is what a settled execution means to others.
+type Told struct {
+	// Parent got an event; nil when there was none to tell.
+	Parent        *uuid.UUID
+	ParentQueue   *string
+	ParentStatus  *string
+	ParentWorker  *uuid.UUID
+	HistoryLength *int
+	// Awaited: somebody outside waits for the end.
+	Awaited bool
+	// Closing: children are to be cancelled.
+	Closing bool
+}
+
+func (t *Told) targets() []any {
+	return []any{&t.Parent, &t.ParentQueue, &t.ParentStatus, &t.ParentWorker, &t.HistoryLength, &t.Awaited, &t.Closing}
+}
+
+// scanInto reads a row into the targets given one after another.
+func scanInto(row pgx.CollectableRow, targets ...[]any) error {
+	var all []any
+	for _, t := range targets {
+		all = append(all, t...)
+	}
+	return row.Scan(all...)
+}

@@ -1,0 +1,83 @@
+package store
+
+import (
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/libworkflows/libworkflows/core/model"
+)
+
+// Signal is a signal on its way into a history.
+type Signal struct {
+	ID      uuid.UUID
+	Name    string
+	Payload model.Payload
+	// Key is the sender's idempotency key, or one made for this message, so that
+	// a signal whose acknowledgement was lost can be sent again.
+	Key string
+}
+
+// Woken is an execution that somebody else's write reached.
+type Woken struct {
+	ID            uuid.UUID
+	Found         bool
+	Kind          model.Kind
+	Status        model.Status
+	Changed       bool
+	Queue         string
+	Worker        *uuid.UUID
+	HistoryLength int
+}
+
+func (w *Woken) targets() []any {
+	return []any{&w.ID, &w.Found, &w.Kind, &w.Status, &w.Changed, &w.Queue, &w.Worker, &w.HistoryLength}
+}
+
+// signalSQL appends signals in the order in which they were sent, each key once
+// for an execution, and wakes who is suspended.
+var signalSQL = define("signal", `
+WITH x AS MATERIALIZED (
+    SELECT *, row_number() OVER (PARTITION BY id, key ORDER BY ord) AS again
+    FROM `+unnest(1, "x", "id uuid", "name text", "payload text", "key text")+`),
+fresh AS MATERIALIZED (
+    SELECT x.*, row_number() OVER (PARTITION BY x.id ORDER BY x.ord) AS nth FROM x
+    JOIN workflows.executions e ON e.id = x.id AND e.kind = 'workflow' AND e.status IN ('scheduled', 'pending', 'running', 'suspended')
+    WHERE x.again = 1 AND NOT EXISTS (SELECT FROM workflows.history h WHERE h.execution_id = x.id AND h.key = x.key)),
+told AS (
+    UPDATE workflows.executions e SET
+        history_length = e.history_length + n.count,
+        run_at = CASE WHEN e.status = 'suspended' THEN now() ELSE e.run_at END,
+        status = CASE WHEN e.status = 'suspended' AND e.parked IS NULL THEN 'pending' ELSE e.status END
+    FROM (SELECT id, count(*) FROM fresh GROUP BY 1) n WHERE e.id = n.id
+    RETURNING e.id, e.run, e.status, e.history_length, e.history_length - n.count AS base),
+events AS (
+    INSERT INTO workflows.history (execution_id, run, position, type, name, key, payload, at)
+    SELECT told.id, told.run, told.base + fresh.nth, 'signal_received', fresh.name, fresh.key, fresh.payload::json, clock_timestamp()
+    FROM told JOIN fresh ON fresh.id = told.id)
+SELECT x.ord, x.id, e.id IS NOT NULL, coalesce(e.kind, ''), coalesce(told.status, e.status, ''), fresh.id IS NOT NULL,
+    coalesce(e.queue, ''), e.worker, coalesce(told.history_length, e.history_length, 0)
+FROM x LEFT JOIN workflows.executions e ON e.id = x.id LEFT JOIN fresh ON fresh.ord = x.ord LEFT JOIN told ON told.id = x.id`)
+
+func (p *pipeline) signal(items []Signal, woken []Woken) {
+	if len(items) == 0 {
+		return
+	}
+	n := len(items)
+	ids, names, payloads, keys := make([]uuid.UUID, n), make([]string, n), make([]*string, n), make([]string, n)
+	for i := range items {
+		ids[i], names[i], payloads[i], keys[i] = items[i].ID, items[i].Name, text(items[i].Payload), items[i].Key
+	}
+	p.add(signalSQL, scanWoken(woken), ids, names, payloads, keys)
+}
+
+func scanWoken(woken []Woken) func(pgx.CollectableRow) error {
+	return func(row pgx.CollectableRow) error {
+		var ord int
+		var w Woken
+		if err := scanInto(row, []any{&ord}, w.targets()); err != nil {
+			return err
+		}
+		woken[ord-1] = w
+		return nil
+	}
+}
