@@ -75,7 +75,7 @@ func TestMalformedPackedRequestsAreRefusedWhole(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t)
-			if err := r.c.submit(c.packed); err != errMalformed {
+			if err := r.c.submit(c.packed); !errors.Is(err, errMalformed) {
 				t.Fatalf("submit: %v", err)
 			}
 			r.submit(frame{1, opEcho, []byte(`{}`)}) // so token 1 was not taken
@@ -118,7 +118,7 @@ func TestATokenIsInUseUntilItIsDrained(t *testing.T) {
 	r := newRig(t)
 	r.submit(echoes(7, 1)...)
 	r.waiting(1)
-	if err := r.c.submit(pack(echoes(6, 3)...)); err != errMalformed {
+	if err := r.c.submit(pack(echoes(6, 3)...)); !errors.Is(err, errMalformed) {
 		t.Fatalf("a token that waits to be drained was taken again: %v", err)
 	}
 	r.await(1)
@@ -146,11 +146,11 @@ func TestBusyTakesNothing(t *testing.T) {
 	r := newRig(t)
 	r.c.most.requests = 100
 	r.submit(echoes(0, 90)...)
-	if err := r.c.submit(pack(echoes(90, 11)...)); err != errBusy {
+	if err := r.c.submit(pack(echoes(90, 11)...)); !errors.Is(err, errBusy) {
 		t.Fatalf("one too many: %v", err)
 	}
 	r.submit(echoes(90, 10)...) // the same tokens, so none of them was taken
-	if err := r.c.submit(pack(echoes(100, 1)...)); err != errBusy {
+	if err := r.c.submit(pack(echoes(100, 1)...)); !errors.Is(err, errBusy) {
 		t.Fatalf("a full channel: %v", err)
 	}
 	r.await(100)
@@ -164,7 +164,7 @@ func TestBusyCountsBytesOfRequestsAndReplies(t *testing.T) {
 	r.c.most.bytes = 1000
 	r.submit(frame{1, opEcho, []byte(`"` + strings.Repeat("x", 2000) + `"`)}) // a single one is always taken
 	for range 2 {
-		if err := r.c.submit(pack(echoes(2, 1)...)); err != errBusy {
+		if err := r.c.submit(pack(echoes(2, 1)...)); !errors.Is(err, errBusy) {
 			t.Fatalf("more bytes than a channel holds: %v", err)
 		}
 		r.waiting(1)
@@ -209,7 +209,7 @@ func TestADrainWithoutMemoryTakesNothing(t *testing.T) {
 	r := newRig(t)
 	r.submit(echoes(0, 3)...)
 	r.waiting(3)
-	if _, err := r.c.drain(3, func(int) []byte { return nil }); err != errNoMemory {
+	if _, err := r.c.drain(3, func(int) []byte { return nil }); !errors.Is(err, errNoMemory) {
 		t.Fatal(err)
 	}
 	r.await(3)
@@ -234,7 +234,7 @@ func TestACancelledRequestCompletesOnce(t *testing.T) {
 	if got[0].Token != 3 || got[1].Token != 1 || got[1].code() != fault.Cancelled {
 		t.Fatalf("%v", got)
 	}
-	if err := r.c.wait(20 * time.Millisecond); err != errTimeout {
+	if err := r.c.wait(20 * time.Millisecond); !errors.Is(err, errTimeout) {
 		t.Fatalf("something else has completed: %v", err)
 	}
 }
@@ -261,11 +261,11 @@ func TestCancelsRacingCompletionsLoseNone(t *testing.T) {
 func TestWaitEndsWithTheFirstCompletion(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	if err := r.c.wait(0); err != errTimeout {
+	if err := r.c.wait(0); !errors.Is(err, errTimeout) {
 		t.Fatalf("an idle channel: %v", err)
 	}
 	r.submit(frame{1, opStuck, []byte(`1`)})
-	if err := r.c.wait(10 * time.Millisecond); err != errTimeout {
+	if err := r.c.wait(10 * time.Millisecond); !errors.Is(err, errTimeout) {
 		t.Fatalf("nothing has completed: %v", err)
 	}
 	var waits sync.WaitGroup
@@ -353,16 +353,16 @@ func TestClosingAChannelDropsAllThatItHas(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := <-ended; err != errClosed {
+	if err := <-ended; !errors.Is(err, errClosed) {
 		t.Errorf("a wait: %v", err)
 	}
 	if n, ended := read(t, fd); n != 1 || !ended {
 		t.Errorf("the descriptor has %d bytes, ended: %v", n, ended)
 	}
-	if _, err := r.l.channels.get(r.channel); err != errClosed {
+	if _, err := r.l.channels.get(r.channel); !errors.Is(err, errClosed) {
 		t.Errorf("the handle: %v", err)
 	}
-	if err := r.c.submit(pack(echoes(9, 1)...)); err != errClosed {
+	if err := r.c.submit(pack(echoes(9, 1)...)); !errors.Is(err, errClosed) {
 		t.Errorf("submit: %v", err)
 	}
 	close(r.release)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"sync"
 	"syscall"
 	"testing"
@@ -215,7 +216,7 @@ func read(t *testing.T, fd int) (n int, ended bool) {
 	for {
 		got, err := syscall.Read(fd, buffer)
 		switch {
-		case err == syscall.EAGAIN:
+		case errors.Is(err, syscall.EAGAIN):
 			return n, false
 		case err != nil:
 			t.Fatalf("read: %v", err)

@@ -45,6 +45,14 @@ func noDescriptors(cause error) error {
 	return fault.New(fault.Internal, nil, "the process can open no more descriptors").Because(cause)
 }
 
+// unclean is what the caller of wf_close is told: the engine is closed in any case.
+func unclean(err error) error {
+	if err == nil || fault.CodeOf(err) == fault.Internal {
+		return err
+	}
+	return errUnclean
+}
+
 // failureCode answers the code of a reply {"error": ...}. The encoder writes
 // the code first, so that no reply need be decoded for it.
 func failureCode(reply []byte) (code fault.Code, failed bool) {

@@ -37,11 +37,11 @@ func TestWrongHandlesAreTypedErrors(t *testing.T) {
 		if _, err := r.l.openChannel(c.handle); fault.CodeOf(err) != c.engine {
 			t.Errorf("%s: openChannel: %v", c.name, err)
 		}
-		if err := r.l.close(c.handle, 0); c.engine == fault.InvalidHandle && err != errEngine || c.engine == fault.Closed && err != nil {
+		if err := r.l.close(c.handle, 0); c.engine == fault.InvalidHandle && !errors.Is(err, errEngine) || c.engine == fault.Closed && err != nil {
 			t.Errorf("%s: close: %v", c.name, err)
 		}
 	}
-	if err := r.l.closeChannel(r.engine); err != errChannel {
+	if err := r.l.closeChannel(r.engine); !errors.Is(err, errChannel) {
 		t.Errorf("an engine's handle as a channel's: %v", err)
 	}
 }
@@ -138,7 +138,7 @@ func TestClosingLetsCallsEndWithinTheGrace(t *testing.T) {
 	r.until("both calls", func() bool { return r.wasAsked("pull_events 1") && r.wasAsked("pull_events 2") })
 	closed := make(chan error)
 	go func() { closed <- r.l.close(r.engine, patience) }()
-	r.until("the closing", func() bool { _, err := r.l.sessions.get(r.engine); return err == errClosed })
+	r.until("the closing", func() bool { _, err := r.l.sessions.get(r.engine); return errors.Is(err, errClosed) })
 	close(r.release)
 	if reply := <-replies; string(reply) != `{"ok":1}` {
 		t.Errorf("the call: %s", reply)
@@ -149,7 +149,7 @@ func TestClosingLetsCallsEndWithinTheGrace(t *testing.T) {
 	if got := r.await(1); string(got[0].Reply) != `{"ok":2}` {
 		t.Errorf("the request: %s", got[0].Reply)
 	}
-	if err := r.c.wait(0); err != errClosed {
+	if err := r.c.wait(0); !errors.Is(err, errClosed) {
 		t.Errorf("a drained channel of a closed engine: %v", err)
 	}
 }
@@ -178,13 +178,13 @@ func TestWhatOutlivesTheGraceCompletesWithClosed(t *testing.T) {
 		t.Errorf("the requests: %v", got)
 	}
 	close(r.release) // too late: its request has completed
-	if _, _, err := r.drain(9); err != errClosed {
+	if _, _, err := r.drain(9); !errors.Is(err, errClosed) {
 		t.Errorf("a channel that has ended: %v", err)
 	}
 	if n, ended := read(t, fd); n == 0 || !ended {
 		t.Errorf("the descriptor has %d bytes, ended: %v", n, ended)
 	}
-	if _, err := r.c.watch(); err != errClosed {
+	if _, err := r.c.watch(); !errors.Is(err, errClosed) {
 		t.Errorf("a new descriptor: %v", err)
 	}
 }
@@ -229,7 +229,7 @@ func TestClosingRacesEverything(t *testing.T) {
 		all.Wait()
 		r.until("every completion", func() bool {
 			_, _, err := r.drain(1000)
-			return err == errClosed
+			return errors.Is(err, errClosed)
 		})
 		if _, closed := r.counts(); closed != 1 {
 			t.Fatalf("the engine was closed %d times", closed)

@@ -94,7 +94,7 @@ func (s *session) close(grace time.Duration) error {
 		c.finish()
 	}
 	if s.leave(s.engine) {
-		return s.engine.close(remaining(deadline))
+		return unclean(s.engine.close(remaining(deadline)))
 	}
 	return s.giveUp(workers, remaining(deadline))
 }

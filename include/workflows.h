@@ -299,14 +299,26 @@ int wf_cancel(uint64_t channel, uint64_t token);
  */
 
 /*
+ * Brings the schema to this library's version, removes it, or only tells its version.
+ *
+ * Many processes may migrate at once: one works, the others wait for it.
+ *
  * request  MigrateRequest {direction?, confirm?}
  * reply    MigrateReply {schema, from, version, latest}
+ * errors   invalid_request, permission_denied, schema_too_new, database_unavailable
  */
 int wf_migrate(uint64_t engine, const char *request, size_t n, char **reply, size_t *reply_n);
 
 /*
+ * Starts executions: all of them or none.
+ *
+ * An idempotency key that is taken, by whatever state the first one is in, answers that one's id
+ * with created=false.
+ *
  * request  CreateExecutionRequest {items}
  * reply    CreateExecutionReply {results}
+ * errors   invalid_request, invalid_payload, payload_too_large, busy, database_unavailable,
+ *          schema_missing, schema_outdated, schema_too_new
  */
 int wf_create_execution(uint64_t engine, const char *request, size_t n, char **reply, size_t *reply_n);
 
@@ -336,93 +348,174 @@ int wf_claim(uint64_t engine, const char *request, size_t n, char **reply, size_
 int wf_heartbeat(uint64_t engine, const char *request, size_t n, char **reply, size_t *reply_n);
 
 /*
+ * Takes executions from dead workers now; engines with workers do so by themselves, once a poll
+ * interval.
+ *
+ * A worker is dead when its heartbeat is older than its timeout by the database's clock, and this
+ * process has itself seen it unchanged for half of that. So the first call may only begin to watch:
+ * give wait_ms time to see it.
+ *
  * request  RecoverRequest {wait_ms?}
  * reply    RecoverReply {workers, executions, parked}
+ * errors   database_unavailable
  */
 int wf_recover(uint64_t engine, const char *request, size_t n, char **reply, size_t *reply_n);
 
 /*
+ * Is the one write of a workflow: its new events and commands, and what follows.
+ *
+ * Events and commands are always written when the lease holds, once for each sequence, so that a
+ * write whose answer was lost can be repeated. The answer holds every event after the request's
+ * position. Suspending where newer events have come, or completing without having seen a request to
+ * stop, leaves the workflow running: apply the events and go on.
+ *
  * request  AdvanceWorkflowRequest {items}
  * reply    OutcomeReply {results}
+ * errors   lease_lost, execution_not_found, invalid_request, invalid_payload, payload_too_large,
+ *          database_unavailable
  */
 int wf_advance_workflow(uint64_t engine, const char *request, size_t n, char **reply, size_t *reply_n);
 
 /*
+ * Is advance_workflow with then=suspend.
+ *
  * request  SuspendWorkflowRequest {items}
  * reply    OutcomeReply {results}
+ * errors   lease_lost, execution_not_found, invalid_request, invalid_payload, payload_too_large,
+ *          database_unavailable
  */
 int wf_suspend_workflow(uint64_t engine, const char *request, size_t n, char **reply, size_t *reply_n);
 
 /*
+ * Is advance_workflow with the outcome of one step and then=keep.
+ *
  * request  RecordStepRequest {items}
  * reply    OutcomeReply {results}
+ * errors   lease_lost, execution_not_found, invalid_request, payload_too_large,
+ *          database_unavailable
  */
 int wf_record_step(uint64_t engine, const char *request, size_t n, char **reply, size_t *reply_n);
 
 /*
+ * Ends executions with results.
+ *
+ * One that was asked to stop ends as cancelled and its result is dropped. A workflow that has
+ * not seen a request to stop goes on instead: the answer is "running" with the events that it has
+ * missed. Repeating a completion whose answer was lost is accepted.
+ *
  * request  CompleteExecutionRequest {items}
  * reply    OutcomeReply {results}
+ * errors   lease_lost, execution_not_found, invalid_request, payload_too_large,
+ *          database_unavailable
  */
 int wf_complete_execution(uint64_t engine, const char *request, size_t n, char **reply, size_t *reply_n);
 
 /*
+ * Ends attempts with errors.
+ *
+ * A job or an activity is tried again after a delay as long as its retry policy and its deadline
+ * allow, and fails otherwise; a workflow fails. Repeating a failure whose answer was lost is
+ * accepted and counts once.
+ *
  * request  FailExecutionRequest {items}
  * reply    OutcomeReply {results}
+ * errors   lease_lost, execution_not_found, invalid_request, invalid_payload, payload_too_large,
+ *          database_unavailable
  */
 int wf_fail_execution(uint64_t engine, const char *request, size_t n, char **reply, size_t *reply_n);
 
 /*
+ * Puts executions back without an outcome. It counts as no attempt.
+ *
+ * For no_function the next try waits, longer each time, for a worker that has the code; for drain
+ * another may take it at once; for non_determinism the workflow is parked, with the message,
+ * until resume_workflow or retry_execution.
+ *
  * request  ReleaseRequest {items}
  * reply    VerdictReply {results}
+ * errors   lease_lost, execution_not_found, invalid_request, database_unavailable
  */
 int wf_release(uint64_t engine, const char *request, size_t n, char **reply, size_t *reply_n);
 
 /*
+ * Lets parked workflows go on, for instance after the code was mended that did not fit their
+ * history. Others are left alone.
+ *
  * request  TargetsRequest {items}
  * reply    ChangeReply {results}
+ * errors   execution_not_found, database_unavailable
  */
 int wf_resume_workflow(uint64_t engine, const char *request, size_t n, char **reply, size_t *reply_n);
 
 /*
+ * Asks executions to stop.
+ *
+ * One that waits to run never does. A running job or activity is only asked, because a call that
+ * has already left for the outside world cannot be called back: its worker learns of it, and its
+ * result is dropped. A workflow that has begun may clean up, and ends as cancelled. Cancelling what
+ * has ended changes nothing and is no error, so a caller may safely ask twice.
+ *
  * request  TargetsRequest {items}
  * reply    ChangeReply {results}
+ * errors   execution_not_found, invalid_request, database_unavailable
  */
 int wf_cancel_execution(uint64_t engine, const char *request, size_t n, char **reply, size_t *reply_n);
 
 /*
+ * Ends executions at once, without asking them.
+ *
+ * No clean-up runs; whoever holds one loses its lease. Its children are cancelled, unless they were
+ * detached.
+ *
  * request  TargetsRequest {items}
  * reply    ChangeReply {results}
+ * errors   execution_not_found, invalid_request, database_unavailable
  */
 int wf_terminate_execution(uint64_t engine, const char *request, size_t n, char **reply, size_t *reply_n);
 
 /*
+ * Reads an execution as it stands.
+ *
  * request  GetExecutionRequest {id}
  * reply    Execution {id, kind, name, queue, status, priority, run, root_id, parent_id?, sequence?,
  *          idempotency_key?, worker?, attempts, failures, crashes, releases, history_length,
  *          parked?, cancel_requested_at?, created_at, run_at, started_at?, finished_at?,
  *          deadline_at?, language?, version?, args?, kwargs?, result?, error?, progress?, state?}
+ * errors   execution_not_found, database_unavailable
  */
 int wf_get_execution(uint64_t engine, const char *request, size_t n, char **reply, size_t *reply_n);
 
 /*
+ * Waits for an execution to end and answers it as it then stands.
+ *
+ * When the wait is over first it answers the execution as it stands then: that its status is not
+ * final is no error.
+ *
  * request  WaitExecutionRequest {id, wait_ms?}
  * reply    Execution {id, kind, name, queue, status, priority, run, root_id, parent_id?, sequence?,
  *          idempotency_key?, worker?, attempts, failures, crashes, releases, history_length,
  *          parked?, cancel_requested_at?, created_at, run_at, started_at?, finished_at?,
  *          deadline_at?, language?, version?, args?, kwargs?, result?, error?, progress?, state?}
+ * errors   execution_not_found, database_unavailable
  */
 int wf_wait_execution(uint64_t engine, const char *request, size_t n, char **reply, size_t *reply_n);
 
 /*
+ * Lists executions, newest first, a page at a time.
+ *
  * request  ListExecutionsRequest {status?, kind?, name?, queue?, parent_id?, root_id?, parked?,
  *          limit?, cursor?}
  * reply    ListExecutionsReply {executions, cursor?}
+ * errors   invalid_request, database_unavailable
  */
 int wf_list_executions(uint64_t engine, const char *request, size_t n, char **reply, size_t *reply_n);
 
 /*
+ * Reads a workflow's events in order.
+ *
  * request  GetHistoryRequest {id, run?, after?, limit?}
  * reply    GetHistoryReply {run, events, more?}
+ * errors   execution_not_found, invalid_request, database_unavailable
  */
 int wf_get_history(uint64_t engine, const char *request, size_t n, char **reply, size_t *reply_n);
 
@@ -439,8 +532,16 @@ int wf_get_history(uint64_t engine, const char *request, size_t n, char **reply,
 int wf_pull_events(uint64_t engine, const char *request, size_t n, char **reply, size_t *reply_n);
 
 /*
+ * Sends signals to workflows.
+ *
+ * A signal is an event from the moment that it is accepted: it waits, in order, for the workflow
+ * to ask for it, even one that has not begun. With an idempotency key it is delivered once to a
+ * workflow.
+ *
  * request  SendSignalRequest {items}
  * reply    SendSignalReply {results}
+ * errors   execution_not_found, execution_finished, invalid_state, invalid_request,
+ *          payload_too_large, database_unavailable
  */
 int wf_send_signal(uint64_t engine, const char *request, size_t n, char **reply, size_t *reply_n);
 
@@ -471,14 +572,23 @@ int wf_start_worker(uint64_t engine, const char *request, size_t n, char **reply
 int wf_stop_worker(uint64_t engine, const char *request, size_t n, char **reply, size_t *reply_n);
 
 /*
+ * Starts the next run of executions that failed or were cancelled, and lets parked workflows go on.
+ *
+ * A workflow continues from its history; what its failure came from is tried anew. A parent that
+ * was told of the failure is not told again.
+ *
  * request  TargetsRequest {items}
  * reply    ChangeReply {results}
+ * errors   execution_not_found, invalid_state, database_unavailable
  */
 int wf_retry_execution(uint64_t engine, const char *request, size_t n, char **reply, size_t *reply_n);
 
 /*
+ * Counts what is not finished, by queue, and lists the workers.
+ *
  * request  StatsRequest {}
  * reply    StatsReply {schema, schema_version, server_version, server_time, queues, workers}
+ * errors   schema_missing, database_unavailable
  */
 int wf_stats(uint64_t engine, const char *request, size_t n, char **reply, size_t *reply_n);
 

@@ -188,12 +188,25 @@ class MemoryEngine:
         row.attempts += not row.is_workflow
         new = row.new
         claimed = {
-            "id": row.id, "run": row.run, "kind": new["kind"], "name": new["name"], "queue": new.get("queue", "default"), "root_id": row.id,
-            "lease": self.lease(row), "priority": 5, "attempt": row.attempts, "args": new.get("args", []), "kwargs": new.get("kwargs", {}),
-            "created_at": self.now.isoformat(), "claimed_at": self.now.isoformat(), "position": len(row.events),
-            "cancel_requested": row.cancel_requested, "progress": row.progress, "retry": new.get("retry"),
+            "id": row.id,
+            "run": row.run,
+            "kind": new["kind"],
+            "name": new["name"],
+            "queue": new.get("queue", "default"),
+            "root_id": row.id,
+            "lease": self.lease(row),
+            "priority": 5,
+            "attempt": row.attempts,
+            "args": new.get("args", []),
+            "kwargs": new.get("kwargs", {}),
+            "created_at": self.now.isoformat(),
+            "claimed_at": self.now.isoformat(),
+            "position": len(row.events),
+            "cancel_requested": row.cancel_requested,
+            "progress": row.progress,
+            "retry": new.get("retry"),
             "attempt_timeout_ms": new.get("attempt_timeout_ms", 0),
-        }  # fmt: skip
+        }
         return (
             {**claimed, "events": [dict(event) for event in row.events]}
             if row.is_workflow

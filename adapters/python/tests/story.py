@@ -13,9 +13,12 @@ from workflows._replay import Replay, Turn
 from .memory_engine import FINAL, Json, MemoryEngine, Row
 
 _COMMAND_OF = {
-    "activity_scheduled": "schedule", "child_started": "schedule", "timer_started": "start_timer",
-    "version_marked": "mark_version", "state_set": "set_state",
-}  # fmt: skip
+    "activity_scheduled": "schedule",
+    "child_started": "schedule",
+    "timer_started": "start_timer",
+    "version_marked": "mark_version",
+    "state_set": "set_state",
+}
 
 
 class Story:
@@ -193,9 +196,15 @@ class Story:
                 self.engine.handle(Operation.RELEASE, {"items": [release]})
                 return
             item: Json = {
-                "id": self.row.id, "lease": claimed["lease"], "position": replay.position, "then": turn.then,
-                "commands": turn.commands, "events": outcomes, "result": turn.result, "error": turn.error,
-            }  # fmt: skip
+                "id": self.row.id,
+                "lease": claimed["lease"],
+                "position": replay.position,
+                "then": turn.then,
+                "commands": turn.commands,
+                "events": outcomes,
+                "result": turn.result,
+                "error": turn.error,
+            }
             [answer] = self.engine.handle(Operation.ADVANCE_WORKFLOW, {"items": [item]})["results"]
             outcomes = [self._run_step(replay, step) for step in turn.steps]
             if answer["ok"]["status"] == "running":
@@ -229,7 +238,7 @@ class Story:
     # --- what must hold of every history ---
 
     def check_prefixes(self) -> None:
-        """Every prefix of the history replays to the commands that the history has, and repeats none that it has."""
+        """Every prefix of the history replays to its commands, and repeats none."""
         recorded = {
             (e["sequence"], _COMMAND_OF[e["type"]])
             for e in self.row.events

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-
 import workflows._functions as functions
 from workflows._errors import InvalidDuration, NotDurableError, PayloadError
 from workflows._functions import (
@@ -18,7 +17,15 @@ from workflows._functions import (
     step,
     workflow,
 )
-from workflows._workflow import get_version, is_replaying, now, random, sleep, uuid4, wait_for_signal
+from workflows._workflow import (
+    get_version,
+    is_replaying,
+    now,
+    random,
+    sleep,
+    uuid4,
+    wait_for_signal,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -37,10 +44,14 @@ def test_a_decorator_works_bare_and_with_options(own_registry: Registry) -> None
     async def with_options(x: int) -> str:
         return str(x)
 
-    assert isinstance(plain, SyncFunction) and isinstance(with_options, AsyncFunction)
-    assert plain(1) == "1" and asyncio.run(with_options(2)) == "2"
-    assert plain.name.endswith("<locals>.plain") and plain.__doc__ is None
-    assert own_registry.find("job", plain.name) is plain and len(own_registry) == 2
+    assert isinstance(plain, SyncFunction)
+    assert isinstance(with_options, AsyncFunction)
+    assert plain(1) == "1"
+    assert asyncio.run(with_options(2)) == "2"
+    assert plain.name.endswith("<locals>.plain")
+    assert plain.__doc__ is None
+    assert own_registry.find("job", plain.name) is plain
+    assert len(own_registry) == 2
 
 
 def test_the_types_of_functions_reach_their_callers() -> None:
@@ -59,7 +70,8 @@ def test_the_types_of_functions_reach_their_callers() -> None:
         result: int = await (await count.queue(["a"])).result()
         assert body or number or result
 
-    assert uses and count(["a"]) + 1 == 2
+    assert uses
+    assert count(["a"]) + 1 == 2
 
 
 def test_one_name_for_two_functions_is_refused_with_both_places() -> None:
@@ -70,7 +82,9 @@ def test_one_name_for_two_functions_is_refused_with_both_places() -> None:
         return f
 
     make()
-    with pytest.raises(ValueError, match=r"job 'same'.*test_functions\.py:\d+ and .*test_functions\.py:\d+"):
+    with pytest.raises(
+        ValueError, match=r"job 'same'.*test_functions\.py:\d+ and .*test_functions\.py:\d+"
+    ):
         make()
 
 
@@ -98,14 +112,16 @@ def test_one_name_for_two_kinds_is_fine() -> None:
         ({"jitter": 2}, ValueError),
         ({"non_retryable": ValueError}, TypeError),
         ({"non_retryable": [int]}, TypeError),
-        ({"run_at": datetime(2026, 1, 1)}, ValueError),  # noqa: DTZ001
+        ({"run_at": datetime(2026, 1, 1)}, ValueError),
         ({"run_at": "tomorrow"}, TypeError),
         ({"run_at": datetime.now(UTC), "delay": 5}, ValueError),
         ({"close_policy": "keep"}, ValueError),
         ({"idempotency_key": ""}, ValueError),
     ],
 )
-def test_a_mistake_in_an_option_is_an_error_at_once(options: dict[str, Any], error: type[Exception]) -> None:
+def test_a_mistake_in_an_option_is_an_error_at_once(
+    options: dict[str, Any], error: type[Exception]
+) -> None:
     function = job(name="f")(lambda: None)
     with pytest.raises(error, match=next(iter(options)).split("_")[0]):
         function.options(**options)
@@ -151,12 +167,36 @@ def test_options_reach_the_wire() -> None:
     @job(queue="mail", retries=5, timeout="30s", non_retryable=[Declined, "Other"])
     def f(a: int, b: int = 2, *, c: int = 3) -> None: ...
 
-    other = f.options(delay="5m", priority=9, idempotency_key="k", initial=2, max="1m", factor=3, jitter=0, total_timeout="1h")
+    other = f.options(
+        delay="5m",
+        priority=9,
+        idempotency_key="k",
+        initial=2,
+        max="1m",
+        factor=3,
+        jitter=0,
+        total_timeout="1h",
+    )
     assert other.execution((1,), {"b": 5, "c": 4}) == {
-        "kind": "job", "name": f.name, "queue": "mail", "args": [1, 5], "kwargs": {"c": 4}, "delay_ms": 300_000, "priority": 9,
-        "idempotency_key": "k", "attempt_timeout_ms": 30_000, "timeout_ms": 3_600_000,
-        "retry": {"retries": 5, "initial_ms": 2000, "max_ms": 60_000, "factor": 3, "jitter": 0, "non_retryable": ["Declined", "Other"]},
-    }  # fmt: skip
+        "kind": "job",
+        "name": f.name,
+        "queue": "mail",
+        "args": [1, 5],
+        "kwargs": {"c": 4},
+        "delay_ms": 300_000,
+        "priority": 9,
+        "idempotency_key": "k",
+        "attempt_timeout_ms": 30_000,
+        "timeout_ms": 3_600_000,
+        "retry": {
+            "retries": 5,
+            "initial_ms": 2000,
+            "max_ms": 60_000,
+            "factor": 3,
+            "jitter": 0,
+            "non_retryable": ["Declined", "Other"],
+        },
+    }
     assert "delay_ms" not in f.execution((1,), {}), "the original is left alone"
 
 
@@ -165,7 +205,9 @@ def test_the_timeout_of_a_workflow_bounds_all_of_it() -> None:
     async def w() -> None: ...
 
     request = w.execution((), {})
-    assert request["timeout_ms"] == 86_400_000 and request["version"] == "2" and "attempt_timeout_ms" not in request
+    assert request["timeout_ms"] == 86_400_000
+    assert request["version"] == "2"
+    assert "attempt_timeout_ms" not in request
 
 
 def test_arguments_are_checked_at_the_call() -> None:
@@ -189,8 +231,10 @@ def test_a_step_outside_a_workflow_just_runs() -> None:
 
 def test_outside_workflows_time_and_chance_are_the_ordinary_ones() -> None:
     assert abs((now() - datetime.now(UTC)).total_seconds()) < 5
-    assert uuid4() != uuid4() and random() != random()
-    assert is_replaying() is False and get_version("c", 1, 3) == 3
+    assert uuid4() != uuid4()
+    assert random() != random()
+    assert is_replaying() is False
+    assert get_version("c", 1, 3) == 3
     asyncio.run(sleep(0))
     with pytest.raises(NotDurableError, match="wait_for_signal"):
         wait_for_signal("x")

@@ -1,4 +1,4 @@
-"""The deterministic loop: what it refuses, what it survives, and how suspended code is forgotten: R10 and R11."""
+"""The deterministic loop, and how suspended code is forgotten: R10 and R11."""
 
 import asyncio
 import contextlib
@@ -45,7 +45,8 @@ def test_awaiting_what_nothing_durable_ends_is_an_error_and_no_hang(wait: Any) -
         await wait()
 
     story = Story(w).complete(1)
-    assert story.status == "failed" and story.error["type"] == "NotDurableError"
+    assert story.status == "failed"
+    assert story.error["type"] == "NotDurableError"
     assert "test_loop.py:" in story.error["message"] or "locks.py:" in story.error["message"]
 
 
@@ -129,11 +130,12 @@ def test_an_endless_loop_around_sleep_0_fails_the_workflow(monkeypatch: pytest.M
 
     @workflow
     async def w() -> None:
-        while True:
+        while True:  # noqa: ASYNC110
             await asyncio.sleep(0)
 
     story = Story(w)
-    assert story.error["type"] == "NotDurableError" and "asyncio.sleep(0)" in story.error["message"]
+    assert story.error["type"] == "NotDurableError"
+    assert "asyncio.sleep(0)" in story.error["message"]
 
 
 def test_a_loop_that_asks_for_something_now_and_then_is_not_endless(
@@ -184,7 +186,8 @@ def test_nothing_runs_after_the_root_is_done() -> None:
 
     assert Story(w).result == "done"
     gc.collect()
-    assert -1 not in ran and len(ran) < 4
+    assert -1 not in ran
+    assert len(ran) < 4
 
 
 def test_a_task_that_nobody_holds_is_not_collected() -> None:

@@ -185,7 +185,8 @@ def test_a_timeout_cancels_what_it_limits(cold: bool) -> None:
         return ""
 
     story = Story(w, cold=cold).later(2)
-    assert story.result == "late" and story.child(2).status == "cancelled"
+    assert story.result == "late"
+    assert story.child(2).status == "cancelled"
 
 
 def test_wait_answers_lists_in_the_order_given(cold: bool) -> None:

@@ -28,7 +28,7 @@ from .story import Story
 @pytest.fixture(autouse=True)
 def own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(functions, "registry", Registry())
-    yield
+    return
 
 
 @pytest.fixture(params=[True, False], ids=["cold", "warm"])
@@ -118,14 +118,13 @@ def test_swapped_activities_park_the_workflow_and_the_old_code_lets_it_finish() 
     story = Story(before).complete(1, 1)
     commands = len(story.commands)
     story.deploy(after).complete(2, 2)
-    assert story.status == "suspended" and story.row.released == "non_determinism"
+    assert story.status == "suspended"
+    assert story.row.released == "non_determinism"
     message = story.row.parked or ""
-    assert (
-        "position 2" in message
-        and "the activity 'a'" in message
-        and "the activity 'b'" in message
-        and "get_version" in message
-    )
+    assert "position 2" in message
+    assert "the activity 'a'" in message
+    assert "the activity 'b'" in message
+    assert "get_version" in message
     assert len(story.commands) == commands, "nothing new is scheduled"
     assert story.resume(before).result == 3
 
@@ -143,9 +142,8 @@ def test_another_kind_under_the_same_name_is_non_determinism() -> None:  # R3
         await not_a_timer.run()
 
     story = Story(old).deploy(new).later(6)
-    assert "the timer 'sleep'" in (story.row.parked or "") and "the activity 'sleep'" in (
-        story.row.parked or ""
-    )
+    assert "the timer 'sleep'" in (story.row.parked or "")
+    assert "the activity 'sleep'" in (story.row.parked or "")
 
 
 def test_code_that_ends_before_its_history_does_is_parked() -> None:  # R4
@@ -174,9 +172,8 @@ def test_code_that_waits_where_history_went_on_is_parked() -> None:  # R4
         await b.run()
 
     story = Story(old).deploy(new).complete(2)
-    assert "nothing, it waits" in (story.row.parked or "") and "the activity 'b'" in (
-        story.row.parked or ""
-    )
+    assert "nothing, it waits" in (story.row.parked or "")
+    assert "the activity 'b'" in (story.row.parked or "")
 
 
 def test_user_code_is_not_told_of_non_determinism() -> None:
@@ -269,7 +266,8 @@ def test_a_version_that_the_code_no_longer_has_is_an_error() -> None:  # R8
         return w
 
     story = Story(code(1, 1)).deploy(code(2, 3)).complete(2)
-    assert story.status == "failed" and story.error["type"] == VersionError.__name__
+    assert story.status == "failed"
+    assert story.error["type"] == VersionError.__name__
 
 
 def test_removing_get_version_is_harmless() -> None:  # R8
@@ -299,11 +297,15 @@ def test_time_and_chance_are_the_same_on_every_replay() -> None:  # R9
         await a.run()
 
     Story(w).complete(1).complete(2)
-    assert seen[1] == seen[2] and seen[1][:5] == seen[0]
+    assert seen[1] == seen[2]
+    assert seen[1][:5] == seen[0]
     values = seen[2]
     assert len(set(map(str, values))) == len(values)
-    assert values[0].tzinfo is not None and values[5] > values[0]
-    assert isinstance(values[1], uuid.UUID) and values[1].version == 4 and 0 <= values[3] < 1
+    assert values[0].tzinfo is not None
+    assert values[5] > values[0]
+    assert isinstance(values[1], uuid.UUID)
+    assert values[1].version == 4
+    assert 0 <= values[3] < 1
 
 
 def test_time_and_chance_survive_a_retry() -> None:
@@ -315,7 +317,8 @@ def test_time_and_chance_survive_a_retry() -> None:
         await a.run()
 
     story = Story(w).fail(1)
-    assert story.status == "failed" and story.error["sequence"] == 1
+    assert story.status == "failed"
+    assert story.error["sequence"] == 1
     story.retry()
     assert story.status == "suspended", "the failed activity is asked for anew"  # O9
     assert story.complete(1, 5).status == "completed"
@@ -363,7 +366,8 @@ def test_an_activity_that_is_never_awaited_does_not_keep_the_workflow(cold: bool
         return "done"
 
     story = Story(w, cold=cold)
-    assert story.result == "done" and story.child(1).status == "cancelled"
+    assert story.result == "done"
+    assert story.child(1).status == "cancelled"
 
 
 def test_a_failed_activity_is_raised_at_the_await(cold: bool) -> None:  # C8
@@ -391,10 +395,8 @@ def test_an_uncaught_failure_has_its_cause_and_its_sequence() -> None:
             raise RuntimeError("order failed") from error
 
     story = Story(w).complete(1).fail(2, "CardDeclined", "no funds")
-    assert (
-        story.error["type"] == "RuntimeError"
-        and story.error["cause"]["cause"]["type"] == "CardDeclined"
-    )
+    assert story.error["type"] == "RuntimeError"
+    assert story.error["cause"]["cause"]["type"] == "CardDeclined"
     assert story.error["sequence"] == 2
 
 
@@ -468,7 +470,9 @@ def test_commands_go_out_before_a_step_starts() -> None:
 
     story = Story(w)
     first = story.turns[0]
-    assert first.then == "keep" and len(first.commands) == 1 and len(first.steps) == 1
+    assert first.then == "keep"
+    assert len(first.commands) == 1
+    assert len(first.steps) == 1
     assert story.complete(1, 1).result == 2
 
 
@@ -481,7 +485,8 @@ def test_the_state_is_published_once(cold: bool) -> None:
         await a.run()
 
     story = Story(w, cold=cold).complete(2)
-    assert story.row.state == {"at": 2} and story.types.count("state_set") == 2
+    assert story.row.state == {"at": 2}
+    assert story.types.count("state_set") == 2
     story.check_prefixes()
 
 
@@ -493,7 +498,8 @@ def test_a_signal_to_another_workflow_is_a_step_with_a_key_of_its_own() -> None:
     story = Story(w, start=False)
     story.step_results["workflows.send_signal"] = {"delivered": True}
     story.go()
-    assert story.status == "completed" and story.steps_run == ["workflows.send_signal"]
+    assert story.status == "completed"
+    assert story.steps_run == ["workflows.send_signal"]
     [call] = [step.args for turn in story.turns for step in turn.steps]
     assert call == ("other", "s", 1, f"{story.row.id}:1:1")
 
@@ -504,7 +510,8 @@ def test_a_result_that_is_not_json_fails_the_workflow_with_its_path() -> None:  
         return {"a": [1, {2}]}
 
     story = Story(w)
-    assert story.error["type"] == "PayloadError" and "result.a[1]" in story.error["message"]
+    assert story.error["type"] == "PayloadError"
+    assert "result.a[1]" in story.error["message"]
 
 
 def test_arguments_that_do_not_fit_fail_the_workflow() -> None:

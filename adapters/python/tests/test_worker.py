@@ -137,11 +137,9 @@ async def test_retries_count_failures(rig: Rig, retries: int, times: int) -> Non
         raise ValueError("no")
 
     row = await rig.run(fails)
-    assert (
-        row.status == "failed"
-        and row.error["type"] == "ValueError"
-        and "test_worker.py" in row.error["stack"]
-    )
+    assert row.status == "failed"
+    assert row.error["type"] == "ValueError"
+    assert "test_worker.py" in row.error["stack"]
     assert ran == list(range(1, times + 1))
 
 
@@ -207,7 +205,9 @@ async def test_a_result_that_is_not_json_fails_that_execution_alone(rig: Rig) ->
         return 1
 
     row = await rig.run(bad)
-    assert row.status == "failed" and row.failures == 1 and "result.x[0]" in row.error["message"]
+    assert row.status == "failed"
+    assert row.failures == 1
+    assert "result.x[0]" in row.error["message"]
     assert (await rig.run(good)).result == 1
 
 
@@ -236,9 +236,9 @@ async def test_an_attempt_that_takes_too_long(rig: Rig) -> None:  # T12
 
     for function in (slow, slow_sync):
         row = await rig.run(function)
-        assert (
-            row.status == "failed" and row.error["type"] == "AttemptTimeout" and row.failures == 1
-        )
+        assert row.status == "failed"
+        assert row.error["type"] == "AttemptTimeout"
+        assert row.failures == 1
     release.set()
     await until(lambda: stopped == ["async", "sync True"])
 
@@ -390,7 +390,8 @@ async def test_progress_is_there_for_the_next_attempt(rig: Rig) -> None:
             raise ValueError
 
     row = await rig.run(counts)
-    assert row.status == "completed" and seen == [None, {"done": 5}]
+    assert row.status == "completed"
+    assert seen == [None, {"done": 5}]
 
 
 async def test_context_variables_reach_threads_and_not_other_executions(rig: Rig) -> None:
@@ -455,7 +456,8 @@ async def test_after_the_drain_time_the_rest_is_put_back_and_counts_as_no_attemp
     await began.wait()
     worker.stop()
     await worker.__aexit__(None, None, None)
-    assert row.status == "pending" and row.failures == 0
+    assert row.status == "pending"
+    assert row.failures == 0
 
 
 async def test_the_end_of_a_worker_runs_no_suspended_code(rig: Rig) -> None:  # R10
@@ -494,7 +496,8 @@ async def test_a_database_that_comes_back_needs_no_restart(
 
     monkeypatch.setattr(rig.engine, "call", call)
     row = await rig.run(good)
-    assert row.result == 1 and not any(failures.values())
+    assert row.result == 1
+    assert not any(failures.values())
 
 
 async def test_what_cannot_be_waited_out_ends_the_worker_with_its_error(
@@ -585,9 +588,11 @@ async def test_one_claim_asks_for_all_free_slots(rig: Rig) -> None:
     for row in rows:
         await rig.end(row)
     claims = [request["n"] for name, request in rig.engine.calls if name == "claim"]
-    assert claims[0] == 50 and len(claims) <= 3
+    assert claims[0] == 50
+    assert len(claims) <= 3
     completions = [request for name, request in rig.engine.calls if name == "complete_execution"]
-    assert sum(len(request["items"]) for request in completions) == 50 and len(completions) <= 3
+    assert sum(len(request["items"]) for request in completions) == 50
+    assert len(completions) <= 3
 
 
 async def test_the_outcome_of_a_lost_write_is_logged_and_not_raised(

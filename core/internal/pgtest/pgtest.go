@@ -66,8 +66,13 @@ var sharedURL = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	sharedKeeper = keeper
 	return keeper.url, nil
 })
+
+// sharedKeeper stays reachable: collected, its pipe would be closed, and the
+// server would stop in the middle of the tests.
+var sharedKeeper any
 
 // sharedDirectory is one per user and version of PostgreSQL. Its name can be
 // foreseen, so it must be ours.
@@ -119,7 +124,7 @@ func Schema(t testing.TB) (url, schema string) {
 	return url, schema
 }
 
-// schemaName tells whose a kept schema is, within PostgreSQL's 63 bytes.
+// schemaName tells whose a kept schema is, within the 48 bytes that the store allows.
 func schemaName(test string) string {
 	plain := strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
@@ -129,7 +134,7 @@ func schemaName(test string) string {
 	}, strings.ToLower(test))
 	random := make([]byte, 6)
 	_, _ = rand.Read(random) // never fails
-	return plain[:min(len(plain), 48)] + "_" + hex.EncodeToString(random)
+	return plain[:min(len(plain), 34)] + "_" + hex.EncodeToString(random)
 }
 
 func dropSchema(url, schema string) error {

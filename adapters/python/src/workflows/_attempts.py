@@ -45,12 +45,25 @@ class Attempt:
         self._loop = asyncio.get_running_loop()
 
     def stop(self, reason: Reason, *, interrupt: bool = True) -> None:
-        """Tells the body to stop: an async one is cancelled, a sync one has to look at `cancelled()`."""
+        """Tells the body to stop.
+
+        An async one is cancelled, a sync one has to look at `cancelled()`.
+        """
         if self.reason is None or reason == "lost":
             self.reason = reason
         self.stopped.set()
         if interrupt and self.task is not None:
             self.task.cancel()
+
+    def again(self) -> None:
+        """Gets ready for another try of the same body."""
+        self.reason = None
+        self.stopped.clear()
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether nobody wants the outcome any more."""
+        return self.reason in ("lost", "stop")
 
     def beat(self, details: Any) -> None:
         """Reports progress, from the loop or from a thread."""
@@ -82,13 +95,13 @@ def heartbeat(details: Any = None) -> None:
 
 
 def last_heartbeat(type: Any = Any) -> Any:
-    """Answers the details of the last heartbeat of this execution, in this attempt or an earlier one; None if there was none."""
+    """Answers the details of the last heartbeat, of this attempt or an earlier one, or None."""
     progress = _running("last_heartbeat()").progress
     return None if progress is None else adapt(progress, type, path="details")
 
 
 def cancelled() -> bool:
-    """Says whether the running job or activity was asked to stop, or its result will not be taken any more.
+    """Says whether the running body was asked to stop, or its result is not wanted any more.
 
     An async body is cancelled then, as tasks are. A sync one has to look here
     from time to time.
@@ -146,9 +159,12 @@ class Bodies:
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
         attempt: Attempt,
-        timeout: float | None,
+        timeout: float | None,  # noqa: ASYNC109
     ) -> tuple[bool, Any]:
-        """Runs a body once, and answers (True, result) or (False, exception). Nothing gets out of it."""
+        """Runs a body once, and answers (True, result) or (False, exception).
+
+        Nothing gets out of it.
+        """
         loop = asyncio.get_running_loop()
         timer = None if timeout is None else loop.call_later(timeout, attempt.stop, "timeout")
         try:
@@ -169,8 +185,12 @@ class Bodies:
         self, function: Function[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Any:
         context = contextvars.copy_context()
-        running = asyncio.get_running_loop().run_in_executor(
-            self._pool, context.run, _caught, function.plain, args, kwargs
+
+        def body() -> tuple[bool, Any]:
+            return context.run(_caught, function.plain, args, kwargs)
+
+        running: asyncio.Future[tuple[bool, Any]] = asyncio.get_running_loop().run_in_executor(
+            self._pool, body
         )
         try:
             ok, value = await asyncio.shield(running)
@@ -199,7 +219,10 @@ def _timed_out(timeout: float | None) -> AttemptTimeout:
 def _caught(
     plain: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> tuple[bool, Any]:
-    """Keeps exceptions out of the executor: StopIteration would be lost in it, and SystemExit worse."""
+    """Keeps exceptions out of the executor.
+
+    StopIteration would be lost in it, and SystemExit worse.
+    """
     try:
         return True, plain(*args, **kwargs)
     except BaseException as error:
@@ -207,7 +230,10 @@ def _caught(
 
 
 def wire_error(error: BaseException, retry: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Answers an error for the wire. A subclass of a type that is never retried is not retried either."""
+    """Answers an error for the wire.
+
+    A subclass of a type that is never retried is not retried either.
+    """
     wire = exception_to_error(error)
     never = cast("Sequence[str]", (retry or {}).get("non_retryable") or ())
     if any(base.__name__ in never for base in type(error).__mro__):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from ._errors import (
     ActivityCancelled,
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from ._replay import Replay
 
 R = TypeVar("R")
+
+Json = dict[str, Any]
 
 _TIMEOUTS = {"ExecutionTimeout", "ScheduleTimeout", "AttemptTimeout"}
 
@@ -55,6 +58,10 @@ class Call(asyncio.Future[R]):
         self.replay.abandoned(self)
         return True
 
+    def drop(self) -> None:
+        """Ends the wait of a workflow that is being discarded; nothing is told of it."""
+        super().cancel()
+
     def fail(self, error: BaseException) -> None:
         """Ends the call with an error, which the code may or may not look at."""
         self.set_exception(error)
@@ -83,13 +90,16 @@ class Call(asyncio.Future[R]):
         return f"<{self.kind} {self.name!r} of sequence {self.sequence}: {self._state.lower()}>"
 
 
-Coroutine.register(Call)
+cast(Any, Coroutine).register(Call)
 
 
 def new_call(replay: Replay, sequence: int, kind: str, name: str) -> Call[Any]:
-    """Makes a call. Its attributes are set here, because an __init__ in Python costs as much as the rest."""
+    """Makes a call.
+
+    Its attributes are set here, because an __init__ in Python costs as much as the rest.
+    """
     call: Call[Any] = Call(loop=replay.loop)
-    call._order = replay.seed ^ (sequence * 0x85EBCA6B)
+    call._order = replay.seed ^ (sequence * 0x85EBCA6B)  # pyright: ignore[reportPrivateUsage]
     call.replay = replay
     call.sequence = sequence
     call.kind = kind
@@ -114,6 +124,18 @@ class StepCall:
         self.function = function
         self.args = args
         self.kwargs = kwargs
+
+
+@dataclass(slots=True)
+class Turn:
+    """What a workflow asks for when it waits, or is done."""
+
+    then: Literal["keep", "suspend", "complete", "fail", "park"]
+    commands: list[Json] = field(default_factory=list["Json"])
+    steps: list[StepCall] = field(default_factory=list["StepCall"])
+    result: Any = None
+    error: Json | None = None
+    message: str = ""
 
 
 def failure_of(call: Call[Any], payload: Any) -> BaseException:
@@ -155,7 +177,7 @@ class ChildHandle(Handle[R]):
         super().__init__(id, True, None, Any)
         self._call = call
 
-    async def result(self, timeout: Any = None) -> R:
+    async def result(self, timeout: Any = None) -> R:  # noqa: ASYNC109
         """Waits for the end, durably. Cancelling the wait does not cancel what it waits for.
 
         Raises:
@@ -218,7 +240,7 @@ def sequence_of(error: BaseException | None) -> int | None:
 
 def frozen(value: Any) -> Any:
     """Answers plain JSON that later changes of the original do not reach."""
-    kind = type(value)
+    kind = cast("type[Any]", type(value))
     if kind is list or kind is tuple:
         return [frozen(each) for each in value]
     if kind is dict:

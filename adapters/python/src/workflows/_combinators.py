@@ -29,7 +29,7 @@ ReturnWhen = Literal["FIRST_COMPLETED", "FIRST_EXCEPTION", "ALL_COMPLETED"]
 
 
 @overload
-def gather(
+def gather(  # pyright: ignore[reportOverlappingOverload]
     a1: Awaitable[T1], /, *, return_exceptions: Literal[False] = False
 ) -> asyncio.Future[tuple[T1]]: ...
 @overload
@@ -106,7 +106,9 @@ async def race(**aws: Awaitable[T]) -> tuple[str, T]:
     """
     if not aws:
         raise ValueError("race() needs at least one awaitable")
-    futures = {name: asyncio.ensure_future(aw) for name, aw in aws.items()}
+    futures: dict[str, asyncio.Future[T]] = {
+        name: asyncio.ensure_future(aw) for name, aw in aws.items()
+    }
     try:
         winner = await _first(futures)
     finally:
@@ -145,10 +147,10 @@ async def _end(losers: list[asyncio.Future[Any]]) -> None:
 async def wait(
     aws: Iterable[Awaitable[T]],
     *,
-    timeout: Duration | None = None,
+    timeout: Duration | None = None,  # noqa: ASYNC109
     return_when: ReturnWhen = ALL_COMPLETED,
 ) -> tuple[list[asyncio.Future[T]], list[asyncio.Future[T]]]:
-    """Waits as asked for and answers those that are done and those that are not, in the order given.
+    """Waits as asked for; answers what is done and what is not, in the order given.
 
     Nothing is cancelled, and no exception raised.
 
@@ -158,7 +160,7 @@ async def wait(
         return_when: FIRST_COMPLETED, FIRST_EXCEPTION or ALL_COMPLETED.
     """
     loop = asyncio.get_running_loop()
-    futures = [asyncio.ensure_future(aw) for aw in aws]
+    futures: list[asyncio.Future[T]] = [asyncio.ensure_future(aw) for aw in aws]
     ended: asyncio.Future[None] = loop.create_future()
 
     def note(_: Any = None) -> None:
@@ -199,7 +201,7 @@ def _set(ended: asyncio.Future[None]) -> None:
         ended.set_result(None)
 
 
-class as_completed(Generic[T]):
+class as_completed(Generic[T]):  # named for asyncio's  # noqa: N801
     """Iterates over futures as they end, in the order of events.
 
     Args:
@@ -240,7 +242,7 @@ class as_completed(Generic[T]):
 
 
 def timeout(duration: Duration | None) -> asyncio.Timeout:
-    """Limits what runs inside it: `async with workflows.timeout("5m"):`
+    """Limits what runs inside it.
 
     In a workflow the limit is a durable timer, so it holds across restarts.
 

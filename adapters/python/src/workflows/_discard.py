@@ -93,7 +93,7 @@ def _reachable(roots: Iterable[object]) -> list[object]:
         each = ahead.pop()
         if id(each) not in seen:
             seen.add(id(each))
-            if isinstance(each, _SUSPENDED):
+            if type(each) in _SUSPENDED:
                 found.append(each)
             ahead.extend(_held_by(each))
     return found
@@ -101,7 +101,7 @@ def _reachable(roots: Iterable[object]) -> list[object]:
 
 def _held_by(each: object) -> Iterable[object]:
     if isinstance(each, _MANAGERS):
-        return vars(each).values()
+        return cast("list[object]", list(vars(each).values()))
     if isinstance(each, (tuple, list, deque)) and len(cast("list[object]", each)) > _MAX_CONTAINER:
         return ()
     if isinstance(each, _SUSPENDED + _CONTAINERS) or type(each).__name__ in _WRAPPERS:

@@ -107,8 +107,11 @@ class Held:
         if error is not None:
             log.log(
                 logging.INFO if error.code in _OVER else logging.ERROR,
-                "the outcome of %s %s was not taken: %s", self.claimed["name"], self.id, error,
-            )  # fmt: skip
+                "the outcome of %s %s was not taken: %s",
+                self.claimed["name"],
+                self.id,
+                error,
+            )
         self.lost = True
         self.home.freed(self)
 
@@ -163,7 +166,7 @@ class HeldAttempt(Held):
         self.home.outbox.add(operation, item, lambda _, error: self._finished(ok, error))
 
     def _finished(self, completed: bool, error: WorkflowsError | None) -> None:
-        """The engine refused the result itself, being too large perhaps: then that is the failure."""
+        """Ends it; a result that the engine refused, too large perhaps, is the failure then."""
         if completed and error is not None and error.code not in _OVER:
             item = {
                 "id": self.id,
@@ -300,7 +303,7 @@ class HeldWorkflow(Held):
         sequence = step.call.sequence
         if self.steps.pop(sequence, None) is None:
             return  # nobody waits for it any more
-        if attempt.reason in ("lost", "stop") or self.lost:
+        if attempt.is_given_up or self.lost:
             return
         if isinstance(value, asyncio.CancelledError) and step.call.done():
             return
@@ -371,14 +374,14 @@ async def run_step(bodies: Bodies, step: StepCall, attempt: Attempt) -> tuple[bo
     limit = None if timeout is None else seconds(timeout)
     tries = 1 + policy.get("retries", 3)
     for number in range(1, tries + 1):
-        attempt.reason = None
+        attempt.again()
         ok, value = await bodies.run(function, step.args, step.kwargs, attempt, limit)
         if ok:
             try:
                 return True, frozen(plain(value, function.result_type, path="result"))
             except PayloadError as error:
                 value = error
-        if isinstance(value, asyncio.CancelledError) or attempt.reason in ("lost", "stop"):
+        if isinstance(value, asyncio.CancelledError) or attempt.is_given_up:
             return False, value
         wire = wire_error(value, policy)
         wire["details"] = {**wire.get("details", {}), "attempts": number}

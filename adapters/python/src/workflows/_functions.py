@@ -80,8 +80,10 @@ class Registry:
             known = self._functions.setdefault(key, function)
         if known is not function and not _reloaded(known, function):
             raise ValueError(
-                f"two functions are registered as {function.kind} {function.name!r}: {known.place} and "
-                f"{function.place}; give one of them another name=, because executions find their code by it"
+                f"two functions are registered as {function.kind} {function.name!r}: "
+                f"{known.place} and "
+                f"{function.place}; give one of them another name=, because executions find "
+                f"their code by it"
             )
         self._functions[key] = function
 
@@ -97,7 +99,10 @@ registry = Registry()
 
 
 def _reloaded(known: Function[..., Any], function: Function[..., Any]) -> bool:
-    """The same definition again: a module that was reloaded, or run as __main__ and then imported."""
+    """The same definition again.
+
+    A module that was reloaded, or run as __main__ and then imported.
+    """
     old, new = known.plain, function.plain
     return (
         known.place == function.place
@@ -127,7 +132,7 @@ class Function(Generic[P, R]):
         self.place = _place(plain)
         self.signature = inspect.signature(plain)
         self._template: dict[str, Any] | None = None
-        functools.update_wrapper(self, plain)
+        functools.update_wrapper(cast(Any, self), plain)
 
     @functools.cached_property
     def hints(self) -> Mapping[str, Any]:
@@ -149,7 +154,8 @@ class Function(Generic[P, R]):
             priority: 0 to 10, higher first. Default 5.
             delay: the earliest start from now, in seconds or as "5m".
             run_at: the earliest start, an aware datetime. Not together with delay.
-            idempotency_key: a second call with the same name and key answers the first one's execution.
+            idempotency_key: a second call with the same name and key answers the first one's
+                execution.
             retries: how many failures are followed by another attempt.
             timeout: bounds one attempt; of a workflow, the whole of it.
             See `Options` for the rest.
@@ -230,7 +236,10 @@ class Function(Generic[P, R]):
         return Handle(created["id"], created["created"], client, self.result_type)
 
     def run_sync(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Enqueues and waits, from code that is not async. Never inside an event loop: it blocks."""
+        """Enqueues and waits, from code that is not async.
+
+        Never inside an event loop: it blocks.
+        """
         return self.queue_sync(*args, **kwargs).result_sync()
 
     def execution(
@@ -239,7 +248,8 @@ class Function(Generic[P, R]):
         """Answers the new execution that a call with these arguments asks for."""
         if self.kind == "step":
             raise TypeError(
-                f"{self.name} is a step, which runs inside a workflow's own worker and cannot be queued; make it an activity"
+                f"{self.name} is a step, which runs inside a workflow's own worker and cannot "
+                f"be queued; make it an activity"
             )
         positional, named = self.arguments(args, kwargs)
         request = self.request()
@@ -252,7 +262,7 @@ class Function(Generic[P, R]):
         return request
 
     def request(self) -> dict[str, Any]:
-        """Answers the fields of a new execution that its options decide, for the caller to complete."""
+        """Answers the fields of a new execution that its options decide."""
         template = self._template
         if template is None:
             template = self._template = execution_fields(self.kind, self.name, self.options_set)
@@ -326,9 +336,8 @@ class SyncFunction(Function[P, R]):
 
 
 def _is_async(plain: Callable[..., Any]) -> bool:
-    return inspect.iscoroutinefunction(plain) or inspect.iscoroutinefunction(
-        getattr(plain, "__call__", None)
-    )
+    called = inspect.getattr_static(type(plain), "__call__", None)
+    return inspect.iscoroutinefunction(plain) or inspect.iscoroutinefunction(called)
 
 
 def _place(plain: Callable[..., Any]) -> str:
@@ -342,7 +351,9 @@ class Decorator(Protocol):
     """A decorator with its options already given."""
 
     @overload
-    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncFunction[P, R]: ...
+    def __call__(  # pyright: ignore[reportOverlappingOverload]
+        self, function: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> AsyncFunction[P, R]: ...
     @overload
     def __call__(self, function: Callable[P, R], /) -> SyncFunction[P, R]: ...
 
@@ -352,13 +363,15 @@ def _register(kind: Kind, plain: Callable[..., Any], options: Options) -> Functi
         raise TypeError(f"{plain!r} is decorated already; use one decorator for each function")
     if not callable(plain):
         raise TypeError(
-            f"@{kind} decorates a function, not {plain!r}; options are given by name, as in @{kind}(queue=...)"
+            f"@{kind} decorates a function, not {plain!r}; options are given by name, as in "
+            f"@{kind}(queue=...)"
         )
     if inspect.isasyncgenfunction(plain) or inspect.isgeneratorfunction(plain):
         raise TypeError(
             f"@{kind} cannot decorate the generator {plain.__qualname__}; return a list"
         )
-    function = (AsyncFunction if _is_async(plain) else SyncFunction)(kind, plain, options)
+    make: Any = AsyncFunction if _is_async(plain) else SyncFunction
+    function: Function[..., Any] = make(kind, plain, options)
     registry.add(function)
     return function
 
@@ -377,7 +390,9 @@ def _decorate(kind: Kind, function: Callable[..., Any] | None, options: Options)
 
 
 @overload
-def job(function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncFunction[P, R]: ...
+def job(  # pyright: ignore[reportOverlappingOverload]
+    function: Callable[P, Coroutine[Any, Any, R]], /
+) -> AsyncFunction[P, R]: ...
 @overload
 def job(function: Callable[P, R], /) -> SyncFunction[P, R]: ...
 @overload
@@ -389,6 +404,7 @@ def job(function: Callable[..., Any] | None = None, /, **options: Unpack[Options
     failure as its retries allow.
 
     Args:
+        function: the function, where no options are given.
         name: how executions find this code. Default the function's `__qualname__`.
         queue: default "default", or the workflow's own queue inside a workflow.
         retries, timeout, priority and the rest: see `Options`.
@@ -401,7 +417,9 @@ def job(function: Callable[..., Any] | None = None, /, **options: Unpack[Options
 
 
 @overload
-def activity(function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncFunction[P, R]: ...
+def activity(  # pyright: ignore[reportOverlappingOverload]
+    function: Callable[P, Coroutine[Any, Any, R]], /
+) -> AsyncFunction[P, R]: ...
 @overload
 def activity(function: Callable[P, R], /) -> SyncFunction[P, R]: ...
 @overload
@@ -412,6 +430,7 @@ def activity(function: Callable[..., Any] | None = None, /, **options: Unpack[Op
     It is an execution of its own, on any worker, and runs *at least* once.
 
     Args:
+        function: the function, where no options are given.
         name: how executions find this code. Default the function's `__qualname__`.
         queue: default the workflow's own queue.
         retries, timeout, priority and the rest: see `Options`.
@@ -424,7 +443,9 @@ def activity(function: Callable[..., Any] | None = None, /, **options: Unpack[Op
 
 
 @overload
-def step(function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncFunction[P, R]: ...
+def step(  # pyright: ignore[reportOverlappingOverload]
+    function: Callable[P, Coroutine[Any, Any, R]], /
+) -> AsyncFunction[P, R]: ...
 @overload
 def step(function: Callable[P, R], /) -> SyncFunction[P, R]: ...
 @overload
@@ -437,6 +458,7 @@ def step(function: Callable[..., Any] | None = None, /, **options: Unpack[Option
     workflow's slot while it runs: what takes long belongs into an activity.
 
     Args:
+        function: the function, where no options are given.
         name: how history finds this code. Default the function's `__qualname__`.
         retries, timeout: see `Options`; queues and priorities have no meaning here.
 
@@ -448,7 +470,9 @@ def step(function: Callable[..., Any] | None = None, /, **options: Unpack[Option
 
 
 @overload
-def workflow(function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncFunction[P, R]: ...
+def workflow(  # pyright: ignore[reportOverlappingOverload]
+    function: Callable[P, Coroutine[Any, Any, R]], /
+) -> AsyncFunction[P, R]: ...
 @overload
 def workflow(function: Callable[P, R], /) -> SyncFunction[P, R]: ...
 @overload
@@ -462,6 +486,7 @@ def workflow(function: Callable[..., Any] | None = None, /, **options: Unpack[Op
     and steps for that, and `workflows.now()`, `uuid4()` and `random()`.
 
     Args:
+        function: the function, where no options are given.
         name: how executions find this code. Default the function's `__qualname__`.
         queue: default "default".
         version: of the code, for whoever reads an execution.

@@ -21,10 +21,15 @@ COMMANDS = {
     "step_failed": "step",
 }
 ENDS = {
-    "activity_completed", "activity_failed", "activity_cancelled",
-    "child_completed", "child_failed", "child_cancelled",
-    "timer_fired", "timer_cancelled",
-}  # fmt: skip
+    "activity_completed",
+    "activity_failed",
+    "activity_cancelled",
+    "child_completed",
+    "child_failed",
+    "child_cancelled",
+    "timer_fired",
+    "timer_cancelled",
+}
 _NAMES = {
     "activity": "the activity",
     "child": "the child workflow",
@@ -79,15 +84,15 @@ class History:
 
     def index(self, event: Event) -> None:
         """Notes what is known to come, before any of it is applied."""
-        kind, sequence = event["type"], event.get("sequence")
+        kind: str = event["type"]
+        sequence: int = event.get("sequence") or 0
         if kind in COMMANDS and sequence > self.sequence:
             self.recorded[sequence] = event
             self._last = max(self._last, sequence)
         elif kind in ENDS:
             self.ended.add(sequence)
         elif kind == "version_marked":
-            if sequence is not None:
-                self._marked.add(sequence)
+            self._marked.add(sequence)
             self.versions.setdefault(event["name"], int(event["payload"]))
         elif kind == "retried":
             self.origin -= 1
@@ -95,7 +100,8 @@ class History:
     def happened(self, event: Event) -> None:
         """Notes that an event was applied."""
         self._ats.append(event["at"])
-        self.ended.discard(event.get("sequence", 0))
+        if event["type"] in ENDS:
+            self.ended.discard(event["sequence"])
 
     @property
     def goes_on(self) -> bool:

@@ -5,12 +5,16 @@ socket or the address of an object. What asyncio offers beside that is refused
 where it is called, so that nothing hangs.
 """
 
+# asyncio has no public way to run one loop inside another's callback.
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import asyncio
 import contextvars
 import logging
 import sys
+import types
 from asyncio import events, tasks
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
@@ -183,7 +187,10 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
     # --- stepping, for the replay ---
 
     def enter(self) -> None:
-        """Makes this the running loop. Only from a callback of the outer loop, where no task is current."""
+        """Makes this the running loop.
+
+        Only from a callback of the outer loop, where no task is current.
+        """
         self._outer = events._get_running_loop()
         events._set_running_loop(self)
         self._outer_hooks = sys.get_asyncgen_hooks()
@@ -209,7 +216,8 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
             try:
                 handle._context.run(handle._callback, *handle._args)
             except (SystemExit, KeyboardInterrupt) as stop:
-                self.fatal = stop  # asyncio lets these out of a task; they end this workflow and nothing else
+                # asyncio lets these out of a task; they end this workflow and nothing else.
+                self.fatal = stop
             except BaseException:
                 log.exception("a callback of a workflow failed")
 
@@ -223,17 +231,18 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         return cast("list[asyncio.Task[Any]]", tasks_left)
 
     def progressed(self) -> None:
-        """Notes that the code asked for something, or that something happened: it is no endless loop."""
+        """Notes that something was asked for or happened: it is no endless loop."""
         self._ticks = 0
 
     def _stuck(self) -> None:
         self.fatal = NotDurableError(
-            f"the workflow ran {MAX_TICKS} callbacks without awaiting anything durable; a loop around asyncio.sleep(0) never ends, "
+            f"the workflow ran {MAX_TICKS} callbacks without awaiting anything durable; a "
+            f"loop around asyncio.sleep(0) never ends, "
             "await an activity, workflows.sleep() or a signal in it"
         )
 
     def _finalise(self, generator: AsyncGenerator[Any, Any]) -> None:
-        """Closes an async generator that was dropped half-way, if that is still the workflow's own doing."""
+        """Closes an async generator that the workflow itself dropped half-way."""
         if not self.evicted and events._get_running_loop() is self:
             self.create_task(generator.aclose())
 
@@ -264,7 +273,8 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         """Runs a callback when a durable timer fires."""
         if sys._getframe(1).f_code is _UNSTABLE_WAIT_FOR:
             raise NotDurableError(
-                "asyncio.wait_for runs its tasks in another order in Python 3.11 than in later versions, so a workflow could not be "
+                "asyncio.wait_for runs its tasks in another order in Python 3.11 than in "
+                "later versions, so a workflow could not be "
                 "replayed after an upgrade; use `async with asyncio.timeout(...)`"
             )
         return DurableTimer(self, delay, callback, args, context)
@@ -298,11 +308,12 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         """Makes a task of workflow code."""
         if options.get("eager_start"):
             raise NotDurableError(
-                "eager tasks do not run in workflows: they start before their turn, and not in every version of Python"
+                "eager tasks do not run in workflows: they start before their turn, and not "
+                "in every version of Python"
             )
         if sys._getframe(1).f_code is _ENSURE_FUTURE:
             _refuse_as_completed()
-        task: WorkflowTask[T] = WorkflowTask.__new__(WorkflowTask)
+        task = cast("WorkflowTask[T]", WorkflowTask.__new__(WorkflowTask))
         self._made += 1
         task._order = self.owner.seed ^ (self._made * 0x9E3779B1)
         task.__init__(coro, loop=self, name=name or "workflow task", context=context)
@@ -334,7 +345,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         pass
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Logs what asyncio has no one to tell, such as the exception of a task that nobody awaited."""
+        """Logs what asyncio has no one to tell, such as a task's exception that nobody awaited."""
         if not self.evicted:
             log.warning(
                 "in a workflow: %s",
@@ -344,9 +355,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
 
 
 # Identified by their code, because a task made in them cannot be told from another.
-_ENSURE_FUTURE = (
-    tasks.ensure_future if sys.version_info >= (3, 12) else tasks._ensure_future
-).__code__
+_ENSURE_FUTURE: types.CodeType = getattr(tasks, "_ensure_future", tasks.ensure_future).__code__
 _AS_COMPLETED = {
     tasks.as_completed.__code__,
     *(c for c in tasks.as_completed.__code__.co_consts if hasattr(c, "co_code")),
@@ -362,7 +371,8 @@ def _refuse_as_completed() -> None:
         caller = caller.f_back or caller
     if caller.f_code in _AS_COMPLETED:
         raise NotDurableError(
-            "asyncio.as_completed starts coroutines in the order of their addresses, which differs between processes; use workflows.as_completed"
+            "asyncio.as_completed starts coroutines in the order of their addresses, which "
+            "differs between processes; use workflows.as_completed"
         )
 
 
@@ -373,7 +383,8 @@ _HINTS = {
     "create_connection": "network access is not recorded; use an @activity",
     "subprocess_exec": "a process is not recorded; use an @activity",
     "subprocess_shell": "a process is not recorded; use an @activity",
-    "add_signal_handler": "signals of the operating system belong to the worker; send the workflow a signal of its own",
+    "add_signal_handler": "signals of the operating system belong to the worker; send the "
+    "workflow a signal of its own",
 }
 
 
@@ -403,3 +414,17 @@ def running() -> WorkflowLoop | None:
     if loop.evicted:
         raise _evicted()
     return loop
+
+
+def not_durable(root: WorkflowTask[Any]) -> NotDurableError:
+    """Answers the error of a root that waits for nothing durable, with the place where it waits."""
+    where = ""
+    inner: Any = root.get_coro()
+    while inner is not None and getattr(inner, "cr_frame", None) is not None:
+        where = f" at {inner.cr_frame.f_code.co_filename}:{inner.cr_frame.f_lineno}"
+        inner = inner.cr_await
+    return NotDurableError(
+        f"the workflow awaits something{where} that nothing durable will ever end: no "
+        f"activity, step, child, timer or signal is "
+        "waited for. Await what the SDK gives, and let activities do the rest"
+    )

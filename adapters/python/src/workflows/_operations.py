@@ -1012,7 +1012,12 @@ async def migrate(
     channel: Caller,
     request: MigrateRequest,
 ) -> MigrateReply:
-    """Performs migrate."""
+    """Brings the schema to this library's version, removes it, or only tells its version.
+
+    Many processes may migrate at once: one works, the others wait for it.
+
+    Errors: invalid_request, permission_denied, schema_too_new, database_unavailable.
+    """
     return await channel.call(Operation.MIGRATE, request)
 
 
@@ -1020,7 +1025,14 @@ async def create_execution(
     channel: Caller,
     request: CreateExecutionRequest,
 ) -> CreateExecutionReply:
-    """Performs create_execution."""
+    """Starts executions: all of them or none.
+
+    An idempotency key that is taken, by whatever state the first one is in, answers that one's
+    id with created=false.
+
+    Errors: invalid_request, invalid_payload, payload_too_large, busy, database_unavailable,
+    schema_missing, schema_outdated, schema_too_new.
+    """
     return await channel.call(Operation.CREATE_EXECUTION, request)
 
 
@@ -1060,7 +1072,16 @@ async def recover(
     channel: Caller,
     request: RecoverRequest,
 ) -> RecoverReply:
-    """Performs recover."""
+    """Takes executions from dead workers now.
+
+    Engines with workers do so by themselves, once a poll interval.
+
+    A worker is dead when its heartbeat is older than its timeout by the database's clock,
+    and this process has itself seen it unchanged for half of that. So the first call may only
+    begin to watch: give wait_ms time to see it.
+
+    Errors: database_unavailable.
+    """
     return await channel.call(Operation.RECOVER, request)
 
 
@@ -1068,7 +1089,16 @@ async def advance_workflow(
     channel: Caller,
     request: AdvanceWorkflowRequest,
 ) -> OutcomeReply:
-    """Performs advance_workflow."""
+    """Is the one write of a workflow: its new events and commands, and what follows.
+
+    Events and commands are always written when the lease holds, once for each sequence, so
+    that a write whose answer was lost can be repeated. The answer holds every event after the
+    request's position. Suspending where newer events have come, or completing without having
+    seen a request to stop, leaves the workflow running: apply the events and go on.
+
+    Errors: lease_lost, execution_not_found, invalid_request, invalid_payload,
+    payload_too_large, database_unavailable.
+    """
     return await channel.call(Operation.ADVANCE_WORKFLOW, request)
 
 
@@ -1076,7 +1106,11 @@ async def suspend_workflow(
     channel: Caller,
     request: SuspendWorkflowRequest,
 ) -> OutcomeReply:
-    """Performs suspend_workflow."""
+    """Is advance_workflow with then=suspend.
+
+    Errors: lease_lost, execution_not_found, invalid_request, invalid_payload,
+    payload_too_large, database_unavailable.
+    """
     return await channel.call(Operation.SUSPEND_WORKFLOW, request)
 
 
@@ -1084,7 +1118,11 @@ async def record_step(
     channel: Caller,
     request: RecordStepRequest,
 ) -> OutcomeReply:
-    """Performs record_step."""
+    """Is advance_workflow with the outcome of one step and then=keep.
+
+    Errors: lease_lost, execution_not_found, invalid_request, payload_too_large,
+    database_unavailable.
+    """
     return await channel.call(Operation.RECORD_STEP, request)
 
 
@@ -1092,7 +1130,15 @@ async def complete_execution(
     channel: Caller,
     request: CompleteExecutionRequest,
 ) -> OutcomeReply:
-    """Performs complete_execution."""
+    """Ends executions with results.
+
+    One that was asked to stop ends as cancelled and its result is dropped. A workflow that has
+    not seen a request to stop goes on instead: the answer is "running" with the events that it
+    has missed. Repeating a completion whose answer was lost is accepted.
+
+    Errors: lease_lost, execution_not_found, invalid_request, payload_too_large,
+    database_unavailable.
+    """
     return await channel.call(Operation.COMPLETE_EXECUTION, request)
 
 
@@ -1100,7 +1146,15 @@ async def fail_execution(
     channel: Caller,
     request: FailExecutionRequest,
 ) -> OutcomeReply:
-    """Performs fail_execution."""
+    """Ends attempts with errors.
+
+    A job or an activity is tried again after a delay as long as its retry policy and its
+    deadline allow, and fails otherwise; a workflow fails. Repeating a failure whose answer was
+    lost is accepted and counts once.
+
+    Errors: lease_lost, execution_not_found, invalid_request, invalid_payload,
+    payload_too_large, database_unavailable.
+    """
     return await channel.call(Operation.FAIL_EXECUTION, request)
 
 
@@ -1108,7 +1162,14 @@ async def release(
     channel: Caller,
     request: ReleaseRequest,
 ) -> VerdictReply:
-    """Performs release."""
+    """Puts executions back without an outcome. It counts as no attempt.
+
+    For no_function the next try waits, longer each time, for a worker that has the code;
+    for drain another may take it at once; for non_determinism the workflow is parked, with the
+    message, until resume_workflow or retry_execution.
+
+    Errors: lease_lost, execution_not_found, invalid_request, database_unavailable.
+    """
     return await channel.call(Operation.RELEASE, request)
 
 
@@ -1116,7 +1177,13 @@ async def resume_workflow(
     channel: Caller,
     request: TargetsRequest,
 ) -> ChangeReply:
-    """Performs resume_workflow."""
+    """Lets parked workflows go on.
+
+    For instance after the code was mended that did not fit their history. Others are left
+    alone.
+
+    Errors: execution_not_found, database_unavailable.
+    """
     return await channel.call(Operation.RESUME_WORKFLOW, request)
 
 
@@ -1124,7 +1191,15 @@ async def cancel_execution(
     channel: Caller,
     request: TargetsRequest,
 ) -> ChangeReply:
-    """Performs cancel_execution."""
+    """Asks executions to stop.
+
+    One that waits to run never does. A running job or activity is only asked, because a call
+    that has already left for the outside world cannot be called back: its worker learns of it,
+    and its result is dropped. A workflow that has begun may clean up, and ends as cancelled.
+    Cancelling what has ended changes nothing and is no error, so a caller may safely ask twice.
+
+    Errors: execution_not_found, invalid_request, database_unavailable.
+    """
     return await channel.call(Operation.CANCEL_EXECUTION, request)
 
 
@@ -1132,7 +1207,13 @@ async def terminate_execution(
     channel: Caller,
     request: TargetsRequest,
 ) -> ChangeReply:
-    """Performs terminate_execution."""
+    """Ends executions at once, without asking them.
+
+    No clean-up runs; whoever holds one loses its lease. Its children are cancelled, unless they
+    were detached.
+
+    Errors: execution_not_found, invalid_request, database_unavailable.
+    """
     return await channel.call(Operation.TERMINATE_EXECUTION, request)
 
 
@@ -1140,7 +1221,10 @@ async def get_execution(
     channel: Caller,
     request: GetExecutionRequest,
 ) -> Execution:
-    """Performs get_execution."""
+    """Reads an execution as it stands.
+
+    Errors: execution_not_found, database_unavailable.
+    """
     return await channel.call(Operation.GET_EXECUTION, request)
 
 
@@ -1148,7 +1232,13 @@ async def wait_execution(
     channel: Caller,
     request: WaitExecutionRequest,
 ) -> Execution:
-    """Performs wait_execution."""
+    """Waits for an execution to end and answers it as it then stands.
+
+    When the wait is over first it answers the execution as it stands then: that its status is
+    not final is no error.
+
+    Errors: execution_not_found, database_unavailable.
+    """
     return await channel.call(Operation.WAIT_EXECUTION, request)
 
 
@@ -1156,7 +1246,10 @@ async def list_executions(
     channel: Caller,
     request: ListExecutionsRequest,
 ) -> ListExecutionsReply:
-    """Performs list_executions."""
+    """Lists executions, newest first, a page at a time.
+
+    Errors: invalid_request, database_unavailable.
+    """
     return await channel.call(Operation.LIST_EXECUTIONS, request)
 
 
@@ -1164,7 +1257,10 @@ async def get_history(
     channel: Caller,
     request: GetHistoryRequest,
 ) -> GetHistoryReply:
-    """Performs get_history."""
+    """Reads a workflow's events in order.
+
+    Errors: execution_not_found, invalid_request, database_unavailable.
+    """
     return await channel.call(Operation.GET_HISTORY, request)
 
 
@@ -1188,7 +1284,15 @@ async def send_signal(
     channel: Caller,
     request: SendSignalRequest,
 ) -> SendSignalReply:
-    """Performs send_signal."""
+    """Sends signals to workflows.
+
+    A signal is an event from the moment that it is accepted: it waits, in order, for the
+    workflow to ask for it, even one that has not begun. With an idempotency key it is delivered
+    once to a workflow.
+
+    Errors: execution_not_found, execution_finished, invalid_state, invalid_request,
+    payload_too_large, database_unavailable.
+    """
     return await channel.call(Operation.SEND_SIGNAL, request)
 
 
@@ -1227,7 +1331,15 @@ async def retry_execution(
     channel: Caller,
     request: TargetsRequest,
 ) -> ChangeReply:
-    """Performs retry_execution."""
+    """Starts the next run of executions that failed or were cancelled.
+
+    And lets parked workflows go on.
+
+    A workflow continues from its history; what its failure came from is tried anew. A parent
+    that was told of the failure is not told again.
+
+    Errors: execution_not_found, invalid_state, database_unavailable.
+    """
     return await channel.call(Operation.RETRY_EXECUTION, request)
 
 
@@ -1235,18 +1347,35 @@ async def stats(
     channel: Caller,
     request: StatsRequest,
 ) -> StatsReply:
-    """Performs stats."""
+    """Counts what is not finished, by queue, and lists the workers.
+
+    Errors: schema_missing, database_unavailable.
+    """
     return await channel.call(Operation.STATS, request)
 
 
 OPERATIONS: Final[Mapping[str, OperationInfo]] = {
     "migrate": OperationInfo(
         number=Operation.MIGRATE,
-        errors=(),
+        errors=(
+            "invalid_request",
+            "permission_denied",
+            "schema_too_new",
+            "database_unavailable",
+        ),
     ),
     "create_execution": OperationInfo(
         number=Operation.CREATE_EXECUTION,
-        errors=(),
+        errors=(
+            "invalid_request",
+            "invalid_payload",
+            "payload_too_large",
+            "busy",
+            "database_unavailable",
+            "schema_missing",
+            "schema_outdated",
+            "schema_too_new",
+        ),
     ),
     "claim": OperationInfo(
         number=Operation.CLAIM,
@@ -1270,59 +1399,121 @@ OPERATIONS: Final[Mapping[str, OperationInfo]] = {
     ),
     "recover": OperationInfo(
         number=Operation.RECOVER,
-        errors=(),
+        errors=("database_unavailable",),
     ),
     "advance_workflow": OperationInfo(
         number=Operation.ADVANCE_WORKFLOW,
-        errors=(),
+        errors=(
+            "lease_lost",
+            "execution_not_found",
+            "invalid_request",
+            "invalid_payload",
+            "payload_too_large",
+            "database_unavailable",
+        ),
     ),
     "suspend_workflow": OperationInfo(
         number=Operation.SUSPEND_WORKFLOW,
-        errors=(),
+        errors=(
+            "lease_lost",
+            "execution_not_found",
+            "invalid_request",
+            "invalid_payload",
+            "payload_too_large",
+            "database_unavailable",
+        ),
     ),
     "record_step": OperationInfo(
         number=Operation.RECORD_STEP,
-        errors=(),
+        errors=(
+            "lease_lost",
+            "execution_not_found",
+            "invalid_request",
+            "payload_too_large",
+            "database_unavailable",
+        ),
     ),
     "complete_execution": OperationInfo(
         number=Operation.COMPLETE_EXECUTION,
-        errors=(),
+        errors=(
+            "lease_lost",
+            "execution_not_found",
+            "invalid_request",
+            "payload_too_large",
+            "database_unavailable",
+        ),
     ),
     "fail_execution": OperationInfo(
         number=Operation.FAIL_EXECUTION,
-        errors=(),
+        errors=(
+            "lease_lost",
+            "execution_not_found",
+            "invalid_request",
+            "invalid_payload",
+            "payload_too_large",
+            "database_unavailable",
+        ),
     ),
     "release": OperationInfo(
         number=Operation.RELEASE,
-        errors=(),
+        errors=(
+            "lease_lost",
+            "execution_not_found",
+            "invalid_request",
+            "database_unavailable",
+        ),
     ),
     "resume_workflow": OperationInfo(
         number=Operation.RESUME_WORKFLOW,
-        errors=(),
+        errors=(
+            "execution_not_found",
+            "database_unavailable",
+        ),
     ),
     "cancel_execution": OperationInfo(
         number=Operation.CANCEL_EXECUTION,
-        errors=(),
+        errors=(
+            "execution_not_found",
+            "invalid_request",
+            "database_unavailable",
+        ),
     ),
     "terminate_execution": OperationInfo(
         number=Operation.TERMINATE_EXECUTION,
-        errors=(),
+        errors=(
+            "execution_not_found",
+            "invalid_request",
+            "database_unavailable",
+        ),
     ),
     "get_execution": OperationInfo(
         number=Operation.GET_EXECUTION,
-        errors=(),
+        errors=(
+            "execution_not_found",
+            "database_unavailable",
+        ),
     ),
     "wait_execution": OperationInfo(
         number=Operation.WAIT_EXECUTION,
-        errors=(),
+        errors=(
+            "execution_not_found",
+            "database_unavailable",
+        ),
     ),
     "list_executions": OperationInfo(
         number=Operation.LIST_EXECUTIONS,
-        errors=(),
+        errors=(
+            "invalid_request",
+            "database_unavailable",
+        ),
     ),
     "get_history": OperationInfo(
         number=Operation.GET_HISTORY,
-        errors=(),
+        errors=(
+            "execution_not_found",
+            "invalid_request",
+            "database_unavailable",
+        ),
     ),
     "pull_events": OperationInfo(
         number=Operation.PULL_EVENTS,
@@ -1330,7 +1521,14 @@ OPERATIONS: Final[Mapping[str, OperationInfo]] = {
     ),
     "send_signal": OperationInfo(
         number=Operation.SEND_SIGNAL,
-        errors=(),
+        errors=(
+            "execution_not_found",
+            "execution_finished",
+            "invalid_state",
+            "invalid_request",
+            "payload_too_large",
+            "database_unavailable",
+        ),
     ),
     "start_worker": OperationInfo(
         number=Operation.START_WORKER,
@@ -1351,11 +1549,18 @@ OPERATIONS: Final[Mapping[str, OperationInfo]] = {
     ),
     "retry_execution": OperationInfo(
         number=Operation.RETRY_EXECUTION,
-        errors=(),
+        errors=(
+            "execution_not_found",
+            "invalid_state",
+            "database_unavailable",
+        ),
     ),
     "stats": OperationInfo(
         number=Operation.STATS,
-        errors=(),
+        errors=(
+            "schema_missing",
+            "database_unavailable",
+        ),
     ),
 }
 """Every operation, by name."""

@@ -16,10 +16,13 @@ _MAX_RETRIES = 1_000_000
 
 
 class Options(TypedDict, total=False):
-    """What can be said about a durable function. Durations are seconds, or text such as "30s", "5m".
+    """What can be said about a durable function.
+
+    Durations are seconds, or text such as "30s", "5m".
 
     Attributes:
-        name: how executions find this code; 1 to 255 bytes. Only for decorators. Default `__qualname__`.
+        name: how executions find this code; 1 to 255 bytes. Only for decorators. Default
+            `__qualname__`.
         queue: whose workers run it. Default the workflow's own inside a workflow, else "default".
         version: of the code, for whoever reads an execution.
         priority: 0 to 10, higher first. Default 5.
@@ -28,14 +31,16 @@ class Options(TypedDict, total=False):
         schedule_timeout: bounds the time until the first start.
         delay: the earliest start from now, by the database's clock.
         run_at: the earliest start, an aware datetime. Not together with delay.
-        idempotency_key: a second call with the same name and key answers the first one's execution. Not inside a workflow.
+        idempotency_key: a second call with the same name and key answers the first one's
+            execution. Not inside a workflow.
         retries: how many failures are followed by another attempt. Default 3, for workflows 0.
         initial: the delay after the first failure. Default 1 s.
         factor: multiplies the delay after each further failure. Default 2.
         max: caps the delay. Default 60 s.
         jitter: spreads the delay by this fraction of it, 0 to 1. Default 0.1.
         non_retryable: exception types, or their names, that are never retried.
-        close_policy: what becomes of it when the workflow that started it ends first: "cancel" (default) or "detach".
+        close_policy: what becomes of it when the workflow that started it ends first: "cancel"
+            (default) or "detach".
     """
 
     name: str
@@ -74,7 +79,8 @@ def checked(kind: Kind, options: Mapping[str, Any], *, decorator: bool = False) 
             raise TypeError("name= belongs into the decorator: executions find their code by it")
         if kind == "step" and option not in _OF_STEPS:
             raise TypeError(
-                f"{option}= has no meaning for a step, which runs inside its workflow; make it an activity"
+                f"{option}= has no meaning for a step, which runs inside its workflow; make "
+                f"it an activity"
             )
         check(option, value)
     if options.get("delay") and options.get("run_at"):
@@ -95,7 +101,7 @@ def name_of(plain: Callable[..., Any], options: Mapping[str, Any]) -> str:
     return cast(str, name)
 
 
-def execution_fields(kind: Kind, name: str, options: Options) -> dict[str, Any]:
+def execution_fields(kind: Kind, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Answers the fields of a new execution that options and `WORKFLOWS_DEFAULT_*` decide."""
     settings = _settings()
     fields: dict[str, Any] = {"kind": kind, "name": name}
@@ -113,7 +119,9 @@ def execution_fields(kind: Kind, name: str, options: Options) -> dict[str, Any]:
     return fields
 
 
-def _timeouts(fields: dict[str, Any], options: Options, kind: Kind, default: float | None) -> None:
+def _timeouts(
+    fields: dict[str, Any], options: Mapping[str, Any], kind: Kind, default: float | None
+) -> None:
     own = options.get("timeout", default)
     wanted = {
         "timeout_ms" if kind == "workflow" else "attempt_timeout_ms": own,
@@ -125,8 +133,8 @@ def _timeouts(fields: dict[str, Any], options: Options, kind: Kind, default: flo
             fields[field] = milliseconds(value, name=field.removesuffix("_ms"))
 
 
-def retry_policy(kind: Kind, options: Options) -> dict[str, Any]:
-    """Answers the retry policy as it goes over the wire, empty where everything is at its default."""
+def retry_policy(kind: Kind, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Answers the retry policy as it goes over the wire; what is at its default is left out."""
     policy: dict[str, Any] = {}
     retries = options.get("retries", None if kind == "workflow" else _settings().default_retries)
     if retries is not None:
@@ -155,7 +163,8 @@ def _short_text(option: str, value: object) -> None:
     size = len(value.encode("utf-8", "surrogatepass"))
     if not 1 <= size <= MAX_NAME_BYTES or "\0" in value:
         raise ValueError(
-            f"{option}= must have 1 to {MAX_NAME_BYTES} bytes and no NUL, not {size} bytes: {value[:40]!r}"
+            f"{option}= must have 1 to {MAX_NAME_BYTES} bytes and no NUL, not {size} bytes: "
+            f"{value[:40]!r}"
         )
 
 
@@ -193,7 +202,8 @@ def _instant(option: str, value: object) -> None:
         raise TypeError(f"{option}= must be a datetime, not {value!r}")
     if value.utcoffset() is None:
         raise ValueError(
-            f"{option}= must be aware, such as datetime.now(timezone.utc): {value!r} could be any time zone's"
+            f"{option}= must be aware, such as datetime.now(timezone.utc): {value!r} could be "
+            f"any time zone's"
         )
 
 

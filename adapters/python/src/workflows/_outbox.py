@@ -40,7 +40,7 @@ class Outbox:
             asyncio.get_running_loop().call_soon(self._flush)
         self._waiting.setdefault(operation, []).append((item, answered))
 
-    async def flushed(self, timeout: float) -> None:
+    async def flushed(self, timeout: float) -> None:  # noqa: ASYNC109
         """Waits until everything was answered, or for the timeout."""
         deadline = asyncio.get_running_loop().time() + timeout
         while self._waiting or self._sending:

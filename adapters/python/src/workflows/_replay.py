@@ -11,15 +11,14 @@ import asyncio
 import contextvars
 import hashlib
 import uuid
-from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, cast
 
 from ._calls import (
     Call,
     ChildHandle,
     StepCall,
+    Turn,
     cancellation_of,
     failure_of,
     frozen,
@@ -30,28 +29,16 @@ from ._discard import discard
 from ._errors import (
     NotDurableError,
     PayloadError,
-    SignalTimeout,
     VersionError,
     exception_to_error,
 )
 from ._functions import Function
 from ._history import COMMANDS, Event, History
-from ._loop import WorkflowLoop, WorkflowTask, running
+from ._loop import WorkflowLoop, WorkflowTask, not_durable, running
 from ._payload import adapt, plain
+from ._signals import Signals
 
 Json = dict[str, Any]
-
-
-@dataclass(slots=True)
-class Turn:
-    """What a workflow asks for when it waits, or is done."""
-
-    then: Literal["keep", "suspend", "complete", "fail", "park"]
-    commands: list[Json] = field(default_factory=list["Json"])
-    steps: list[StepCall] = field(default_factory=list["StepCall"])
-    result: Any = None
-    error: Json | None = None
-    message: str = ""
 
 
 class Replay:
@@ -59,8 +46,6 @@ class Replay:
 
     __slots__ = (
         "_ahead",
-        "_signals",
-        "_waiters",
         "claimed",
         "commands",
         "discarded",
@@ -72,6 +57,7 @@ class Replay:
         "position",
         "root",
         "seed",
+        "signals",
         "steps",
         "steps_dropped",
         "steps_running",
@@ -94,8 +80,7 @@ class Replay:
         self.pending: dict[int, Call[Any]] = {}
         self.timers: dict[int, Callable[[], None]] = {}
         self.discarded = False
-        self._signals: dict[str, deque[Any]] = {}
-        self._waiters: dict[str, deque[Call[Any]]] = {}
+        self.signals = Signals(self)
         self._ahead = 0
 
     # --- events in ---
@@ -130,14 +115,15 @@ class Replay:
         if kind in COMMANDS and event["sequence"] in self.history.recorded:
             self._missing(event)
             return
-        handler = _HANDLERS.get(kind)
+        handler = self._HANDLERS.get(kind)
         if handler is not None:
             self.loop.progressed()
             handler(self, event)
 
     def _started(self, event: Event) -> None:
         claimed, function = self.claimed, self.function
-        args, kwargs = claimed.get("args") or [], claimed.get("kwargs") or {}
+        args: list[Any] = claimed.get("args") or []
+        kwargs: Json = claimed.get("kwargs") or {}
         try:
             if args or kwargs:
                 args, kwargs = function.adapted(args, kwargs)
@@ -180,12 +166,7 @@ class Replay:
         self.timers.pop(event["sequence"], None)
 
     def _signalled(self, event: Event) -> None:
-        name, payload = event["name"], event.get("payload")
-        waiters = self._waiters.get(name)
-        if waiters:
-            self._deliver(waiters.popleft(), payload)
-        else:
-            self._signals.setdefault(name, deque()).append(payload)
+        self.signals.received(event["name"], event.get("payload"))
 
     def _cancel_requested(self, event: Event) -> None:
         root = self.root
@@ -196,6 +177,22 @@ class Replay:
             # One shot: the exception is on its way, and later waits run. A count that stayed
             # would make TaskGroup raise it again in Python 3.13, and not in 3.12.
             root.uncancel()
+
+    _HANDLERS: ClassVar[Mapping[str, Callable[[Any, Event], None]]] = {
+        "started": _started,
+        "activity_completed": _completed,
+        "child_completed": _completed,
+        "step_completed": _completed,
+        "activity_failed": _failed,
+        "child_failed": _failed,
+        "step_failed": _failed,
+        "activity_cancelled": _cancelled,
+        "child_cancelled": _cancelled,
+        "timer_fired": _fired,
+        "timer_cancelled": _timer_cancelled,
+        "signal_received": _signalled,
+        "cancel_requested": _cancel_requested,
+    }
 
     # --- commands out ---
 
@@ -213,8 +210,8 @@ class Replay:
         steps = [step for step in self.steps.values() if not step.call.done()]
         self.steps.clear()
         self.steps_running.update(step.call.sequence for step in steps)
-        if not self.pending and not self.timers and not any(self._waiters.values()):
-            return self._failure(self._not_durable(root))
+        if not self.pending and not self.timers and not self.signals.awaited:
+            return self._failure(not_durable(root))
         commands, self.commands = self.commands, []
         return Turn("keep" if self.steps_running else "suspend", commands, steps)
 
@@ -252,16 +249,11 @@ class Replay:
         self.discarded = True
         self.loop.evicted = True
         for call in self.pending.values():
-            asyncio.Future.cancel(
-                call
-            )  # breaks the cycle through its waiter; nothing is stepped any more
-        for waiters in self._waiters.values():
-            for call in waiters:
-                asyncio.Future.cancel(call)
+            call.drop()  # breaks the cycle through its waiter; nothing is stepped any more
+        self.signals.drop()
         self.pending.clear()
         self.timers.clear()
         self.steps.clear()
-        self._waiters.clear()
         discard(self.loop)
         self.root = None
 
@@ -273,7 +265,7 @@ class Replay:
         return self.history.next(kind, name)
 
     def _missing(self, event: Event, *, ended: bool = False) -> None:
-        """The code has seen all that came before this recorded command, and has not asked for it."""
+        """Notes that the code has not asked for what history recorded next."""
         if self._version_refused():
             return
         self.history.mismatch(
@@ -284,24 +276,13 @@ class Replay:
         )
 
     def _version_refused(self) -> bool:
-        """The code ended because it no longer has the recorded version; that says more than the commands it left out."""
+        """Whether the code ended for want of the recorded version, and not for want of commands."""
         root = self.root
         return (
             root is not None
             and root.done()
             and not root.cancelled()
             and isinstance(root.exception(), VersionError)
-        )
-
-    def _not_durable(self, root: WorkflowTask[Any]) -> NotDurableError:
-        where = ""
-        inner: Any = root.get_coro()
-        while inner is not None and getattr(inner, "cr_frame", None) is not None:
-            where = f" at {inner.cr_frame.f_code.co_filename}:{inner.cr_frame.f_lineno}"
-            inner = inner.cr_await
-        return NotDurableError(
-            f"the workflow awaits something{where} that nothing durable will ever end: no activity, step, child, timer or signal is "
-            "waited for. Await what the SDK gives, and let activities do the rest"
         )
 
     # --- what workflow code calls ---
@@ -324,7 +305,8 @@ class Replay:
         """A child without waiting for it: `.queue()` inside a workflow."""
         if function.kind == "step":
             raise TypeError(
-                f"{function.name} is a step, which runs inside its workflow and cannot be queued; await .run(), or make it an activity"
+                f"{function.name} is a step, which runs inside its workflow and cannot be "
+                f"queued; await .run(), or make it an activity"
             )
         call, id = self._schedule(function, args, kwargs, named=True)
         started = new_call(self, call.sequence, call.kind, call.name)
@@ -342,7 +324,8 @@ class Replay:
         options = function.options_set
         if "idempotency_key" in options:
             raise ValueError(
-                f"idempotency_key= has no meaning for {function.name} inside a workflow: it is started once anyway"
+                f"idempotency_key= has no meaning for {function.name} inside a workflow: it "
+                f"is started once anyway"
             )
         positional, keywords = function.arguments(args, kwargs)
         kind = "child" if function.kind == "workflow" else "activity"
@@ -384,9 +367,10 @@ class Replay:
 
     def start_timer(self, delay: float, name: str, fire: Callable[[], None]) -> int:
         """Starts a durable timer and answers its sequence."""
-        return self._timer(max(0, round(delay * 1000)), name, fire)
+        return self.timer(max(0, round(delay * 1000)), name, fire)
 
-    def _timer(self, delay_ms: int, name: str, fire: Callable[[], None]) -> int:
+    def timer(self, delay_ms: int, name: str, fire: Callable[[], None]) -> int:
+        """The same in milliseconds."""
         sequence, recorded = self._asked("timer", name)
         self.timers[sequence] = fire
         if recorded is None:
@@ -415,10 +399,7 @@ class Replay:
         if self.discarded:
             return
         if call.kind == "signal":
-            waiters = self._waiters.get(call.name)
-            if waiters and call in waiters:
-                waiters.remove(call)
-            self.cancel_timer(call.sequence)
+            self.signals.abandoned(call)
         elif call.kind == "timer":
             self.cancel_timer(call.sequence)
         elif self.pending.pop(call.sequence, None) is None:
@@ -432,36 +413,8 @@ class Replay:
     def sleep(self, delay_ms: int) -> Call[None]:
         """A durable sleep; one of 0 is recorded as well."""
         call = new_call(self, 0, "timer", "sleep")
-        call.sequence = self._timer(delay_ms, "sleep", lambda: _wake(call))
+        call.sequence = self.timer(delay_ms, "sleep", lambda: _wake(call))
         return call
-
-    def wait_for_signal(self, name: str, kind: Any, delay_ms: int | None) -> Call[Any]:
-        """The next signal of a name; those that came early wait for it."""
-        call = new_call(self, 0, "signal", name)
-        call.result_type = kind
-        buffered = self._signals.get(name)
-        if buffered:
-            self._deliver(call, buffered.popleft())
-            return call
-        self._waiters.setdefault(name, deque()).append(call)
-        if delay_ms is not None:
-            call.sequence = self._timer(
-                delay_ms, f"signal {name}"[:255], lambda: self._signal_timeout(call, delay_ms)
-            )
-        return call
-
-    def _deliver(self, call: Call[Any], payload: Any) -> None:
-        try:
-            call.set_result(adapt(payload, call.result_type, path="payload"))
-        except Exception as error:
-            call.fail(error)
-        self.cancel_timer(call.sequence)
-
-    def _signal_timeout(self, call: Call[Any], delay_ms: int) -> None:
-        self._waiters[call.name].remove(call)
-        call.fail(
-            SignalTimeout(f"no signal {call.name!r} came within {delay_ms / 1000:g} s", call.name)
-        )
 
     def send_signal(self, id: str, name: str, payload: Any, key: str | None) -> Call[Any]:
         """A signal to another workflow, as a step whose key makes a repetition harmless."""
@@ -491,10 +444,14 @@ class Replay:
             )
         if not minimum <= version <= maximum:
             raise VersionError(
-                f"the workflow recorded version {version} of {change!r}, and this code knows {minimum} to {maximum}; deploy code that "
+                f"the workflow recorded version {version} of {change!r}, and this code knows "
+                f"{minimum} to {maximum}; deploy code that "
                 "still has that version until no such workflow is left",
-                change=change, recorded=version, minimum=minimum, maximum=maximum,
-            )  # fmt: skip
+                change=change,
+                recorded=version,
+                minimum=minimum,
+                maximum=maximum,
+            )
         return version
 
     def is_replaying(self) -> bool:
@@ -504,23 +461,6 @@ class Replay:
     def time(self) -> float:
         """The workflow's time, in seconds since 1970."""
         return self.history.now().timestamp()
-
-
-_HANDLERS: Mapping[str, Callable[[Replay, Event], None]] = {
-    "started": Replay._started,
-    "activity_completed": Replay._completed,
-    "child_completed": Replay._completed,
-    "step_completed": Replay._completed,
-    "activity_failed": Replay._failed,
-    "child_failed": Replay._failed,
-    "step_failed": Replay._failed,
-    "activity_cancelled": Replay._cancelled,
-    "child_cancelled": Replay._cancelled,
-    "timer_fired": Replay._fired,
-    "timer_cancelled": Replay._timer_cancelled,
-    "signal_received": Replay._signalled,
-    "cancel_requested": Replay._cancel_requested,
-}
 
 
 def _wake(call: Call[None]) -> None:

@@ -56,7 +56,7 @@ class Warm:
 
 def _continues(replay: Replay, claimed: Mapping[str, Any]) -> bool:
     """An epoch can come twice, if a commit was lost in a failover: then the history differs."""
-    events = claimed.get("events") or []
+    events: list[Mapping[str, Any]] = claimed.get("events") or []
     index = replay.position - (events[0]["position"] if events else 0)
     if index == -1 or not events:
         return True  # the claim brings newer events only

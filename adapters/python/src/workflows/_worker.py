@@ -44,13 +44,15 @@ class Worker:
 
     Args:
         queues: whose executions it runs. Default ["default"].
-        concurrency: how many it holds at a time. Default `WORKFLOWS_WORKER_MAX_CONCURRENT`, then 10.
+        concurrency: how many it holds at a time. Default `WORKFLOWS_WORKER_MAX_CONCURRENT`, then
+            10.
         warm: how many suspended workflows stay in memory; 0 replays each from the start.
         url: of the database. Default that of `workflows.client()`.
         schema: default `WORKFLOWS_SCHEMA`, then "workflows".
         functions: what it can run. Default everything that was decorated.
         name: for whoever reads a list of workers. Default host and process.
-        heartbeat_interval, heartbeat_timeout, poll_interval: default `WORKFLOWS_WORKER_...`, then the library's.
+        heartbeat_interval, heartbeat_timeout, poll_interval: default `WORKFLOWS_WORKER_...`,
+            then the library's.
         drain_timeout: how long a stop waits for what runs, before the rest is put back.
 
     Example:
@@ -86,10 +88,13 @@ class Worker:
         self._url, self._schema = url, schema
         self._drain_timeout = seconds(drain_timeout, name="drain_timeout")
         self._request: dict[str, Any] = {
-            "queues": list(queues), "concurrency": self.concurrency, "language": "python",
-            "runtime": f"{sys.version_info.major}.{sys.version_info.minor}", "sdk_version": _sdk_version(),
+            "queues": list(queues),
+            "concurrency": self.concurrency,
+            "language": "python",
+            "runtime": f"{sys.version_info.major}.{sys.version_info.minor}",
+            "sdk_version": _sdk_version(),
             "name": name or f"{socket.gethostname()}:{threading.get_native_id()}",
-        }  # fmt: skip
+        }
         for field, value in (
             ("heartbeat_interval_ms", heartbeat_interval or settings.worker_heartbeat_interval),
             ("heartbeat_timeout_ms", heartbeat_timeout or settings.worker_heartbeat_timeout),
@@ -108,7 +113,9 @@ class Worker:
     # --- life ---
 
     async def run(self, *, handle_signals: bool = True) -> None:
-        """Works until `stop()`, SIGTERM or SIGINT, and drains. A second signal puts back what runs at once.
+        """Works until `stop()`, SIGTERM or SIGINT, and drains.
+
+        A second signal puts back what runs at once.
 
         Signals are left alone with handle_signals=False, and outside the main thread.
         """
@@ -120,7 +127,10 @@ class Worker:
             raise self._failure
 
     def stop(self) -> None:
-        """Asks the worker to stop; asked again, it does not wait for what runs. From its own loop only."""
+        """Asks the worker to stop; asked again, it does not wait for what runs.
+
+        From its own loop only.
+        """
         if self._stopping.is_set():
             self._hurry.set()
         self._stopping.set()
@@ -353,7 +363,7 @@ def _forget_suspended() -> None:  # pyright: ignore[reportUnusedFunction]
         worker.forget()
 
 
-async def _first_of(waits: list[Any], timeout: float) -> None:
+async def _first_of(waits: list[Any], timeout: float) -> None:  # noqa: ASYNC109
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:

@@ -117,7 +117,8 @@ def get_version(change: str, min: int, max: int) -> int:
     _checked_name("change", change)
     if min > max:
         raise ValueError(
-            f"get_version({change!r}): min is {min} and max is {max}; the oldest version comes first"
+            f"get_version({change!r}): min is {min} and max is {max}; the oldest version "
+            f"comes first"
         )
     replay = active()
     return replay.get_version(change, min, max) if replay is not None else max
@@ -175,7 +176,7 @@ def wait_for_signal(
     )
     return cast(
         "Coroutine[Any, Any, Any]",
-        _inside("wait_for_signal()").wait_for_signal(name, type, delay_ms),
+        _inside("wait_for_signal()").signals.wait(name, type, delay_ms),
     )
 
 

@@ -1,0 +1,220 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/libworkflows/libworkflows/core/fault"
+	"github.com/libworkflows/libworkflows/core/internal/pgtest"
+	"github.com/libworkflows/libworkflows/core/model"
+)
+
+// patienceInTests bounds every wait of a test.
+const patienceInTests = 20 * time.Second
+
+// world is an engine over a migrated schema of its own.
+type world struct {
+	*testing.T
+	*Engine
+	ctx    context.Context
+	url    string
+	schema string
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	url, schema := pgtest.Schema(t)
+	w := &world{T: t, url: url, schema: schema}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patienceInTests)
+	t.Cleanup(cancel)
+	w.ctx = ctx
+	w.Engine = w.another(model.Config{})
+	if _, err := w.Migrate(ctx, model.MigrateRequest{}); err != nil {
+		t.Fatalf("migrate: %v", err)
+	}
+	return w
+}
+
+// another opens a further engine, as another process would.
+func (w *world) another(config model.Config) *Engine {
+	w.T.Helper()
+	config.DatabaseURL, config.Schema = w.url, w.schema
+	e, err := Open(w.ctx, config)
+	if err != nil {
+		w.Fatalf("open: %v", err)
+	}
+	w.Cleanup(func() { _ = e.Close(time.Second) })
+	return e
+}
+
+func (w *world) create(items ...model.NewExecution) []model.Created {
+	w.T.Helper()
+	reply, err := w.CreateExecution(w.ctx, model.CreateExecutionRequest{Items: items})
+	if err != nil {
+		w.Fatalf("create: %v", err)
+	}
+	return reply.Results
+}
+
+func (w *world) createOne(kind model.Kind, name string) uuid.UUID {
+	w.T.Helper()
+	return w.create(model.NewExecution{Kind: kind, Name: name})[0].ID
+}
+
+// worker starts one with short times: a heartbeat timeout of a second.
+func (w *world) worker(e *Engine, mend ...func(*model.StartWorkerRequest)) uuid.UUID {
+	w.T.Helper()
+	req := model.StartWorkerRequest{Queues: []string{"default"}, Language: "test", HeartbeatTimeoutMS: 1000, HeartbeatIntervalMS: 200, PollIntervalMS: 100}
+	for _, m := range mend {
+		m(&req)
+	}
+	reply, err := e.StartWorker(w.ctx, req)
+	if err != nil {
+		w.Fatalf("start worker: %v", err)
+	}
+	return reply.WorkerID
+}
+
+func (w *world) claim(e *Engine, worker uuid.UUID, n int) []model.Claimed {
+	w.T.Helper()
+	reply, err := e.Claim(w.ctx, model.ClaimRequest{WorkerID: worker, N: n, WaitMS: patienceInTests.Milliseconds()})
+	if err != nil {
+		w.Fatalf("claim: %v", err)
+	}
+	return reply.Executions
+}
+
+func (w *world) claimOne(e *Engine, worker uuid.UUID) model.Claimed {
+	w.T.Helper()
+	claimed := w.claim(e, worker, 1)
+	if len(claimed) != 1 {
+		w.Fatalf("claimed %d executions, want 1", len(claimed))
+	}
+	return claimed[0]
+}
+
+// only answers the single result of a batch.
+func only[T any](w *world, results []model.Result[T], err error) T {
+	w.T.Helper()
+	if err != nil {
+		w.Fatalf("the operation failed: %v", err)
+	}
+	if len(results) != 1 || results[0].Error != nil {
+		w.Fatalf("want one accepted result, have %s", asText(results))
+	}
+	return *results[0].OK
+}
+
+// refused answers the code of the single error of a batch.
+func refused[T any](w *world, results []model.Result[T], err error) fault.Code {
+	w.T.Helper()
+	if err != nil {
+		return fault.CodeOf(err)
+	}
+	if len(results) != 1 || results[0].Error == nil {
+		w.Fatalf("want one refused result, have %s", asText(results))
+	}
+	return fault.CodeOf(results[0].Error)
+}
+
+func asText(v any) string {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Sprint(v)
+	}
+	return string(raw)
+}
+
+func (w *world) complete(e *Engine, c model.Claimed, result string) model.Advanced {
+	w.T.Helper()
+	reply, err := e.CompleteExecution(w.ctx, model.CompleteExecutionRequest{Items: []model.Completion{
+		{ID: c.ID, Lease: c.Lease, Result: model.Payload(result), Position: c.Position},
+	}})
+	return only(w, reply.Results, err)
+}
+
+func (w *world) advance(e *Engine, c model.Claimed, a model.Advance) model.Advanced {
+	w.T.Helper()
+	a.ID, a.Lease = c.ID, c.Lease
+	if a.Position == 0 {
+		a.Position = c.Position
+	}
+	reply, err := e.AdvanceWorkflow(w.ctx, model.AdvanceWorkflowRequest{Items: []model.Advance{a}})
+	return only(w, reply.Results, err)
+}
+
+func (w *world) get(id uuid.UUID) model.Execution {
+	w.T.Helper()
+	execution, err := w.GetExecution(w.ctx, model.GetExecutionRequest{ID: id})
+	if err != nil {
+		w.Fatalf("get: %v", err)
+	}
+	return execution
+}
+
+func (w *world) wants(id uuid.UUID, want model.Status) model.Execution {
+	w.T.Helper()
+	execution := w.get(id)
+	if execution.Status != want {
+		w.Fatalf("the execution is %s, want %s: %s", execution.Status, want, asText(execution))
+	}
+	return execution
+}
+
+func (w *world) waitFor(id uuid.UUID) model.Execution {
+	w.T.Helper()
+	execution, err := w.WaitExecution(w.ctx, model.WaitExecutionRequest{ID: id, WaitMS: patienceInTests.Milliseconds()})
+	if err != nil {
+		w.Fatalf("wait: %v", err)
+	}
+	return execution
+}
+
+// eventually polls until a condition holds.
+func (w *world) eventually(what string, holds func() bool) {
+	w.T.Helper()
+	deadline := time.Now().Add(patienceInTests)
+	for !holds() {
+		if time.Now().After(deadline) {
+			w.Fatalf("%s did not happen within %s", what, patienceInTests)
+		}
+		time.Sleep(5 * time.Millisecond) // polling: the deadline above is what bounds it
+	}
+}
+
+// exec runs SQL of a test's own against the schema called workflows in it.
+func (w *world) exec(sql string, args ...any) {
+	w.T.Helper()
+	conn, err := pgx.Connect(w.ctx, w.url)
+	if err != nil {
+		w.Fatalf("connect: %v", err)
+	}
+	defer func() { _ = conn.Close(w.ctx) }()
+	if _, err := conn.Exec(w.ctx, strings.ReplaceAll(sql, "workflows.", pgx.Identifier{w.schema}.Sanitize()+"."), args...); err != nil {
+		w.Fatalf("exec: %v", err)
+	}
+}
+
+func types(events []model.Event) (names []model.EventType) {
+	for _, e := range events {
+		names = append(names, e.Type)
+	}
+	return names
+}
+
+func schedule(sequence int, kind model.Kind, name string) model.Command {
+	return model.Command{Type: model.CommandSchedule, Sequence: sequence, Execution: &model.NewExecution{Kind: kind, Name: name}}
+}
+
+func timer(sequence int, ms int64) model.Command {
+	return model.Command{Type: model.CommandStartTimer, Sequence: sequence, DelayMS: ms}
+}
+
+func pointer[T any](v T) *T { return &v }
