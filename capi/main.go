@@ -1,8 +1,8 @@
 // Package main is the C library: what include/workflows.h declares, over the operations.
 //
-// A call comes in through shim.c and exports.go, the only files that know C. A
-// library holds what handles name: sessions, each the share that one wf_open has
-// in an engine, and their channels.
+// A call comes in through shim.c and exports.go; of the rest only environment.go
+// knows C. A library holds what handles name: sessions, each the share that one
+// wf_open has in an engine, and their channels.
 package main
 
 import (

@@ -20,6 +20,8 @@ const (
 	promoteBatch = 1000
 	timerBatch   = 500
 	recoverBatch = 500
+	// tickAgain spaces ticks while there is more, or while somebody locks what is due.
+	tickAgain = 10 * time.Millisecond
 )
 
 // ticker looks once a poll interval for what is due: timers, scheduled rows,
@@ -174,7 +176,7 @@ func (t *ticker) whenDue(at, now time.Time, act func() error) error {
 		t.note(time.Now().Add(wait + time.Millisecond))
 		return nil
 	}
-	t.note(time.Now()) // there may be more behind what this handles
+	t.note(time.Now().Add(tickAgain)) // there may be more behind what this handles
 	return act()
 }
 

@@ -13,8 +13,11 @@ import (
 	"github.com/libworkflows/libworkflows/core/store"
 )
 
-// waiterPoll is how often those who wait for an end look for it themselves.
-const waiterPoll = time.Second
+const (
+	// waiterPoll is how often those who wait for an end look for it themselves.
+	waiterPoll  = time.Second
+	waiterRetry = 200 * time.Millisecond
+)
 
 // waiters are the calls of this process that wait for an execution to end. One
 // query looks for all of them.
@@ -156,6 +159,11 @@ func (e *Engine) waitTold(ctx context.Context, req model.WaitExecutionRequest, t
 			return model.Execution{}, fault.New(fault.Closed, nil, "the engine was closed while a call waited")
 		}
 		read, err := e.get(ctx, req.ID)
+		if err != nil && !ended && fault.From(err).Retryable {
+			// The database restarts, perhaps; that is no reason to end the wait.
+			time.AfterFunc(waiterRetry, func() { poke(told) })
+			continue
+		}
 		if err != nil || ended || read.Status.Final() {
 			return read.Execution, err
 		}

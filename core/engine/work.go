@@ -140,7 +140,9 @@ func each[I, R any](ctx context.Context, e *Engine, items []I, prepare func(i in
 	for i, item := range items {
 		w, err := prepare(i, item)
 		if err == nil {
-			err = e.submit(ctx, w)
+			if err = e.submit(ctx, w); err != nil {
+				e.abandon(w)
+			}
 		}
 		if err != nil {
 			results[i].Error = fault.From(err)
@@ -152,7 +154,7 @@ func each[I, R any](ctx context.Context, e *Engine, items []I, prepare func(i in
 		if w == nil {
 			continue
 		}
-		ok, err := answerOf(ctx, w, answer)
+		ok, err := answerOf(ctx, e, w, answer)
 		if err != nil {
 			results[i].Error = fault.From(err)
 			continue
@@ -162,10 +164,26 @@ func each[I, R any](ctx context.Context, e *Engine, items []I, prepare func(i in
 	return results, nil
 }
 
-func answerOf[R any](ctx context.Context, w *work, answer func(*work) (R, error)) (R, error) {
+func answerOf[R any](ctx context.Context, e *Engine, w *work, answer func(*work) (R, error)) (R, error) {
 	if err := w.wait(ctx); err != nil {
+		e.abandon(w)
 		var none R
 		return none, err
 	}
 	return answer(w)
+}
+
+// abandon notes that nobody waits for the outcome of a write under a lease: from
+// here on the database's word on that lease counts again.
+func (e *Engine) abandon(w *work) {
+	switch {
+	case w.advance != nil:
+		e.leases.end(w.advance.ID, w.advance.Lease, true, 0)
+	case w.finished != nil:
+		e.leases.end(w.finished.ID, w.finished.Lease, true, 0)
+	case w.release != nil:
+		e.leases.end(w.release.ID, w.release.Lease, true, 0)
+	case w.progress != nil:
+		e.leases.end(w.progress.ID, w.progress.Lease, true, 0)
+	}
 }

@@ -9,11 +9,16 @@ import os
 import re
 import select
 import struct
+import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_uint32, c_uint64, c_void_p
 from pathlib import Path
 from typing import Any, NamedTuple
+
+# The fixtures that run a host in a process of its own.
+RunPython = Callable[..., subprocess.CompletedProcess[str]]
+RunC = Callable[..., subprocess.CompletedProcess[str]]
 
 ROOT = Path(__file__).resolve().parents[2]
 HEADER = ROOT / "include" / "workflows.h"

@@ -5,17 +5,14 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from abi_host import LIBRARY, OK, ROOT, Channel, Host
-
-RunPython = Callable[..., subprocess.CompletedProcess[str]]
-RunC = Callable[..., subprocess.CompletedProcess[str]]
+from abi_host import LIBRARY, OK, ROOT, Channel, Host, RunC, RunPython
 
 
 @pytest.fixture(scope="session", autouse=True)

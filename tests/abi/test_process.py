@@ -6,7 +6,7 @@ import signal
 import subprocess
 
 import pytest
-from conftest import RunC, RunPython
+from abi_host import RunC, RunPython
 
 
 def test_every_function_says_forked_in_a_child(run_python: RunPython) -> None:

@@ -13,8 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from abi_host import LIBRARY, OK, ROOT, Channel, refused
-from conftest import RunC
+from abi_host import LIBRARY, OK, ROOT, Channel, RunC, refused
 
 MOST_US = 5.0
 

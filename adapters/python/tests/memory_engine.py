@@ -254,7 +254,8 @@ class MemoryEngine:
         if not isinstance(row, Row):
             return row
         known, position, then = len(row.events), item["position"], item["then"]
-        events = item.get("events") or []
+        events: list[Json] = item.get("events") or []
+        commands: list[Json] = item.get("commands") or []
         news = (
             any(e["type"] == "cancel_requested" for e in row.events[position:])
             if then in ("complete", "fail")
@@ -268,7 +269,7 @@ class MemoryEngine:
                 name=event["name"],
                 payload=event.get("payload"),
             )
-        for command in item.get("commands") or []:
+        for command in commands:
             news = self._command(row, command) or news
         if then == "keep" or news:
             return {
@@ -281,7 +282,7 @@ class MemoryEngine:
         if then == "suspend":
             row.status = "suspended"
             return {"ok": {"status": "suspended", "position": len(row.events)}}
-        self._end(row, then == "complete", item.get("result"), item.get("error"))
+        self.end(row, then == "complete", item.get("result"), item.get("error"))
         return {"ok": {"status": row.status}}
 
     def _command(self, row: Row, command: Json) -> bool:
@@ -352,10 +353,11 @@ class MemoryEngine:
         elif row.status == "running":
             self.notices.append({"id": row.id, "lease": self.lease(row), "cancel_requested": True})
         else:
-            self._end(row, False, None, {"type": "Cancelled", "message": "it was cancelled"})
+            self.end(row, False, None, {"type": "Cancelled", "message": "it was cancelled"})
         self.changed.set()
 
-    def _end(self, row: Row, ok: bool, result: Any, error: Any) -> None:
+    def end(self, row: Row, ok: bool, result: Any, error: Any) -> None:
+        """Ends an execution, and tells its parent."""
         row.status = "cancelled" if row.cancel_requested else "completed" if ok else "failed"
         row.result, row.error = (result, None) if row.status == "completed" else (None, error)
         row.timers.clear()
@@ -380,7 +382,7 @@ class MemoryEngine:
     def _complete_execution(self, item: Mapping[str, Any]) -> Json:
         row = self._held(item)
         if isinstance(row, Row):
-            self._end(row, True, item.get("result"), None)
+            self.end(row, True, item.get("result"), None)
             return {"ok": {"status": row.status}}
         return row
 
@@ -389,7 +391,7 @@ class MemoryEngine:
         if not isinstance(row, Row):
             return row
         row.failures += 1
-        retry = row.new.get("retry") or {}
+        retry: Json = row.new.get("retry") or {}
         if (
             not row.cancel_requested
             and not item["error"].get("non_retryable")
@@ -400,7 +402,7 @@ class MemoryEngine:
                 self.now + timedelta(milliseconds=retry.get("initial_ms", 1000)),
             )
         else:
-            self._end(row, False, None, item["error"])
+            self.end(row, False, None, item["error"])
         return {"ok": {"status": row.status}}
 
     def _release(self, item: Mapping[str, Any]) -> Json:

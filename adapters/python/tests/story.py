@@ -82,14 +82,14 @@ class Story:
 
     def complete(self, sequence: int, result: Any = None) -> Story:
         self._take(sequence)
-        self.engine._end(self.child(sequence), True, result, None)
+        self.engine.end(self.child(sequence), True, result, None)
         return self.go()
 
     def complete_all(self, results: Mapping[int, Any]) -> Story:
         """Several ends before the workflow is claimed again."""
         for sequence, result in results.items():
             self._take(sequence)
-            self.engine._end(self.child(sequence), True, result, None)
+            self.engine.end(self.child(sequence), True, result, None)
         return self.go()
 
     def fail(
@@ -97,7 +97,7 @@ class Story:
     ) -> Story:
         child = self._take(sequence)
         child.attempts = attempts
-        self.engine._end(child, False, None, {"type": type, "message": message})
+        self.engine.end(child, False, None, {"type": type, "message": message})
         return self.go()
 
     def _take(self, sequence: int) -> Row:
@@ -128,7 +128,8 @@ class Story:
     def retry(self) -> Story:
         """The next run, from a copy of the history without what made it fail."""
         row = self.row
-        voided = (row.error or {}).get("sequence")
+        error: Json = row.error or {}
+        voided: int | None = error.get("sequence")
         kept = [e for e in row.events if e.get("sequence") is None or e.get("sequence") != voided]
         row.events = [
             {**event, "position": index}

@@ -237,4 +237,4 @@ def test_outside_workflows_time_and_chance_are_the_ordinary_ones() -> None:
     assert get_version("c", 1, 3) == 3
     asyncio.run(sleep(0))
     with pytest.raises(NotDurableError, match="wait_for_signal"):
-        wait_for_signal("x")
+        _ = wait_for_signal("x")

@@ -134,7 +134,7 @@ def test_a_race_waits_until_its_losers_have_cleaned_up(cold: bool) -> None:
 def test_gathering_nothing_returns_at_once() -> None:  # G6
     @workflow
     async def w() -> list[Any]:
-        return list(await gather())
+        return list(await gather(*list[asyncio.Future[Any]]()))
 
     assert Story(w).result == []
 
@@ -192,7 +192,7 @@ def test_a_timeout_cancels_what_it_limits(cold: bool) -> None:
 def test_wait_answers_lists_in_the_order_given(cold: bool) -> None:
     @workflow
     async def w() -> list[list[int]]:
-        calls = [a.run(n) for n in range(4)]
+        calls: list[Any] = [a.run(n) for n in range(4)]
         done, open_ones = await wait(calls, timeout=1)
         return [[calls.index(each) for each in done], [calls.index(each) for each in open_ones]]
 
@@ -214,7 +214,7 @@ def test_a_task_group_cancels_its_tasks_in_the_same_order_in_every_replay() -> N
             try:
                 await sleep(60)
             except asyncio.CancelledError:
-                a.run(n)
+                _ = a.run(n)
                 raise
 
         try:

@@ -2,7 +2,6 @@
 
 import asyncio
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -26,7 +25,7 @@ from .story import Story
 
 
 @pytest.fixture(autouse=True)
-def own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(functions, "registry", Registry())
     return
 
@@ -362,7 +361,7 @@ def test_a_workflow_that_stays_in_memory_is_never_replaying() -> None:  # R12
 def test_an_activity_that_is_never_awaited_does_not_keep_the_workflow(cold: bool) -> None:  # R16
     @workflow
     async def w() -> str:
-        a.run()
+        _ = a.run()
         return "done"
 
     story = Story(w, cold=cold)

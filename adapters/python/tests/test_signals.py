@@ -223,6 +223,6 @@ def test_a_cancel_that_comes_with_the_end_is_cancelled() -> None:  # C5
 
     story = Story(w)
     story.child(1).status = "running"
-    story.engine._end(story.child(1), True, 1, None)
+    story.engine.end(story.child(1), True, 1, None)
     story.engine.cancel(story.row)
     assert story.go().status == "cancelled"

@@ -5,7 +5,7 @@ import contextvars
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import workflows._functions as functions
@@ -47,7 +47,7 @@ class Rig:
 
     # Tests use these.
     async def start(self, **options: Any) -> Worker:
-        worker = Worker(functions=self.registry, **{"drain_timeout": 5, **options})
+        worker = Worker(functions=self.registry, **cast(Any, {"drain_timeout": 5, **options}))
         self.workers.append(worker)
         return await worker.__aenter__()
 

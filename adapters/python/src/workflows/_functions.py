@@ -60,9 +60,8 @@ def home() -> Client:
 class Registry:
     """The functions that a worker can run, by kind and name.
 
-    There is one for the process, which the decorators fill at import. A name
-    can be used once per kind: two functions of one name would make it a matter
-    of import order which of them runs.
+    There is one for the process, which the decorators fill at import. A name is used once
+    per kind: else it would be a matter of import order which function runs.
     """
 
     def __init__(self) -> None:
@@ -328,7 +327,7 @@ class AsyncFunction(Function[P, R]):
 
 
 class SyncFunction(Function[P, R]):
-    """A durable function that was written as a plain function; workers run it in a thread."""
+    """A durable function that was written as a plain one; workers run it in a thread."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Runs the plain function, with nothing durable about it."""

@@ -291,6 +291,7 @@ def plain(value: Any, annotation: Any = Any, *, path: str = "$") -> Any:
             bring it back.
 
     Example:
+        >>> from uuid import UUID
         >>> plain(UUID(int=7), UUID)
         '00000000-0000-0000-0000-000000000007'
         >>> plain({1: "one"})
@@ -346,6 +347,7 @@ def adapt(value: Any, annotation: Any, *, path: str = "$") -> Any:
         PayloadError: the value does not fit, or it is a number that Python cannot hold.
 
     Example:
+        >>> from datetime import date
         >>> adapt("2026-01-31", date)
         datetime.date(2026, 1, 31)
     """

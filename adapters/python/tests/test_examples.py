@@ -1,0 +1,16 @@
+"""The examples in docstrings that need no database are run."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+
+import pytest
+
+
+@pytest.mark.parametrize("name", ["_errors", "_payload", "_annotations", "_settings", "_embedded"])
+def test_the_examples_of_a_module_say_what_happens(name: str) -> None:
+    module = importlib.import_module(f"workflows.{name}")
+    done = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
+    assert done.attempted > 0
+    assert done.failed == 0
