@@ -172,7 +172,8 @@ func (c *channel) drain(most int, allocate func(size int) []byte) (left int, err
 	if room == nil {
 		return 0, errNoMemory
 	}
-	out := append(room[:0], '[')
+	out := room[:0]
+	out = append(out, '[')
 	for _, done := range c.done.first(n) {
 		out = append(done.appendTo(out), ',')
 		c.bytes -= len(done.reply)

@@ -297,11 +297,11 @@ func TestADescriptorHasAByteForEachStepFromNoneToSome(t *testing.T) {
 		}
 		r.submit(echoes(0, 50)...)
 		r.waiting(50)
-		r.drain(49)
+		r.take(49)
 		if n, ended := read(t, fd); n != 1 || ended {
 			t.Fatalf("%d bytes, ended: %v", n, ended)
 		}
-		r.drain(1)
+		r.take(1)
 	}
 }
 
@@ -347,7 +347,7 @@ func TestClosingAChannelDropsAllThatItHas(t *testing.T) {
 	r.submit(frame{1, opWait, nil}, frame{2, opStuck, nil}, frame{3, opEcho, []byte(`1`)})
 	r.waiting(1)
 	ended := make(chan error)
-	go func() { r.drain(1); ended <- r.c.wait(patience) }()
+	go func() { r.take(1); ended <- r.c.wait(patience) }()
 	for range 2 {
 		if err := r.l.closeChannel(r.channel); err != nil {
 			t.Fatal(err)

@@ -173,6 +173,14 @@ func (r *rig) drain(most int) (got []drained, left int, err error) {
 	return got, left, err
 }
 
+// take drains without a look at what came.
+func (r *rig) take(most int) {
+	r.Helper()
+	if _, _, err := r.drain(most); err != nil {
+		r.Errorf("drain: %v", err)
+	}
+}
+
 // await drains until n completions have come.
 func (r *rig) await(n int) (got []drained) {
 	r.Helper()

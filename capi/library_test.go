@@ -219,7 +219,7 @@ func TestClosingRacesEverything(t *testing.T) {
 					_ = r.c.submit(pack(frame{uint64(i*1000 + n), []uint16{opEcho, opWait}[n%2], []byte(`1`)}))
 					_ = r.l.operate(r.engine, opEcho, []byte(`1`))
 					_, _ = r.l.openChannel(r.engine)
-					r.drain(3)
+					_, _, _ = r.drain(3) // refused once it is closed
 				}
 			})
 		}

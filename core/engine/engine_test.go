@@ -44,7 +44,7 @@ func newWorld(t *testing.T) *world {
 
 // another opens a further engine, as another process would.
 func (w *world) another(config model.Config) *Engine {
-	w.T.Helper()
+	w.Helper()
 	config.DatabaseURL, config.Schema = w.url, w.schema
 	e, err := Open(w.ctx, config)
 	if err != nil {
@@ -55,7 +55,7 @@ func (w *world) another(config model.Config) *Engine {
 }
 
 func (w *world) create(items ...model.NewExecution) []model.Created {
-	w.T.Helper()
+	w.Helper()
 	reply, err := w.CreateExecution(w.ctx, model.CreateExecutionRequest{Items: items})
 	if err != nil {
 		w.Fatalf("create: %v", err)
@@ -64,13 +64,13 @@ func (w *world) create(items ...model.NewExecution) []model.Created {
 }
 
 func (w *world) createOne(kind model.Kind, name string) uuid.UUID {
-	w.T.Helper()
+	w.Helper()
 	return w.create(model.NewExecution{Kind: kind, Name: name})[0].ID
 }
 
 // worker starts one with short times: a heartbeat timeout of a second.
 func (w *world) worker(e *Engine, mend ...func(*model.StartWorkerRequest)) uuid.UUID {
-	w.T.Helper()
+	w.Helper()
 	req := model.StartWorkerRequest{Queues: []string{"default"}, Language: "test", HeartbeatTimeoutMS: 1000, HeartbeatIntervalMS: 200, PollIntervalMS: 100}
 	for _, m := range mend {
 		m(&req)
@@ -83,7 +83,7 @@ func (w *world) worker(e *Engine, mend ...func(*model.StartWorkerRequest)) uuid.
 }
 
 func (w *world) claim(e *Engine, worker uuid.UUID, n int) []model.Claimed {
-	w.T.Helper()
+	w.Helper()
 	reply, err := e.Claim(w.ctx, model.ClaimRequest{WorkerID: worker, N: n, WaitMS: patienceInTests.Milliseconds()})
 	if err != nil {
 		w.Fatalf("claim: %v", err)
@@ -92,7 +92,7 @@ func (w *world) claim(e *Engine, worker uuid.UUID, n int) []model.Claimed {
 }
 
 func (w *world) claimOne(e *Engine, worker uuid.UUID) model.Claimed {
-	w.T.Helper()
+	w.Helper()
 	claimed := w.claim(e, worker, 1)
 	if len(claimed) != 1 {
 		w.Fatalf("claimed %d executions, want 1", len(claimed))
@@ -102,7 +102,7 @@ func (w *world) claimOne(e *Engine, worker uuid.UUID) model.Claimed {
 
 // only answers the single result of a batch.
 func only[T any](w *world, results []model.Result[T], err error) T {
-	w.T.Helper()
+	w.Helper()
 	if err != nil {
 		w.Fatalf("the operation failed: %v", err)
 	}
@@ -114,7 +114,7 @@ func only[T any](w *world, results []model.Result[T], err error) T {
 
 // refused answers the code of the single error of a batch.
 func refused[T any](w *world, results []model.Result[T], err error) fault.Code {
-	w.T.Helper()
+	w.Helper()
 	if err != nil {
 		return fault.CodeOf(err)
 	}
@@ -133,7 +133,7 @@ func asText(v any) string {
 }
 
 func (w *world) complete(e *Engine, c model.Claimed, result string) model.Advanced {
-	w.T.Helper()
+	w.Helper()
 	reply, err := e.CompleteExecution(w.ctx, model.CompleteExecutionRequest{Items: []model.Completion{
 		{ID: c.ID, Lease: c.Lease, Result: model.Payload(result), Position: c.Position},
 	}})
@@ -141,7 +141,7 @@ func (w *world) complete(e *Engine, c model.Claimed, result string) model.Advanc
 }
 
 func (w *world) advance(e *Engine, c model.Claimed, a model.Advance) model.Advanced {
-	w.T.Helper()
+	w.Helper()
 	a.ID, a.Lease = c.ID, c.Lease
 	if a.Position == 0 {
 		a.Position = c.Position
@@ -151,7 +151,7 @@ func (w *world) advance(e *Engine, c model.Claimed, a model.Advance) model.Advan
 }
 
 func (w *world) get(id uuid.UUID) model.Execution {
-	w.T.Helper()
+	w.Helper()
 	execution, err := w.GetExecution(w.ctx, model.GetExecutionRequest{ID: id})
 	if err != nil {
 		w.Fatalf("get: %v", err)
@@ -160,7 +160,7 @@ func (w *world) get(id uuid.UUID) model.Execution {
 }
 
 func (w *world) wants(id uuid.UUID, want model.Status) model.Execution {
-	w.T.Helper()
+	w.Helper()
 	execution := w.get(id)
 	if execution.Status != want {
 		w.Fatalf("the execution is %s, want %s: %s", execution.Status, want, asText(execution))
@@ -169,7 +169,7 @@ func (w *world) wants(id uuid.UUID, want model.Status) model.Execution {
 }
 
 func (w *world) waitFor(id uuid.UUID) model.Execution {
-	w.T.Helper()
+	w.Helper()
 	execution, err := w.WaitExecution(w.ctx, model.WaitExecutionRequest{ID: id, WaitMS: patienceInTests.Milliseconds()})
 	if err != nil {
 		w.Fatalf("wait: %v", err)
@@ -179,7 +179,7 @@ func (w *world) waitFor(id uuid.UUID) model.Execution {
 
 // eventually polls until a condition holds.
 func (w *world) eventually(what string, holds func() bool) {
-	w.T.Helper()
+	w.Helper()
 	deadline := time.Now().Add(patienceInTests)
 	for !holds() {
 		if time.Now().After(deadline) {
@@ -191,7 +191,7 @@ func (w *world) eventually(what string, holds func() bool) {
 
 // exec runs SQL of a test's own against the schema called workflows in it.
 func (w *world) exec(sql string, args ...any) {
-	w.T.Helper()
+	w.Helper()
 	conn, err := pgx.Connect(w.ctx, w.url)
 	if err != nil {
 		w.Fatalf("connect: %v", err)

@@ -298,7 +298,7 @@ func TestCancelStopsWhatWaitsAndAsksWhatRuns(t *testing.T) {
 }
 
 func (w *world) cancelOne(id uuid.UUID) model.Change {
-	w.T.Helper()
+	w.Helper()
 	reply, err := w.CancelExecution(w.ctx, model.TargetsRequest{Items: []model.Target{{ID: id}}})
 	return only(w, reply.Results, err)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -233,7 +234,7 @@ func (e *Engine) fireTimers(ctx context.Context) error {
 			e.wokenEffects(w)
 		}
 	}
-	if ids := append(due["deadline"], due["schedule"]...); len(ids) > 0 {
+	if ids := slices.Concat(due["deadline"], due["schedule"]); len(ids) > 0 {
 		if err := e.expire(ctx, ids); err != nil {
 			return err
 		}

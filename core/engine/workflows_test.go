@@ -13,7 +13,7 @@ import (
 )
 
 func (w *world) signal(id uuid.UUID, name, payload string) {
-	w.T.Helper()
+	w.Helper()
 	reply, err := w.SendSignal(w.ctx, model.SendSignalRequest{Items: []model.Signal{{ID: id, Name: name, Payload: model.Payload(payload)}}})
 	if got := only(w, reply.Results, err); !got.Delivered {
 		w.Fatal("the signal was not delivered")
@@ -231,7 +231,7 @@ func TestACancelledWorkflowMayCleanUpAndEndsCancelled(t *testing.T) {
 }
 
 func (w *world) history(id uuid.UUID) []model.EventType {
-	w.T.Helper()
+	w.Helper()
 	reply, err := w.GetHistory(w.ctx, model.GetHistoryRequest{ID: id})
 	if err != nil {
 		w.Fatalf("history: %v", err)

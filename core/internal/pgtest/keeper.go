@@ -109,7 +109,7 @@ func startKeeper(order keeperOrder) (*keeper, error) {
 func (k *keeper) awaitURL() (string, error) {
 	line, err := k.out.ReadBytes('\n')
 	if err != nil {
-		return "", fmt.Errorf("the process that keeps the test server ended: %w, %v", err, k.cmd.Wait())
+		return "", fmt.Errorf("the process that keeps the test server ended: %w, %w", err, k.cmd.Wait())
 	}
 	var r keeperReport
 	if err := json.Unmarshal(line, &r); err != nil {

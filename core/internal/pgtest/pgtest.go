@@ -45,34 +45,27 @@ const cleanupPatience = 20 * time.Second
 // URL answers the address of the shared test server.
 func URL(t testing.TB) string {
 	t.Helper()
-	url, err := sharedURL()
+	shared, err := sharedKeeper()
 	if err != nil {
 		t.Fatalf("no PostgreSQL for tests: %v", err)
 	}
-	return url
+	return shared.url
 }
 
-// sharedURL keeps the server until the process ends, however it ends.
-var sharedURL = sync.OnceValues(func() (string, error) {
+// sharedKeeper keeps the server until the process ends, however it ends. It
+// must stay reachable: collected, its pipe would be closed, and the server
+// would stop in the middle of the tests.
+var sharedKeeper = sync.OnceValues(func() (*keeper, error) {
 	if url := os.Getenv(urlEnv); url != "" {
-		return url, nil
+		return &keeper{url: url}, nil
 	}
 	dir, err := sharedDirectory()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	// Nothing in it outlives a test, so it need not outlive a crash of the machine.
-	keeper, err := startKeeper(keeperOrder{Dir: dir, Settings: []string{"fsync=off", "full_page_writes=off"}, Linger: linger})
-	if err != nil {
-		return "", err
-	}
-	sharedKeeper = keeper
-	return keeper.url, nil
+	return startKeeper(keeperOrder{Dir: dir, Settings: []string{"fsync=off", "full_page_writes=off"}, Linger: linger})
 })
-
-// sharedKeeper stays reachable: collected, its pipe would be closed, and the
-// server would stop in the middle of the tests.
-var sharedKeeper any
 
 // sharedDirectory is one per user and version of PostgreSQL. Its name can be
 // foreseen, so it must be ours.

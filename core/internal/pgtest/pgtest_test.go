@@ -108,8 +108,8 @@ func TestEachTestHasASchemaOfItsOwn(t *testing.T) {
 
 func TestAGivenDatabaseIsUsed(t *testing.T) {
 	t.Parallel()
-	if URL(t) != URL(t) {
-		t.Error("two calls answered two servers")
+	if first, second := URL(t), URL(t); first != second {
+		t.Errorf("two calls answered two servers: %s and %s", first, second)
 	}
 	if given := os.Getenv(urlEnv); given != "" && URL(t) != given {
 		t.Errorf("URL answered %s, not %s", URL(t), given)
