@@ -43,7 +43,12 @@ class Book:
     """What one of them knows, whatever becomes of the processes that ask it."""
 
     def __init__(self, name: str) -> None:
-        self.path = Path(os.environ.get("ORDERS_BOOKS", "."), f"{name}.jsonl")
+        self._name = name
+
+    @property
+    def path(self) -> Path:
+        """The file of the book."""
+        return Path(os.environ.get("ORDERS_BOOKS", "."), f"{self._name}.jsonl")
 
     def note(self, what: str, key: str, detail: str = "") -> bool:
         """Notes a request, and says whether it is the first with this key."""

@@ -3,6 +3,11 @@
 from importlib.metadata import PackageNotFoundError as _PackageNotFoundError
 from importlib.metadata import version as _version
 
+from ._attempts import AttemptInfo as AttemptInfo
+from ._attempts import attempt_info as attempt_info
+from ._attempts import cancelled as cancelled
+from ._attempts import heartbeat as heartbeat
+from ._attempts import last_heartbeat as last_heartbeat
 from ._client import Client as Client
 from ._client import client as client
 from ._client import configure as configure
@@ -64,8 +69,10 @@ from ._functions import job as job
 from ._functions import step as step
 from ._functions import workflow as workflow
 from ._handles import Handle as Handle
+from ._options import Options as Options
 from ._settings import Duration as Duration
 from ._worker import Worker as Worker
+from ._workflow import WorkflowInfo as WorkflowInfo
 from ._workflow import get_version as get_version
 from ._workflow import is_replaying as is_replaying
 from ._workflow import now as now
@@ -75,6 +82,7 @@ from ._workflow import set_state as set_state
 from ._workflow import sleep as sleep
 from ._workflow import uuid4 as uuid4
 from ._workflow import wait_for_signal as wait_for_signal
+from ._workflow import workflow_info as workflow_info
 
 try:
     __version__: str = _version("libworkflows")
