@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -43,11 +44,46 @@ func (s *Store) Listen(ctx context.Context, url string, ready func(), hear func(
 		return s.classify(err)
 	}
 	ready()
+	return s.hear(ctx, conn, hear)
+}
+
+const (
+	// canaryEvery is how long silence is believed, canaryLimit how long the canary may take.
+	canaryEvery = 30 * time.Second
+	canaryLimit = 10 * time.Second
+	canary      = "canary"
+)
+
+// hear passes on what is heard. After a silence it sends a notification to
+// itself: a connection that is half open, or that a pooler hands to somebody
+// else, is silent for ever and looks well.
+func (s *Store) hear(ctx context.Context, conn *pgx.Conn, hear func(payload string)) error {
+	patience := canaryEvery
 	for {
-		n, err := conn.WaitForNotification(ctx)
-		if err != nil {
+		limited, cancel := context.WithTimeout(ctx, patience)
+		n, err := conn.WaitForNotification(limited)
+		silent := limited.Err() != nil && ctx.Err() == nil
+		cancel()
+		switch {
+		case err == nil && n.Payload != canary:
+			patience = canaryEvery
+			hear(n.Payload)
+		case err == nil:
+			patience = canaryEvery
+		case silent && patience == canaryEvery:
+			patience = canaryLimit
+			if err := s.sing(ctx, conn); err != nil {
+				return s.classify(err)
+			}
+		default:
 			return s.classify(err)
 		}
-		hear(n.Payload)
 	}
+}
+
+func (s *Store) sing(ctx context.Context, conn *pgx.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, canaryLimit)
+	defer cancel()
+	_, err := conn.Exec(ctx, s.texts[notifySQL], s.channel(), canary)
+	return err
 }

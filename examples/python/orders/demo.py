@@ -14,7 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import disaster
 import shop
@@ -83,7 +83,7 @@ class Run:
     async def _answer(self, row: Row, handle: Handle[Outcome]) -> None:
         """Somebody is asked about a large sum, and takes a moment."""
         await asyncio.sleep(PAUSE_BEFORE_APPROVAL)
-        await handle.signal("approval", shop.decide(row.order), key="approval")
+        await handle.signal("approval", asdict(shop.decide(row.order)), key="approval")
 
     async def _disaster(self) -> None:
         while self.done < KILL_AFTER * len(self.rows):

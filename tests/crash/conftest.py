@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from workflows import Client
+from workflows import _operations as operations
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from crash_stage import Stage
+
+_BINARIES = [os.environ[name] for name in ("WORKFLOWS_TEST_POSTGRES_BIN",) if name in os.environ]
+
+
+@pytest.fixture(scope="session")
+def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The given PostgreSQL, or an embedded one that the processes of this session share."""
+    given = os.environ.get("WORKFLOWS_TEST_DATABASE_URL")
+    if given:
+        yield given
+        return
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    url = f"embedded:{shared / 'crash-postgres'}"
+    keeper = Client(url, schema="keeper", postgres_binaries=_BINARIES, pool_size=1)
+    keeper.migrate_sync()
+    yield url
+    keeper.close()
+
+
+@pytest.fixture
+async def stage(database_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
+    """A schema of the test's own; its workers are ended with it."""
+    schema = f"crash_{uuid.uuid4().hex[:16]}"
+    async with Client(database_url, schema=schema, pool_size=3) as client:
+        await client.migrate()
+        stage = Stage(database_url, schema, tmp_path, client)
+        try:
+            yield stage
+        finally:
+            stage.clear_away()
+        stage.check_logs()
+        await operations.migrate(
+            client.engine.channel(), {"direction": "down", "confirm": schema}
+        )
