@@ -44,7 +44,7 @@ func (s *Store) Listen(ctx context.Context, url string, ready func(), hear func(
 		return s.classify(err)
 	}
 	ready()
-	return s.hear(ctx, conn, hear)
+	return s.hear(ctx, conn, canaryEvery, canaryLimit, hear)
 }
 
 const (
@@ -57,8 +57,8 @@ const (
 // hear passes on what is heard. After a silence it sends a notification to
 // itself: a connection that is half open, or that a pooler hands to somebody
 // else, is silent for ever and looks well.
-func (s *Store) hear(ctx context.Context, conn *pgx.Conn, hear func(payload string)) error {
-	patience := canaryEvery
+func (s *Store) hear(ctx context.Context, conn *pgx.Conn, every, limit time.Duration, hear func(payload string)) error {
+	patience := every
 	for {
 		limited, cancel := context.WithTimeout(ctx, patience)
 		n, err := conn.WaitForNotification(limited)
@@ -66,12 +66,12 @@ func (s *Store) hear(ctx context.Context, conn *pgx.Conn, hear func(payload stri
 		cancel()
 		switch {
 		case err == nil && n.Payload != canary:
-			patience = canaryEvery
+			patience = every
 			hear(n.Payload)
 		case err == nil:
-			patience = canaryEvery
-		case silent && patience == canaryEvery:
-			patience = canaryLimit
+			patience = every
+		case silent && patience == every:
+			patience = limit
 			if err := s.sing(ctx, conn); err != nil {
 				return s.classify(err)
 			}
