@@ -77,7 +77,8 @@ async def rate(name: str, tasks: int, operation: Callable[[], Awaitable[int]]) -
     async def repeat() -> None:
         nonlocal count
         while time.perf_counter() < end:
-            count += await operation()
+            worth = await operation()  # not in one expression: others count meanwhile
+            count += worth
 
     await asyncio.gather(*(repeat() for _ in range(tasks)))
     took = time.perf_counter() - started

@@ -15,17 +15,18 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from subprocess import CalledProcessError
 
 import disaster
 import shop
 import verdict
+import workflows
 from disaster import Recovery
 from flows import Outcome, fulfil
 from screen import Screen
 from shop import Place, Row, WorkerProcess
-
-import workflows
-from workflows import Client, Handle
+from verdict import Fate
+from workflows import Client, Handle, WorkflowsError
 
 PAUSE_BETWEEN_ORDERS = 0.04
 PAUSE_BEFORE_APPROVAL = 0.8
@@ -46,6 +47,7 @@ class Run:
     rows: Sequence[Row]
     workers: Sequence[WorkerProcess]
     handles: list[Handle[Outcome]] = field(default_factory=list[Handle[Outcome]])
+    is_time: asyncio.Event = field(default_factory=asyncio.Event)
     done: int = 0
     seconds: float = 0.0
     recovery: Recovery | None = None
@@ -78,6 +80,8 @@ class Run:
     async def _see_through(self, handle: Handle[Outcome]) -> None:
         await self.client.wait(handle.id)
         self.done += 1
+        if self.done >= KILL_AFTER * len(self.rows):
+            self.is_time.set()
         self.screen.show(self.done)
 
     async def _answer(self, row: Row, handle: Handle[Outcome]) -> None:
@@ -86,8 +90,7 @@ class Run:
         await handle.signal("approval", asdict(shop.decide(row.order)), key="approval")
 
     async def _disaster(self) -> None:
-        while self.done < KILL_AFTER * len(self.rows):
-            await asyncio.sleep(0.05)
+        await self.is_time.wait()
         self.recovery = await disaster.strike(
             self.client, self.workers[-1], lambda text: self.screen.say(text, "bold yellow")
         )
@@ -116,29 +119,73 @@ async def perform(screen: Screen, place: Place, rows: Sequence[Row]) -> bool:
         with screen:
             await run.play()
         screen.say("the last order is done")
-        return await report(run)
+        return await report(run, place)
     finally:
         shop.stop_all(workers)
         await asyncio.to_thread(client.close)
 
 
-async def report(run: Run) -> bool:
+async def report(run: Run, place: Place) -> bool:
     """Prints what came of it, and answers whether every promise was kept."""
     fates = [
         await verdict.fate(run.client, row, handle.id)
         for row, handle in zip(run.rows, run.handles, strict=True)
     ]
-    states = Counter(fate.state for fate in fates)
-    run.screen.table(["orders", ""], [[state, count] for state, count in states.most_common()])
-    effects = verdict.effects(fates)
-    run.screen.table(
-        ["what", "recorded", "asked for", "done", "asked again, and ignored"],
-        [[each.name, each.records, each.asked, each.done, each.repeats] for each in effects],
-    )
     checks = verdict.checks(fates)
+    show_counts(run, fates)
+    show_repeats(run, fates)
     for check in checks:
         run.screen.check(check.holds, check.promise, ", ".join(check.offenders[:5]))
-    return all(check.holds for check in checks) and run.recovery is not None
+    show_next(run, fates, place)
+    return run.recovery is not None and all(check.holds for check in checks)
+
+
+def show_counts(run: Run, fates: Sequence[Fate]) -> None:
+    """Prints how the orders ended, what was done for them, and how fast."""
+    states = Counter(fate.state for fate in fates)
+    run.screen.table(["orders", "how many"], [[*each] for each in states.most_common()])
+    effects = verdict.effects(fates)
+    run.screen.table(
+        ["what", "recorded", "asked for", "repeats, ignored", "done"],
+        [[each.name, each.records, each.asked, each.repeats, each.done] for each in effects],
+    )
+    speed, events = len(fates) / run.seconds, sum(fate.events for fate in fates)
+    run.screen.fact("speed", f"{speed:.0f} orders a second, {events} events, {run.seconds:.1f} s")
+    run.screen.fact("retries", f"{verdict.turned_away()} charges found the bank busy at first")
+    if run.recovery is not None:
+        run.screen.fact(
+            "recovery",
+            f"{run.recovery.seconds:.1f} s from kill -9 until all had another worker: "
+            f"{run.recovery.activities} activities ran again, "
+            f"{run.recovery.workflows} workflows went on from their history",
+        )
+
+
+def show_repeats(run: Run, fates: Sequence[Fate]) -> None:
+    """Says plainly what ran twice, and why nobody has paid twice."""
+    again = verdict.charged_again()
+    numbers = ", ".join(entry["key"] for entry in again)
+    run.screen.text(
+        f"""
+  {len(again)} payments were asked for again ({numbers}): the worker died when the bank had
+  taken the money and nobody had written that down. The second request had the same
+  idempotency key, so the bank took nothing. Bodies run at least once, results are
+  recorded exactly once; a key makes one deed of it.
+"""
+    )
+
+
+def show_next(run: Run, fates: Sequence[Fate], place: Place) -> None:
+    """Prints what to type next."""
+    again = {entry["key"]: entry["execution"] for entry in verdict.charged_again()}
+    run.screen.text("\n  The database is still there. Have a look:\n")
+    run.screen.command(place.spelt("list", "--kind", "workflow", "--limit", "10"))
+    for fate in fates:
+        if fate.row.order.number in again:
+            run.screen.command(place.spelt("history", fate.id))
+            run.screen.command(place.spelt("status", again[fate.row.order.number]))
+            break
+    run.screen.text()
 
 
 def main() -> int:
@@ -148,11 +195,24 @@ def main() -> int:
     os.environ["ORDERS_BOOKS"] = str(place.books)
     screen = Screen(len(rows))
     screen.title(f"{len(rows)} orders, two workers, one PostgreSQL, and a kill -9 in the middle")
+    status = 1
     try:
-        return 0 if asyncio.run(perform(screen, place, rows)) else 1
-    except KeyboardInterrupt:
-        screen.say("stopped; the workers are gone")
-        return 130
+        status = 0 if asyncio.run(perform(screen, place, rows)) else 1
+    except* KeyboardInterrupt:
+        screen.say("stopped, and the workers with it")
+        status = 130
+    except* (WorkerEnded, TimeoutError, WorkflowsError, CalledProcessError) as group:
+        for error in leaves(group):
+            screen.say(str(error) or f"not done within {PATIENCE:.0f} s", "bold red")
+    return status
+
+
+def leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    """Answers the errors of a group of groups."""
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found += leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
 
 
 if __name__ == "__main__":

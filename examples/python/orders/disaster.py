@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import outside
 from shop import WorkerProcess
-
 from workflows import Client
 
 _LOOK = 0.02  # seconds
@@ -19,7 +18,8 @@ _LOOK = 0.02  # seconds
 class Recovery:
     """What became of the executions that the dead worker held."""
 
-    held: int
+    activities: int
+    workflows: int
     seconds: float
     """From the kill until another worker had claimed the last of them."""
 
@@ -27,20 +27,21 @@ class Recovery:
 async def strike(client: Client, victim: WorkerProcess, told: Callable[[str], None]) -> Recovery:
     """Kills a worker just after the bank took money for it, and waits until all goes on."""
     worker_id = await _worker_id(client, victim)
-    while not _money_has_gone(victim):
+    while not _money_has_gone(victim):  # noqa: ASYNC110  # nobody tells when a file grows
         await asyncio.sleep(_LOOK / 4)
     victim.kill()
     killed = time.monotonic()
-    page = await client.list(status="running", limit=1000)
-    held = [each["id"] for each in page["executions"] if each.get("worker") == worker_id]
-    told(f"kill -9 {victim.pid}: {victim.name} is dead, with {len(held)} executions in its hands")
-    left = held
+    running = (await client.list(status="running", limit=1000))["executions"]
+    held = [each for each in running if each.get("worker") == worker_id]
+    told(f"kill -9 {victim.pid}: {victim.name} is dead, {len(held)} executions in its hands")
+    left = [each["id"] for each in held]
     while left:
         await asyncio.sleep(_LOOK)
         left = [id for id in left if await _is_held_by(client, id, worker_id)]
-    recovery = Recovery(len(held), time.monotonic() - killed)
-    told(f"all {recovery.held} go on elsewhere, {recovery.seconds:.1f} s after the kill")
-    return recovery
+    seconds = time.monotonic() - killed
+    told(f"{seconds:.1f} s later the last of them is in the hands of another worker")
+    activities = sum(each["kind"] == "activity" for each in held)
+    return Recovery(activities, len(held) - activities, seconds)
 
 
 async def _worker_id(client: Client, worker: WorkerProcess) -> str:

@@ -10,16 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 import outside
-from workflows import (
-    ActivityError,
-    activity,
-    gather,
-    set_state,
-    sleep,
-    step,
-    wait_for_signal,
-    workflow,
-)
+from workflows import ActivityError, activity, gather, sleep, step, wait_for_signal, workflow
 
 LARGE = {"EUR": 1000, "GBP": 850, "USD": 1100, "CHF": 950, "SEK": 11000, "PLN": 4300, "JPY": 160000}
 
@@ -72,7 +63,6 @@ async def approved(order: Order) -> Approval:
     """Asks nobody about small sums, and waits for an answer about large ones."""
     if not order.is_large:
         return Approval(True, "nobody")
-    set_state("waits for approval")
     return await wait_for_signal("approval", Approval)
 
 

@@ -76,8 +76,16 @@ class Screen:
 
     def check(self, holds: bool, promise: str, detail: str = "") -> None:
         """Prints a promise, and whether it was kept."""
-        mark = "[green]yes[/]" if holds else "[bold red]NO[/] "
-        self._console.print(f"  {mark}  {promise}{detail and f': {detail}'}")
+        mark = "[green]yes[/]" if holds else "[bold red]NO [/]"
+        self.text(f"  {mark}  {promise}{detail and f': {detail}'}")
+
+    def fact(self, name: str, value: str) -> None:
+        """Prints a name and what there is to say about it."""
+        self.text(f"  [bold]{name:<10}[/]{value}")
+
+    def command(self, line: str) -> None:
+        """Prints a command to type."""
+        self.text(f"    [cyan]{line}[/]")
 
     def text(self, text: str = "") -> None:
         """Prints a paragraph as it is."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from typing import IO
 from flows import LARGE, Approval, Order
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[2]
+DIRECTORY = HERE.parents[2] / "build" / "orders"
 SLOTS = 12
 PRIORITIES = {"express": 8, "standard": 5, "whenever": 2}
 
@@ -58,10 +57,10 @@ def orders() -> list[Row]:
 
 
 def decide(order: Order) -> Approval:
-    """What somebody says who is asked: large is fine, seven times large is not."""
+    """What somebody says who is asked: large is fine, five times large is not."""
     if not order.is_large:
         return Approval(True, "nobody")
-    return Approval(order.amount < 7 * LARGE[order.currency], "Maren")
+    return Approval(order.amount < 5 * LARGE[order.currency], "Maren")
 
 
 @dataclass(frozen=True)
@@ -76,21 +75,23 @@ class Place:
     @classmethod
     def choose(cls) -> Place:
         """Takes the database that the environment names, or one that nobody else uses."""
-        directory = ROOT / "build" / "orders"
         url = os.environ.get("WORKFLOWS_DATABASE_URL", "").strip()
         if url:
-            return cls(directory, url, "orders_demo", False)
-        return cls(directory, f"embedded:{directory / 'postgres'}", "workflows", True)
+            return cls(DIRECTORY, url, "orders_demo", False)
+        return cls(DIRECTORY, f"embedded:{DIRECTORY / 'postgres'}", "workflows", True)
 
     def prepare(self) -> None:
         """Forgets the last run."""
         self.books.mkdir(parents=True, exist_ok=True)
         for leftover in self.books.iterdir():
             leftover.unlink()
-        if self.is_embedded:
-            shutil.rmtree(self.directory / "postgres", ignore_errors=True)
-        else:
+        if self.cluster.exists() or not self.is_embedded:
             self.command("migrate", "down", "--confirm", self.schema)
+
+    @property
+    def cluster(self) -> Path:
+        """The directory of the database, where it is the demo's own."""
+        return self.directory / "postgres"
 
     @property
     def books(self) -> Path:
@@ -120,7 +121,7 @@ class Place:
     def spelt(self, *arguments: str) -> str:
         """Answers the same command as one would type it."""
         program = os.path.relpath(Path(sys.executable).parent / "workflows")
-        url = f" --database-url embedded:{os.path.relpath(self.directory / 'postgres')}"
+        url = f" --database-url embedded:{os.path.relpath(self.cluster)}"
         options = url if self.is_embedded else f" --schema {self.schema}"
         return " ".join([program + options, *arguments])
 
@@ -155,8 +156,11 @@ class WorkerProcess:
         self._process.send_signal(signal.SIGKILL)
 
     def stop(self) -> None:
-        """Asks it to finish what it holds, and does not ask for long."""
+        """Asks it to finish what it holds."""
         self._process.terminate()
+
+    def wait(self) -> None:
+        """Waits for its end, but not for long."""
         try:
             self._process.wait(5)
         except subprocess.TimeoutExpired:
@@ -169,3 +173,5 @@ def stop_all(workers: Sequence[WorkerProcess]) -> None:
     """Ends the workers, by their process ids."""
     for worker in workers:
         worker.stop()
+    for worker in workers:
+        worker.wait()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import outside
 from outside import Entry
 from shop import Row
-
 from workflows import Client
 
 
@@ -18,7 +18,9 @@ class Fate:
     """What became of one order, by the database."""
 
     row: Row
+    id: str
     state: str
+    events: int = 0
     records: Counter[str] = field(default_factory=Counter[str])
     payment: str | None = None
 
@@ -52,14 +54,15 @@ class Effect:
 async def fate(client: Client, row: Row, id: str) -> Fate:
     """Reads what became of an order from its execution and its history."""
     execution = await client.get(id)
-    result = execution.get("result") or {}
-    found = Fate(row, result.get("state", execution["status"]))
+    result: Any = execution.get("result") or {}
+    found = Fate(row, id, result.get("state", execution["status"]))
     for event in await client.history(id):
+        found.events += 1
         if event["type"] in ("activity_completed", "step_completed"):
             name = event.get("name", "")
             found.records[name] += 1
             if name == "charge":
-                found.payment = event.get("payload")
+                found.payment = str(event.get("payload"))
     return found
 
 
@@ -81,10 +84,15 @@ def effects(fates: Sequence[Fate]) -> list[Effect]:
     ]
 
 
-def charged_twice() -> list[Entry]:
+def charged_again() -> list[Entry]:
     """Answers the requests for payment that the bank knew already."""
-    payments = [entry for entry in outside.bank.entries() if entry["what"] == "payment"]
-    return [entry for entry in payments if not entry["first"]]
+    entries = outside.bank.entries()
+    return [entry for entry in entries if entry["what"] == "payment" and not entry["first"]]
+
+
+def turned_away() -> int:
+    """Answers how often the bank was busy."""
+    return sum(entry["what"] == "turned away" for entry in outside.bank.entries())
 
 
 def checks(fates: Sequence[Fate]) -> list[Check]:

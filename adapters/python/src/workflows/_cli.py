@@ -66,8 +66,12 @@ def _show_version() -> int:
 
 
 def _library(arguments: list[str]) -> int:
+    from ._embedded import postgres_binaries
     from ._library import Library
 
+    # The command line opens an engine of its own, which finds the package's server by this alone.
+    if binaries := postgres_binaries():
+        os.environ.setdefault("WORKFLOWS_POSTGRES_BIN", binaries[0])
     # Python would only look at Ctrl-C once the command is done; nothing here needs it to.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     return Library.get().run_command_line([_PROGRAM, *arguments])
@@ -144,7 +148,10 @@ def _log() -> None:
 
 def _leave(status: int) -> int:
     """End the process even if a body in a thread does not; its execution was put back."""
-    stuck = [each for each in threading.enumerate() if each.name.startswith(f"{_PROGRAM}_")]
+    threads = [each for each in threading.enumerate() if each.name.startswith(f"{_PROGRAM}_")]
+    for each in threads:
+        each.join(0.05)  # an idle one ends by itself, but not at once
+    stuck = [each for each in threads if each.is_alive()]
     if stuck:
         logging.getLogger(_PROGRAM).warning("%d threads are left behind, still busy", len(stuck))
         # What the interpreter would do once those threads had ended.

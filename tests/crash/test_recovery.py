@@ -1,0 +1,174 @@
+"""What a dead, stopped or blocked worker held."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import pytest
+from crash_functions import (
+    crash_activity_elsewhere,
+    crash_blocks_the_loop,
+    crash_failing,
+    crash_held_in_a_thread,
+    crash_held_job,
+    crash_holds_the_gil,
+    crash_job,
+    crash_killed_in_activity,
+    crash_killed_in_step,
+    crash_killed_in_workflow,
+    crash_poison,
+)
+from crash_stage import HEARTBEAT_TIMEOUT, MARGIN, PATIENCE, POLL, Stage
+from workflows import ExecutionFailed, Function
+
+
+@pytest.mark.parametrize(("retries", "runs"), [(3, 4), (0, 1)])
+async def test_retries_limit_how_often_a_body_runs(stage: Stage, retries: int, runs: int) -> None:
+    """T1."""
+    handle = await stage.queue(crash_failing.options(retries=retries))
+    stage.spawn("only")
+    with pytest.raises(ExecutionFailed, match="no"):
+        await handle.result(20)
+    assert stage.count("began", "failing") == runs
+    row = await stage.get(handle)
+    assert (row["attempts"], row["failures"]) == (runs, runs)
+
+
+async def test_what_a_killed_worker_held_starts_elsewhere_in_time(stage: Stage) -> None:
+    """T5."""
+    handle = await stage.queue(crash_held_job)
+    first = await stage.start("first")
+    await stage.saw("began", "held", by="first")
+    await stage.start("second")
+    killed = first.kill()
+    began = (await stage.saw("began", "held", by="second"))["at"]
+    assert began - killed < HEARTBEAT_TIMEOUT + POLL + MARGIN
+    assert began - killed > HEARTBEAT_TIMEOUT / 2, "taken from a worker that might have lived"
+    stage.open("second")
+    assert await handle.result(20) == "second"
+    row = await stage.get(handle)
+    assert (row["attempts"], row["failures"]) == (2, 0)
+
+
+async def test_a_dead_worker_of_a_workflow_never_issues_its_activity_again(stage: Stage) -> None:
+    """T5."""
+    handle = await stage.queue(crash_activity_elsewhere)
+    await stage.start("activities", "elsewhere")
+    first = await stage.start("first")
+    await stage.saw("began", "elsewhere")
+    first.kill()
+    second = await stage.start("second", warm=0)
+    second.kill()
+    stage.open("go")
+    await stage.start("third")
+    assert await handle.result(20) == "activities"
+    assert stage.count("began", "elsewhere") == stage.count("ended", "elsewhere") == 1
+    types = await stage.types(handle)
+    assert types.count("activity_scheduled") == types.count("activity_completed") == 1
+    children = (await stage.client.list(parent_id=handle.id))["executions"]
+    assert [child["attempts"] for child in children] == [1]
+
+
+@pytest.mark.parametrize("job", [crash_held_job, crash_held_in_a_thread])
+async def test_the_late_result_of_a_stopped_worker_is_refused(
+    stage: Stage, job: Function[[], str]
+) -> None:
+    """T6."""
+    handle = await stage.queue(job)
+    first = await stage.start("first")
+    await stage.saw("began", "held", by="first")
+    first.send(signal.SIGSTOP)
+    await stage.start("second")
+    await stage.saw("began", "held", by="second")
+    stage.open("first")
+    first.send(signal.SIGCONT)
+    await stage.until(
+        lambda: "lease_lost" in first.output or "was lost" in first.output, "the lease to be lost"
+    )
+    assert await handle.status() == "running"
+    stage.open("second")
+    assert await handle.result(20) == "second"
+
+    # It starts anew, and works on.
+    second = stage.workers[1]
+    second.send(signal.SIGTERM)
+    assert await stage.exits(second) == 0
+    again = await stage.queue(crash_job, 7)
+    assert await again.result(20) == 7
+    assert (await stage.saw("ended", "job 7"))["worker"] == "first"
+    row = await stage.get(handle)
+    assert (row["status"], row.get("result"), row["attempts"]) == ("completed", "second", 2)
+
+
+async def test_a_busy_body_is_not_taken_away(stage: Stage) -> None:
+    """T8: for ten times the heartbeat timeout one body blocks the loop, another holds the GIL."""
+    duration = 10 * HEARTBEAT_TIMEOUT
+    jobs = {"loop": crash_blocks_the_loop, "gil": crash_holds_the_gil}
+    handles = {
+        what: await stage.queue(job.options(queue=what), duration) for what, job in jobs.items()
+    }
+    for what in jobs:
+        await stage.start(what, what)
+        await stage.saw("began", what)
+    await stage.start("thief", *jobs)
+    for what, handle in handles.items():
+        assert await handle.result(duration + 10) == what
+        assert stage.count("began", what) == 1
+        assert (await stage.get(handle))["attempts"] == 1
+        [began], [ended] = stage.entries("began", what), stage.entries("ended", what)
+        assert ended["at"] - began["at"] >= duration - 0.1
+
+
+@pytest.mark.parametrize(
+    ("workflow", "what"),
+    [
+        (crash_killed_in_activity, "activity"),
+        (crash_killed_in_step, "step"),
+        (crash_killed_in_workflow, "workflow"),
+    ],
+)
+async def test_killed_in_the_middle_it_finishes_on_another_worker(
+    stage: Stage, workflow: Function[[], str], what: str
+) -> None:
+    handle = await stage.queue(workflow)
+    first = await stage.start("first")
+    await stage.saw("began", what, by="first")
+    first.kill()
+    stage.open("go")
+    await stage.start("second")
+    assert await handle.result(20) == "4 second"
+    assert [entry["worker"] for entry in stage.entries("began", what)] == ["first", "second"]
+    assert [entry["worker"] for entry in stage.entries("ended", what)] == ["second"]
+    assert stage.count("began", "square 2") == 1
+    row = await stage.get(handle)
+    assert (row["failures"], row["crashes"]) == (0, 0)
+
+
+async def test_a_body_that_kills_its_worker_is_parked_and_the_others_finish(stage: Stage) -> None:
+    """T10."""
+    poison = await stage.queue(crash_poison)
+    innocent = [await stage.queue(crash_job, n, 0.3) for n in range(5)]
+    deaths = 0
+    worker = stage.spawn("mortal 0")
+    while (await stage.get(poison))["status"] != "failed":
+
+        def died() -> bool:
+            return worker.exit_code is not None
+
+        try:
+            await stage.until(died, "another death", 2 * HEARTBEAT_TIMEOUT)
+        except AssertionError:
+            continue
+        assert worker.exit_code == -signal.SIGKILL, worker.output
+        deaths += 1
+        assert deaths < 8, stage.describe()
+        worker = stage.spawn(f"mortal {deaths}")
+    assert deaths == stage.count("began", "poison") == 3
+    with pytest.raises(ExecutionFailed, match="worker"):
+        await poison.result(1)
+    assert (await stage.get(poison)).get("parked")
+    for n, handle in enumerate(innocent):
+        assert await handle.result(PATIENCE) == n
+
+
