@@ -30,7 +30,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from server import SETTINGS, Server, cpu_seconds
 
@@ -125,7 +125,7 @@ def measure(
     return samples
 
 
-def _listen(lines: TextIO, client: int, database: int, samples: dict[str, Sample]) -> None:
+def _listen(lines: Iterable[str], client: int, database: int, samples: dict[str, Sample]) -> None:
     before = 0.0, 0.0
     for text in lines:
         line: Sample = json.loads(text)
@@ -182,9 +182,23 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "memory_gib": round(memory, 1),
         "kernel": platform.release(),
-        # Above 0 before anything was started here, somebody else uses the machine.
+        # With anything above 0 before the start, somebody else uses the machine.
         "load_before": round(os.getloadavg()[0], 2),
+        "fsync_ms": fsync(),
     }
+
+
+def fsync() -> float:
+    """Answer the median time that the disk takes to keep 8 KiB, which a commit waits for."""
+    path, took = BUILD / "fsync", list[float]()
+    with path.open("wb", buffering=0) as file:
+        for _ in range(100):
+            started = time.perf_counter()
+            file.write(bytes(8192))
+            os.fdatasync(file.fileno())
+            took.append(time.perf_counter() - started)
+    path.unlink()
+    return round(statistics.median(took) * 1000, 2)
 
 
 def _said(*command: str) -> str:
@@ -231,7 +245,8 @@ def heading(report: dict[str, Any]) -> str:
     on, versions = report["machine"], report["versions"]
     return (
         f"{report['at']}, commit {report['commit']}. {on['cpu']}, {on['cores']} cores, "
-        f"{on['memory_gib']} GiB, Linux {on['kernel']}, load before {on['load_before']}. "
+        f"{on['memory_gib']} GiB, Linux {on['kernel']}, fdatasync {on['fsync_ms']} ms, "
+        f"load before the start {on['load_before']}. "
         f"PostgreSQL {versions['postgresql']}, {versions['go']}, Python {versions['python']}. "
         f"Medians of {report['rounds']} interleaved rounds of {report['seconds']:g} s a workload."
     )
@@ -242,6 +257,7 @@ def heading(report: dict[str, Any]) -> str:
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     contestants = [each for each in CONTESTANTS if each.name in options.contestants]
+    BUILD.mkdir(parents=True, exist_ok=True)
     report: dict[str, Any] = {
         "at": time.strftime("%Y-%m-%d %H:%M", time.gmtime()) + " UTC",
         "commit": commit(),
@@ -251,7 +267,6 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "seconds": options.seconds,
         "titles": {each.name: each.title for each in contestants},
     }
-    BUILD.mkdir(parents=True, exist_ok=True)
     # A build that goes on meanwhile is not to change what is measured.
     shutil.copy(os.environ.get("WORKFLOWS_LIBRARY", ROOT / "build/libworkflows.so"), LIBRARY)
     for contestant in contestants:

@@ -84,26 +84,27 @@ class Server:
     def new_database(self) -> str:
         """Make an empty database and answer its URL; the one before is dropped."""
         if self._made:
-            self._sql(f"DROP DATABASE bench{self._made} WITH (FORCE)")
+            self.query(f"DROP DATABASE bench{self._made} WITH (FORCE)")
         self._made += 1
-        self._sql(f"CREATE DATABASE bench{self._made} TEMPLATE template0")
-        self._sql("CHECKPOINT")
+        self.query(f"CREATE DATABASE bench{self._made} TEMPLATE template0")
+        self.query("CHECKPOINT")
         return f"postgresql://bench@/bench{self._made}?host={self._sockets}"
 
     def _await(self) -> None:
         deadline = time.monotonic() + 60
         while True:
             try:
-                self._sql("SELECT 1")
+                self.query("SELECT 1")
                 return
             except RuntimeError:
                 if time.monotonic() > deadline or self._process.poll() is not None:
                     raise
                 time.sleep(0.1)
 
-    def _sql(self, text: str) -> None:
+    def query(self, text: str) -> str:
+        """Run SQL in the database postgres and answer what psql prints."""
         url = f"postgresql://bench@/postgres?host={self._sockets}"
-        self._run("psql", "--quiet", "--no-psqlrc", "--command", text, url)
+        return self._run("psql", "--quiet", "--no-psqlrc", "--command", text, url)
 
     def _run(self, program: str, *arguments: str) -> str:
         ended = subprocess.run(

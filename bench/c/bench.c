@@ -251,7 +251,6 @@ static void claim(void)
 /* Claims anew, and writes what has become of what is held: one request for each kind of write. */
 static void work(void)
 {
-	struct call *steps = NULL, *ends = NULL;
 	int i, round;
 
 	for (round = 0; round < 2; round++) {
@@ -263,7 +262,7 @@ static void work(void)
 			if ((h->step < worker.steps) != (round == 0))
 				continue;
 			if (call == NULL) {
-				call = round == 0 ? (steps = begin(WF_OP_RECORD_STEP, RECORDED)) : (ends = begin(WF_OP_COMPLETE_EXECUTION, COMPLETED));
+				call = round == 0 ? begin(WF_OP_RECORD_STEP, RECORDED) : begin(WF_OP_COMPLETE_EXECUTION, COMPLETED);
 				call->items = malloc((size_t)worker.ready_n * sizeof *call->items);
 				put("{\"items\":[");
 			}
@@ -282,7 +281,6 @@ static void work(void)
 		}
 	}
 	worker.ready_n = 0;
-	(void)steps, (void)ends;
 	claim();
 }
 
@@ -444,6 +442,8 @@ static void start_worker(const char *queues, const char *queue, int slots, int s
 
 static void stop_worker(void)
 {
+	while (strcmp(worker.queue, "batch") != 0 && in_flight > worker.claiming)
+		pump(100); /* what waits for a result still needs the worker */
 	begin(WF_OP_STOP_WORKER, OTHER);
 	put("{\"worker_id\":%s,\"drain\":true}", worker.id);
 	end();
@@ -518,12 +518,12 @@ static void drain(void)
 	load.again = 0;
 	start_worker("[\"batch\"]", "batch", HELD, 0);
 	last = started = start("drain");
-	while (now() < load.end && now() < last + 0.2) {
+	while (now() < load.end && (load.done == 0 || now() < last + 0.2)) {
 		pump(50);
 		if (load.done > before)
 			last = now(), before = load.done;
 	}
-	report("drain", (double)load.done / (last - started), load.done);
+	report("drain", load.done > 0 ? (double)load.done / (last - started) : 0, load.done);
 	stop_worker();
 }
 

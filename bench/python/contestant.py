@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import cProfile
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from workflows import Worker, configure, job, step, workflow
 
 SECONDS = float(os.environ.get("BENCH_SECONDS", "2"))
 WORKLOADS = os.environ.get("BENCH_WORKLOADS", "")
+PROFILE = os.environ.get("BENCH_PROFILE")  # a file for cProfile's statistics
 CALLERS = 200
 BATCH = 500
 WRITERS = 4
@@ -28,7 +30,8 @@ STEPS = 10
 PAUSE = 0.005
 
 done = 0
-picked_up: list[float] = []
+pick_up_took = 0.0
+picked_up = asyncio.Event()
 
 
 @job(queue="single")
@@ -43,9 +46,10 @@ async def batch() -> None:
 
 @job(queue="pickup")
 async def timed(sent: float) -> float:
-    took = time.monotonic() - sent
-    picked_up.append(took)
-    return took
+    global pick_up_took
+    pick_up_took = time.monotonic() - sent
+    picked_up.set()
+    return pick_up_took
 
 
 @workflow(queue="workflows")
@@ -159,9 +163,8 @@ async def pick_up() -> float:
 async def pick_up_here() -> float:
     picked_up.clear()
     await timed.queue(time.monotonic())
-    while not picked_up:
-        await asyncio.sleep(PAUSE)
-    return picked_up[0]
+    await picked_up.wait()
+    return pick_up_took
 
 
 async def to_result() -> float:
@@ -171,18 +174,19 @@ async def to_result() -> float:
 
 
 @contextlib.asynccontextmanager
-async def worker_apart() -> AsyncIterator[None]:
+async def worker_apart() -> AsyncGenerator[None]:
     """Run a worker in a process of its own."""
-    process = subprocess.Popen(
-        [sys.executable, __file__, "worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, __file__, "worker", stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
-    assert process.stdin is not None and process.stdout is not None
-    await asyncio.to_thread(process.stdout.readline)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    await process.stdout.readline()
     try:
         yield
     finally:
         process.stdin.close()
-        await asyncio.to_thread(process.wait)
+        await process.wait()
 
 
 async def serve() -> None:
@@ -221,5 +225,9 @@ if __name__ == "__main__":
     client = configure(os.environ["BENCH_DATABASE_URL"])
     if sys.argv[1:] == ["worker"]:
         asyncio.run(serve())
+    elif PROFILE:
+        with cProfile.Profile() as profile:
+            asyncio.run(main())
+        profile.dump_stats(PROFILE)
     else:
         asyncio.run(main())

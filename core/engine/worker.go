@@ -194,13 +194,13 @@ func (w *worker) freed() {
 
 // beating renews the leases until the worker ends.
 func (w *worker) beating(ctx context.Context) {
-	defer close(w.stopped)
 	interval := time.Duration(w.request.HeartbeatIntervalMS) * time.Millisecond
 	timer := time.NewTimer(interval)
 	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
+			close(w.stopped) // here alone: after a panic the loop starts anew
 			return
 		case <-timer.C:
 		case <-w.beatNow:

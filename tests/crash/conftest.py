@@ -12,9 +12,7 @@ from workflows import _operations as operations
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from crash_stage import Stage
-
-_BINARIES = [os.environ[name] for name in ("WORKFLOWS_TEST_POSTGRES_BIN",) if name in os.environ]
+from crash_stage import BINARIES, Stage
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +25,7 @@ def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     url = f"embedded:{shared / 'crash-postgres'}"
-    keeper = Client(url, schema="keeper", postgres_binaries=_BINARIES, pool_size=1)
+    keeper = Client(url, schema="keeper", postgres_binaries=BINARIES, pool_size=1)
     keeper.migrate_sync()
     yield url
     keeper.close()
@@ -45,6 +43,4 @@ async def stage(database_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
         finally:
             stage.clear_away()
         stage.check_logs()
-        await operations.migrate(
-            client.engine.channel(), {"direction": "down", "confirm": schema}
-        )
+        await operations.migrate(client.engine.channel(), {"direction": "down", "confirm": schema})

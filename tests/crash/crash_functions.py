@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -186,7 +186,7 @@ async def crash_chances() -> list[list[Any]]:
 
 
 @asynccontextmanager
-async def _noted(what: str) -> AsyncIterator[None]:
+async def _noted(what: str) -> AsyncGenerator[None]:
     try:
         yield
     except BaseException as error:
@@ -317,5 +317,3 @@ async def crash_busy(n: int) -> int:
     first, second = await gather(crash_square.run(n), crash_square.run(n + 1))
     await sleep(0.3)
     return first + second + await crash_square.run(n + 2)
-
-

@@ -28,7 +28,7 @@ def _file() -> int:
 
 
 def note(event: str, what: str, **more: Any) -> None:
-    """Write down an event. One write, so that a kill leaves it whole or not at all.
+    """Write down an event, in one write to a file that is only appended to.
 
     The clock is the machine's monotonic one, which all processes share.
     """
@@ -41,10 +41,23 @@ def worker() -> str:
     return os.environ["CRASH_WORKER"]
 
 
-def entries(stage: Path) -> list[dict[str, Any]]:
-    """Answer what was noted, in the order in which it was written."""
-    journal = stage / _JOURNAL
-    return [json.loads(line) for line in journal.read_text().splitlines()] if journal.exists() else []
+class Reader:
+    """Reads a journal from the outside, each line once."""
+
+    def __init__(self, stage: Path):
+        self._path = stage / _JOURNAL
+        self._read = 0
+        self._entries: list[dict[str, Any]] = []
+
+    def entries(self) -> list[dict[str, Any]]:
+        """Answer what was noted, in the order in which it was written."""
+        if self._path.exists():
+            with self._path.open("rb") as journal:
+                journal.seek(self._read)
+                whole, end, _ = journal.read().rpartition(b"\n")  # the last may be on its way
+            self._read += len(whole + end)
+            self._entries += [json.loads(line) for line in whole.splitlines()]
+        return self._entries
 
 
 def open_gate(stage: Path, name: str) -> None:
@@ -59,7 +72,7 @@ def is_open(name: str) -> bool:
 
 async def gate(name: str) -> None:
     """Wait until the test opens a gate."""
-    while not is_open(name):
+    while not is_open(name):  # noqa: ASYNC110  # another process opens it
         await asyncio.sleep(0.005)
 
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -21,6 +21,11 @@ R = TypeVar("R")
 Entry = dict[str, Any]
 
 HERE = Path(__file__).parent
+
+# Where the tests of this session are to find a PostgreSQL; nothing means where users find it.
+BINARIES = [path for path in [os.environ.get("WORKFLOWS_TEST_POSTGRES_BIN")] if path]
+
+_PATHS = [path for path in [os.environ.get("PYTHONPATH")] if path]
 
 HEARTBEAT_TIMEOUT = 1.0
 POLL = 0.5
@@ -83,6 +88,7 @@ class Stage:
         self.directory = directory
         self.client = client
         self.workers: list[WorkerProcess] = []
+        self._journal = crash_journal.Reader(directory)
 
     # --- workers ---
 
@@ -92,17 +98,22 @@ class Stage:
         *queues: str,
         concurrency: int | None = None,
         warm: int | None = None,
-        **environment: str,
+        environment: Mapping[str, str] = {},
     ) -> WorkerProcess:
         """Start a worker of these queues, by the command line unless `warm` is given."""
         queues = queues or ("default",)
-        if warm is None:
-            command = ["-m", "workflows", "worker", "-m", "crash_functions"]
-            command += [word for queue in queues for word in ("-q", queue)]
-            if concurrency is not None:
-                command += ["--concurrency", str(concurrency)]
-        else:
-            command = [str(HERE / "crash_worker.py"), str(warm), *queues]
+        if warm is not None:
+            return self.run(
+                name, str(HERE / "crash_worker.py"), str(warm), *queues, environment=environment
+            )
+        command = ["-m", "workflows", "worker", "-m", "crash_functions"]
+        command += [word for queue in queues for word in ("-q", queue)]
+        if concurrency is not None:
+            command += ["--concurrency", str(concurrency)]
+        return self.run(name, *command, environment=environment)
+
+    def run(self, name: str, *command: str, environment: Mapping[str, str] = {}) -> WorkerProcess:
+        """Start Python with the surroundings of a worker."""
         worker = WorkerProcess(
             name,
             [sys.executable, *command],
@@ -111,7 +122,7 @@ class Stage:
                 **TIMES,
                 "WORKFLOWS_DATABASE_URL": self.url,
                 "WORKFLOWS_SCHEMA": self.schema,
-                "PYTHONPATH": str(HERE),
+                "PYTHONPATH": os.pathsep.join([str(HERE), *_PATHS]),
                 "PYTHONUNBUFFERED": "1",
                 "CRASH_STAGE": str(self.directory),
                 "CRASH_WORKER": name,
@@ -133,19 +144,17 @@ class Stage:
         await self.until(serves, f"worker {name} to serve")
         return worker
 
-    async def exits(self, worker: WorkerProcess, timeout: float = PATIENCE) -> int:
+    async def exits(self, worker: WorkerProcess, within: float = PATIENCE) -> int:
         """Wait for the end of a worker, and answer its exit code."""
         await self.until(
-            lambda: worker.exit_code is not None, f"worker {worker.name} to end", timeout
+            lambda: worker.exit_code is not None, f"worker {worker.name} to end", within
         )
         assert worker.exit_code is not None
         return worker.exit_code
 
     # --- executions ---
 
-    async def queue(
-        self, function: Function[P, R], *args: P.args, **kwargs: P.kwargs
-    ) -> Handle[R]:
+    async def queue(self, function: Function[P, R], *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
         """Do what `function.queue` does, in this test's schema."""
         [created] = await self.client.create([function.execution(args, kwargs)])
         return Handle(created["id"], client=self.client, result_type=function.result_type)
@@ -158,10 +167,7 @@ class Stage:
 
     async def is_in(self, handle: Handle[Any], status: str) -> None:
         """Wait until an execution is in a state."""
-        deadline = time.monotonic() + PATIENCE
-        while (found := await handle.status()) != status:
-            assert time.monotonic() < deadline, f"it is {found}, not {status}\n{self.describe()}"
-            await asyncio.sleep(0.01)
+        await self.becomes(handle.status, status)
 
     # --- the journal ---
 
@@ -172,7 +178,7 @@ class Stage:
         """Answer what was noted, all or of one kind."""
         return [
             entry
-            for entry in crash_journal.entries(self.directory)
+            for entry in self._journal.entries()
             if event in (None, entry["event"]) and what in (None, entry["what"])
         ]
 
@@ -180,7 +186,7 @@ class Stage:
         return len(self.entries(event, what))
 
     async def saw(
-        self, event: str, what: str, *, by: str | None = None, timeout: float = PATIENCE
+        self, event: str, what: str, *, by: str | None = None, within: float = PATIENCE
     ) -> Entry:
         """Wait for an entry, by one worker or by any, and answer it."""
         found: list[Entry] = []
@@ -189,18 +195,27 @@ class Stage:
             found[:] = [e for e in self.entries(event, what) if by in (None, e["worker"])]
             return bool(found)
 
-        await self.until(seen, f"{event} {what} by {by or 'anybody'}", timeout)
+        await self.until(seen, f"{event} {what} by {by or 'anybody'}", within)
         return found[0]
 
     # --- waiting ---
 
     async def until(
-        self, condition: Callable[[], bool], what: str, timeout: float = PATIENCE
+        self, condition: Callable[[], bool], what: str, within: float = PATIENCE
     ) -> None:
         """Poll for a condition; a deadline that passes tells all that is known."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + within
         while not condition():
             assert time.monotonic() < deadline, f"waited for {what}\n{self.describe()}"
+            await asyncio.sleep(0.01)
+
+    async def becomes(
+        self, ask: Callable[[], Awaitable[object]], wanted: object, within: float = PATIENCE
+    ) -> None:
+        """Poll the database the same way."""
+        deadline = time.monotonic() + within
+        while (found := await ask()) != wanted:
+            assert time.monotonic() < deadline, f"{found}, not {wanted}\n{self.describe()}"
             await asyncio.sleep(0.01)
 
     def describe(self) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from typing import Any
 
 import pytest
 from crash_functions import (
@@ -19,7 +18,7 @@ from crash_functions import (
     crash_killed_in_workflow,
     crash_poison,
 )
-from crash_stage import HEARTBEAT_TIMEOUT, MARGIN, PATIENCE, POLL, Stage
+from crash_stage import HEARTBEAT_TIMEOUT, HERE, MARGIN, PATIENCE, POLL, Stage
 from workflows import ExecutionFailed, Function
 
 
@@ -101,6 +100,27 @@ async def test_the_late_result_of_a_stopped_worker_is_refused(
     assert (row["status"], row.get("result"), row["attempts"]) == ("completed", "second", 2)
 
 
+async def test_the_late_result_of_an_activity_is_not_recorded_beside_the_other(
+    stage: Stage,
+) -> None:
+    """T6."""
+    handle = await stage.queue(crash_killed_in_activity)
+    first = await stage.start("first")
+    await stage.saw("began", "activity", by="first")
+    first.send(signal.SIGSTOP)
+    await stage.start("second")
+    await stage.saw("began", "activity", by="second")
+    stage.open("go")
+    assert await handle.result(20) == "4 second"
+    first.send(signal.SIGCONT)
+    await stage.until(
+        lambda: "lease_lost" in first.output or "was lost" in first.output, "the lease to be lost"
+    )
+    assert await handle.result(1) == "4 second"
+    types = await stage.types(handle)
+    assert types.count("activity_scheduled") == types.count("activity_completed") == 2
+
+
 async def test_a_busy_body_is_not_taken_away(stage: Stage) -> None:
     """T8: for ten times the heartbeat timeout one body blocks the loop, another holds the GIL."""
     duration = 10 * HEARTBEAT_TIMEOUT
@@ -149,22 +169,12 @@ async def test_a_body_that_kills_its_worker_is_parked_and_the_others_finish(stag
     """T10."""
     poison = await stage.queue(crash_poison)
     innocent = [await stage.queue(crash_job, n, 0.3) for n in range(5)]
-    deaths = 0
-    worker = stage.spawn("mortal 0")
-    while (await stage.get(poison))["status"] != "failed":
-
-        def died() -> bool:
-            return worker.exit_code is not None
-
-        try:
-            await stage.until(died, "another death", 2 * HEARTBEAT_TIMEOUT)
-        except AssertionError:
-            continue
-        assert worker.exit_code == -signal.SIGKILL, worker.output
-        deaths += 1
-        assert deaths < 8, stage.describe()
-        worker = stage.spawn(f"mortal {deaths}")
-    assert deaths == stage.count("began", "poison") == 3
+    for death in range(3):
+        worker = stage.spawn(f"mortal {death}")
+        assert await stage.exits(worker) == -signal.SIGKILL, worker.output
+    stage.spawn("last")
+    await stage.is_in(poison, "failed")
+    assert stage.count("began", "poison") == 3
     with pytest.raises(ExecutionFailed, match="worker"):
         await poison.result(1)
     assert (await stage.get(poison)).get("parked")
@@ -172,3 +182,27 @@ async def test_a_body_that_kills_its_worker_is_parked_and_the_others_finish(stag
         assert await handle.result(PATIENCE) == n
 
 
+async def test_every_late_write_is_refused_with_lease_lost(stage: Stage) -> None:
+    """T6."""
+    job = await stage.queue(crash_held_job)
+    workflow = await stage.queue(crash_killed_in_activity)
+    late = stage.run("late", str(HERE / "crash_late.py"), job.id, workflow.id)
+    await stage.saw("claimed", "both")
+    late.send(signal.SIGSTOP)
+    await stage.start("second")
+    await stage.saw("began", "held", by="second")
+    await stage.saw("began", "activity", by="second")
+    before = [await stage.get(job), await stage.get(workflow)]
+    history = await stage.client.history(workflow.id)
+    stage.open("write")
+    late.send(signal.SIGCONT)
+    assert await stage.exits(late) == 0, late.output
+    answers = {entry["what"]: entry["code"] for entry in stage.entries("answered")}
+    assert len(answers) == 7
+    assert set(answers.values()) == {"lease_lost"}, answers
+    assert [await stage.get(job), await stage.get(workflow)] == before
+    assert await stage.client.history(workflow.id) == history
+    stage.open("second")
+    stage.open("go")
+    assert await job.result(20) == "second"
+    assert await workflow.result(20) == "4 second"

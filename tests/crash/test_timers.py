@@ -28,9 +28,12 @@ async def test_a_kill_half_way_does_not_start_a_timer_anew(
     first.kill()
     await asyncio.sleep(max(0.0, began + 1.5 - time.monotonic()))
     await stage.start("second")
+    serves = time.monotonic()
     assert await handle.result(20) == result
     [woke] = stage.entries("woke")
-    assert 1.95 <= woke["at"] - began < 2 + MARGIN
+    assert woke["at"] - began >= 1.95
+    # A busy machine may take longer than half a second to start a worker.
+    assert woke["at"] < max(began + 2, serves) + MARGIN
     assert woke["worker"] == "second"
     types = await stage.types(handle)
     assert types.count("timer_started") == types.count("timer_fired") == 1

@@ -25,7 +25,8 @@ from workflows import (
     NotDurableError,
     PayloadError,
 )
-from workflows._channel import Channel, Engine
+from workflows._channel import Channel
+from workflows._engine import Engine
 from workflows._errors import WorkflowsError
 from workflows._library import Library
 from workflows._loop import WorkflowLoop

@@ -24,7 +24,7 @@ from workflows import (
     RemoteError,
     ResultTimeout,
 )
-from workflows._channel import Engine
+from workflows._engine import Engine
 from workflows._operations import Operation
 
 ID = "0199a0b0-0000-7000-8000-000000000001"

@@ -21,7 +21,7 @@ from workflows import (
     ResultTimeout,
     SchemaMissing,
 )
-from workflows._channel import Engine
+from workflows._engine import Engine
 from workflows._operations import Operation
 
 CORPUS: list[Any] = [

@@ -1,52 +1,24 @@
-"""Errors: one class per fault code, and errors on the wire."""
+"""Errors: a tree of public classes."""
 
 from __future__ import annotations
 
 import inspect
-import json
 import pickle
 import re
-import traceback
 
 import pytest
 import workflows
 import workflows._errors as errors
-from workflows._operations import FAULT_CODES
+import workflows._outcomes as outcomes
+import workflows._wire_errors as wire_errors
 
 CLASSES = [
     cls
-    for _, cls in inspect.getmembers(errors, inspect.isclass)
-    if issubclass(cls, BaseException) and cls.__module__ == errors.__name__
+    for module in (errors, outcomes, wire_errors)
+    for _, cls in inspect.getmembers(module, inspect.isclass)
+    if issubclass(cls, BaseException) and cls.__module__ == module.__name__
 ]
 PUBLIC = [cls for cls in CLASSES if not cls.__name__.startswith("_")]
-
-
-@pytest.mark.parametrize("code", FAULT_CODES)
-def test_every_fault_code_has_a_class_of_its_name(code: str) -> None:
-    error = errors.fault_to_exception(
-        {"code": code, "message": "m", "retryable": False, "details": {"id": "7"}}
-    )
-    assert type(error).__name__ == "".join(word.capitalize() for word in code.split("_"))
-    assert (str(error), error.code, error.details) == ("m", code, {"id": "7"})
-    assert type(error).retryable is FAULT_CODES[code].retryable  # pyright: ignore[reportArgumentType]
-
-
-def test_a_code_that_is_newer_than_the_package_is_still_an_error_with_that_code() -> None:
-    error = errors.fault_to_exception(
-        {"code": "moon_in_the_way", "message": "m", "retryable": True}
-    )
-    assert type(error) is errors.WorkflowsError
-    assert (error.code, error.retryable) == ("moon_in_the_way", True)
-
-
-def test_a_fault_says_itself_whether_it_can_be_retried() -> None:
-    assert errors.fault_to_exception({"code": "internal", "retryable": True}).retryable
-    assert not errors.fault_to_exception({"code": "busy", "retryable": False}).retryable
-
-
-def test_what_looks_like_an_own_code_of_the_adapter_does_not_break_the_mapping() -> None:
-    error = errors.fault_to_exception({"code": "activity_failed", "message": "m"})
-    assert type(error) is errors.WorkflowsError
 
 
 def test_every_class_is_public_and_in_the_tree_at_the_top() -> None:
@@ -58,190 +30,37 @@ def test_every_class_is_public_and_in_the_tree_at_the_top() -> None:
 
 def test_timeouts_are_also_the_timeouts_that_python_knows() -> None:
     for cls in (
-        errors.Timeout,
-        errors.ResultTimeout,
-        errors.SignalTimeout,
-        errors.ActivityTimeout,
-        errors.ChildTimeout,
+        workflows.Timeout,
+        workflows.ResultTimeout,
+        workflows.SignalTimeout,
+        workflows.ActivityTimeout,
+        workflows.ChildTimeout,
     ):
         assert issubclass(cls, TimeoutError)
-    assert not issubclass(errors.Evicted, Exception)
+    assert not issubclass(workflows.Evicted, Exception)
 
 
 @pytest.mark.parametrize(
     "error",
     [
-        errors.WorkflowsError("m", details={"a": 1}, retryable=True, code="c"),
-        errors.PayloadError("$.a", "no"),
-        errors.Timeout("m"),
-        errors.RemoteError("T", "m", stack="s", language="node"),
-        errors.ActivityError("T", "m", 3),
-        errors.ActivityTimeout("T", "m", 3),
-        errors.ChildFailed("T", "m", "id"),
-        errors.ExecutionFailed("T", "m", "id"),
-        errors.ExecutionCancelled("m", "id"),
-        errors.ResultTimeout("m", "id"),
-        errors.SignalTimeout("m", "approve"),
-        errors.NonDeterminismError("m", position=3, recorded="a", attempted="b"),
-        errors.VersionError("m", change="c", recorded=1, minimum=2, maximum=3),
+        workflows.WorkflowsError("m", details={"a": 1}, retryable=True, code="c"),
+        workflows.PayloadError("$.a", "no"),
+        workflows.Timeout("m"),
+        workflows.RemoteError("T", "m", stack="s", language="node"),
+        workflows.ActivityError("T", "m", 3),
+        workflows.ActivityTimeout("T", "m", 3),
+        workflows.ChildFailed("T", "m", "id"),
+        workflows.ExecutionFailed("T", "m", "id"),
+        workflows.ExecutionCancelled("m", "id"),
+        workflows.ResultTimeout("m", "id"),
+        workflows.SignalTimeout("m", "approve"),
+        workflows.NonDeterminismError("m", position=3, recorded="a", attempted="b"),
+        workflows.VersionError("m", change="c", recorded=1, minimum=2, maximum=3),
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_errors_survive_pickling(error: errors.WorkflowsError) -> None:
+def test_errors_survive_pickling(error: workflows.WorkflowsError) -> None:
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is type(error)
     assert str(copy) == str(error)
     assert vars(copy) == vars(error)
-
-
-def raised(error: BaseException) -> BaseException:
-    try:
-        raise error
-    except BaseException as caught:
-        return caught
-
-
-def test_an_exception_crosses_with_type_message_stack_and_causes() -> None:
-    def inner() -> None:
-        raise KeyError("x")
-
-    def outer() -> None:
-        try:
-            inner()
-        except KeyError as error:
-            raise ValueError("outer") from error
-
-    with pytest.raises(ValueError, match="outer") as caught:
-        outer()
-    wire = errors.exception_to_error(caught.value)
-    assert (wire["type"], wire["message"], wire["language"]) == ("ValueError", "outer", "python")
-    assert "in inner" in wire["cause"]["stack"]
-    assert wire["cause"]["type"] == "KeyError"
-
-    back = errors.error_to_exception(json.loads(json.dumps(wire)))
-    assert (back.type, back.message, back.stack) == ("ValueError", "outer", wire["stack"])
-    assert isinstance(back.__cause__, errors.RemoteError)
-    assert back.__cause__.type == "KeyError"
-    assert "in inner" in "".join(traceback.format_exception(back))
-
-
-def test_the_context_is_a_cause_unless_it_was_suppressed() -> None:
-    def fail(suppress: bool) -> None:
-        try:
-            raise KeyError("x")
-        except KeyError:
-            if suppress:
-                raise ValueError("v") from None
-            raise ValueError("v")  # noqa: B904  # the context is what is tested
-
-    for suppress in (False, True):
-        with pytest.raises(ValueError, match="v") as caught:
-            fail(suppress)
-        assert ("cause" in errors.exception_to_error(caught.value)) is not suppress
-
-
-def test_a_remote_error_stays_the_same_through_any_number_of_hops() -> None:
-    wire = {
-        "type": "CardDeclined",
-        "message": "no funds",
-        "stack": "at charge (pay.js:7)",
-        "non_retryable": True,
-        "details": {"cents": 7},
-        "language": "node",
-        "cause": {"type": "Error", "message": "", "language": "node"},
-    }
-    once = errors.exception_to_error(raised(errors.error_to_exception(wire)))
-    assert once == wire
-    assert errors.exception_to_error(errors.error_to_exception(once)) == wire
-
-
-def test_an_uncaught_activity_error_has_the_remote_error_as_its_cause() -> None:
-    remote = {"type": "CardDeclined", "message": "no funds", "stack": "at charge"}
-    error = errors.ActivityError.of(remote, attempts=4)
-    assert (error.type, error.message, error.attempts) == ("CardDeclined", "no funds", 4)
-    assert error.stack == "at charge"
-    wire = errors.exception_to_error(error)
-    assert wire["type"] == "ActivityError"
-    assert wire["cause"]["type"] == "CardDeclined"
-
-
-def test_causes_end_at_the_eighth_and_circles_end() -> None:
-    outermost: BaseException = ValueError("0")
-    for depth in range(1, 20):
-        error = ValueError(str(depth))
-        error.__cause__ = outermost
-        outermost = error
-    wire, depth = errors.exception_to_error(outermost), 0
-    while "cause" in wire:
-        wire, depth = wire["cause"], depth + 1
-    assert depth == errors.MAX_CAUSES
-
-    a, b = ValueError("a"), ValueError("b")
-    a.__cause__, b.__cause__ = b, a
-    assert "cause" not in errors.exception_to_error(a)["cause"]
-
-
-@pytest.mark.parametrize("text", ["x" * 10_000_000, "\U0001f600" * 1_000_000, "\ud800" * 1_000_000])
-def test_an_error_is_never_more_than_64_kib_however_long_its_texts(text: str) -> None:
-    error: BaseException = ValueError(text)
-    for _ in range(8):
-        outer = type("E" * 1000, (Exception,), {})(text)
-        outer.details = {"text": text}
-        outer.__cause__ = error
-        error = outer
-    wire = errors.exception_to_error(raised(error))
-    assert len(json.dumps(wire)) <= errors.MAX_ERROR_BYTES
-    assert "characters left out" in wire["message"]
-
-
-def test_a_deep_recursion_keeps_its_innermost_frames() -> None:
-    def down(n: int) -> None:
-        if n == 0:
-            raise ValueError("bottom")
-        down(n - 1)
-
-    with pytest.raises(ValueError, match="bottom") as caught:
-        down(500)
-    stack = errors.exception_to_error(caught.value)["stack"]
-    assert 'raise ValueError("bottom")' in stack
-    assert len(stack) < 16_000
-
-
-def test_an_exception_that_cannot_say_what_it_is_still_crosses() -> None:
-    class Mute(Exception):
-        def __str__(self) -> str:
-            raise RuntimeError("no")
-
-    wire = errors.exception_to_error(Mute())
-    assert wire["type"] == "Mute"
-    assert "RuntimeError" in wire["message"]
-
-
-def test_details_that_are_not_json_are_left_out_and_said_to_be() -> None:
-    error = errors.WorkflowsError("m", details={"a": object()})
-    assert errors.exception_to_error(error)["details"] == {"left_out": "not JSON"}
-
-
-def test_surrogates_and_nul_in_a_message_arrive_as_sent() -> None:
-    text = "a\x00b\ud800c"
-    wire = json.loads(json.dumps(errors.exception_to_error(ValueError(text))))
-    assert errors.error_to_exception(wire).message == text
-
-
-def test_the_first_of_a_group_is_its_cause() -> None:
-    wire = errors.exception_to_error(ExceptionGroup("two", [KeyError("a"), ValueError("b")]))
-    assert wire["cause"]["type"] == "KeyError"
-
-
-def test_what_says_so_is_not_retryable() -> None:
-    class Declined(workflows.NonRetryableError):
-        pass
-
-    assert errors.exception_to_error(Declined("no"))["non_retryable"] is True
-    assert errors.exception_to_error(errors.PayloadError("$", "no"))["non_retryable"] is True
-    assert "non_retryable" not in errors.exception_to_error(ValueError("no"))
-
-
-@pytest.mark.parametrize("wire", [None, {}, {"type": 7, "message": None, "cause": "x"}])
-def test_a_malformed_error_still_makes_an_exception(wire: object) -> None:
-    assert errors.error_to_exception(wire).type == "Error"  # pyright: ignore[reportArgumentType]

@@ -8,7 +8,18 @@ import importlib
 import pytest
 
 
-@pytest.mark.parametrize("name", ["_errors", "_payload", "_annotations", "_settings", "_embedded"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "_annotations",
+        "_embedded",
+        "_errors",
+        "_outcomes",
+        "_payload",
+        "_settings",
+        "_wire_errors",
+    ],
+)
 def test_the_examples_of_a_module_say_what_happens(name: str) -> None:
     module = importlib.import_module(f"workflows.{name}")
     done = doctest.testmod(module, optionflags=doctest.ELLIPSIS)

@@ -118,7 +118,7 @@ FORK = """
 import os, sys
 import workflows
 from workflows._library import Library
-from workflows._channel import Engine
+from workflows._engine import Engine
 from workflows._operations import Operation
 
 def at_startup():
@@ -187,7 +187,7 @@ def test_a_fork_before_the_library_is_loaded_does_no_harm(python: Run) -> None:
 
 IN_FLIGHT = """
 import asyncio, sys, threading, time
-from workflows._channel import Engine
+from workflows._engine import Engine
 from workflows._operations import Operation
 
 engine = Engine.shared(sys.argv[1])

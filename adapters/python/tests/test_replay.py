@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import workflows._functions as functions
 from workflows._combinators import gather
-from workflows._errors import ActivityError, ChildFailed, StepError, VersionError
+from workflows._errors import VersionError
 from workflows._functions import Registry, activity, job, step, workflow
+from workflows._outcomes import ActivityError, ChildFailed, StepError
 from workflows._workflow import (
     get_version,
     is_replaying,

@@ -12,10 +12,9 @@ import os
 import signal
 import sys
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from subprocess import CalledProcessError
+from typing import cast
 
 import disaster
 import shop
@@ -23,9 +22,9 @@ import verdict
 import workflows
 from disaster import Recovery
 from flows import Outcome, fulfil
+from report import Report
 from screen import Screen
-from shop import Place, Row, WorkerProcess
-from verdict import Fate
+from shop import CommandFailed, Place, Row, WorkerProcess
 from workflows import Client, Handle, WorkflowsError
 
 PAUSE_BETWEEN_ORDERS = 0.04
@@ -47,21 +46,25 @@ class Run:
     rows: Sequence[Row]
     workers: Sequence[WorkerProcess]
     handles: list[Handle[Outcome]] = field(default_factory=list[Handle[Outcome]])
-    is_time: asyncio.Event = field(default_factory=asyncio.Event)
     done: int = 0
-    seconds: float = 0.0
-    recovery: Recovery | None = None
+    is_time: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def play(self) -> None:
-        """Lets it all happen, until the last order is done."""
+    async def play(self) -> Report:
+        """Lets it all happen until the last order is done, and answers what came of it."""
         began = time.monotonic()
         async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
             guard = group.create_task(self._guard())
             async with asyncio.TaskGroup() as story:
-                story.create_task(self._disaster())
+                recovery = story.create_task(self._disaster())
                 await self._shop(story)
             guard.cancel()
-        self.seconds = time.monotonic() - began
+        seconds = time.monotonic() - began
+        self.screen.say("the last order is done")
+        fates = [
+            await verdict.fate(self.client, row, handle.id)
+            for row, handle in zip(self.rows, self.handles, strict=True)
+        ]
+        return Report(self.screen, fates, seconds, recovery.result())
 
     async def _shop(self, story: asyncio.TaskGroup) -> None:
         """Takes orders as they come in."""
@@ -89,9 +92,9 @@ class Run:
         await asyncio.sleep(PAUSE_BEFORE_APPROVAL)
         await handle.signal("approval", asdict(shop.decide(row.order)), key="approval")
 
-    async def _disaster(self) -> None:
+    async def _disaster(self) -> Recovery:
         await self.is_time.wait()
-        self.recovery = await disaster.strike(
+        return await disaster.strike(
             self.client, self.workers[-1], lambda text: self.screen.say(text, "bold yellow")
         )
 
@@ -115,77 +118,12 @@ async def perform(screen: Screen, place: Place, rows: Sequence[Row]) -> bool:
         screen.say(f"{where} is ready, schema {place.schema}")
         workers += [WorkerProcess(place, f"worker {number}") for number in (1, 2)]
         screen.say(" and ".join(f"{worker.name} (pid {worker.pid})" for worker in workers))
-        run = Run(client, screen, rows, workers)
         with screen:
-            await run.play()
-        screen.say("the last order is done")
-        return await report(run, place)
+            report = await Run(client, screen, rows, workers).play()
+        return report.show(place)
     finally:
         shop.stop_all(workers)
         await asyncio.to_thread(client.close)
-
-
-async def report(run: Run, place: Place) -> bool:
-    """Prints what came of it, and answers whether every promise was kept."""
-    fates = [
-        await verdict.fate(run.client, row, handle.id)
-        for row, handle in zip(run.rows, run.handles, strict=True)
-    ]
-    checks = verdict.checks(fates)
-    show_counts(run, fates)
-    show_repeats(run, fates)
-    for check in checks:
-        run.screen.check(check.holds, check.promise, ", ".join(check.offenders[:5]))
-    show_next(run, fates, place)
-    return run.recovery is not None and all(check.holds for check in checks)
-
-
-def show_counts(run: Run, fates: Sequence[Fate]) -> None:
-    """Prints how the orders ended, what was done for them, and how fast."""
-    states = Counter(fate.state for fate in fates)
-    run.screen.table(["orders", "how many"], [[*each] for each in states.most_common()])
-    effects = verdict.effects(fates)
-    run.screen.table(
-        ["what", "recorded", "asked for", "repeats, ignored", "done"],
-        [[each.name, each.records, each.asked, each.repeats, each.done] for each in effects],
-    )
-    speed, events = len(fates) / run.seconds, sum(fate.events for fate in fates)
-    run.screen.fact("speed", f"{speed:.0f} orders a second, {events} events, {run.seconds:.1f} s")
-    run.screen.fact("retries", f"{verdict.turned_away()} charges found the bank busy at first")
-    if run.recovery is not None:
-        run.screen.fact(
-            "recovery",
-            f"{run.recovery.seconds:.1f} s from kill -9 until all had another worker: "
-            f"{run.recovery.activities} activities ran again, "
-            f"{run.recovery.workflows} workflows went on from their history",
-        )
-
-
-def show_repeats(run: Run, fates: Sequence[Fate]) -> None:
-    """Says plainly what ran twice, and why nobody has paid twice."""
-    again = verdict.charged_again()
-    numbers = ", ".join(entry["key"] for entry in again)
-    run.screen.text(
-        f"""
-  {len(again)} payments were asked for again ({numbers}): the worker died when the bank had
-  taken the money and nobody had written that down. The second request had the same
-  idempotency key, so the bank took nothing. Bodies run at least once, results are
-  recorded exactly once; a key makes one deed of it.
-"""
-    )
-
-
-def show_next(run: Run, fates: Sequence[Fate], place: Place) -> None:
-    """Prints what to type next."""
-    again = {entry["key"]: entry["execution"] for entry in verdict.charged_again()}
-    run.screen.text("\n  The database is still there. Have a look:\n")
-    run.screen.command(place.spelt("list", "--kind", "workflow", "--limit", "10"))
-    for fate in fates:
-        if fate.row.order.number in again:
-            run.screen.command(place.spelt("history", fate.id))
-            run.screen.command(place.spelt("status", again[fate.row.order.number]))
-            break
-    run.screen.text()
 
 
 def main() -> int:
@@ -201,18 +139,18 @@ def main() -> int:
     except* KeyboardInterrupt:
         screen.say("stopped, and the workers with it")
         status = 130
-    except* (WorkerEnded, TimeoutError, WorkflowsError, CalledProcessError) as group:
-        for error in leaves(group):
+    except* (WorkerEnded, TimeoutError, WorkflowsError, CommandFailed) as group:
+        for error in leaves(cast("BaseException", group)):
             screen.say(str(error) or f"not done within {PATIENCE:.0f} s", "bold red")
     return status
 
 
-def leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    """Answers the errors of a group of groups."""
-    found: list[BaseException] = []
-    for error in group.exceptions:
-        found += leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return found
+def leaves(error: BaseException) -> list[BaseException]:
+    """Answers the errors of a group, and of the groups in it."""
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    group = cast("BaseExceptionGroup[BaseException]", error)
+    return [leaf for each in group.exceptions for leaf in leaves(each)]
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import outside
@@ -20,8 +20,10 @@ class Recovery:
 
     activities: int
     workflows: int
-    seconds: float
-    """From the kill until another worker had claimed the last of them."""
+    noticed: float
+    """Seconds from the kill until the last of them was taken from the dead worker."""
+    resumed: float
+    """Seconds from the kill until the last of them was in the hands of another one."""
 
 
 async def strike(client: Client, victim: WorkerProcess, told: Callable[[str], None]) -> Recovery:
@@ -34,14 +36,12 @@ async def strike(client: Client, victim: WorkerProcess, told: Callable[[str], No
     running = (await client.list(status="running", limit=1000))["executions"]
     held = [each for each in running if each.get("worker") == worker_id]
     told(f"kill -9 {victim.pid}: {victim.name} is dead, {len(held)} executions in its hands")
-    left = [each["id"] for each in held]
-    while left:
-        await asyncio.sleep(_LOOK)
-        left = [id for id in left if await _is_held_by(client, id, worker_id)]
-    seconds = time.monotonic() - killed
-    told(f"{seconds:.1f} s later the last of them is in the hands of another worker")
     activities = sum(each["kind"] == "activity" for each in held)
-    return Recovery(activities, len(held) - activities, seconds)
+    ids = [each["id"] for each in held]
+    noticed = await _until_none(client, ids, worker_id, {"running"}) - killed
+    resumed = await _until_none(client, ids, worker_id, {"running", "pending"}) - killed
+    told(f"the last of them goes on in another worker, {resumed:.1f} s later")
+    return Recovery(activities, len(held) - activities, noticed, resumed)
 
 
 async def _worker_id(client: Client, worker: WorkerProcess) -> str:
@@ -56,7 +56,17 @@ def _money_has_gone(worker: WorkerProcess) -> bool:
     return entries[-1]["pid"] == worker.pid and entries[-1]["what"] == "payment"
 
 
-async def _is_held_by(client: Client, id: str, worker_id: str) -> bool:
-    """Whether an execution is in a worker's hands, or was and nobody has claimed it yet."""
-    execution = await client.get(id)
-    return execution.get("worker") == worker_id and execution["status"] in ("running", "pending")
+async def _until_none(
+    client: Client, ids: Sequence[str], worker_id: str, statuses: set[str]
+) -> float:
+    """Waits until no execution has one of these states with this worker as its last; tells when."""
+    left = list(ids)
+    while left:
+        await asyncio.sleep(_LOOK)
+        found = [await client.get(id) for id in left]
+        left = [
+            each["id"]
+            for each in found
+            if each["status"] in statuses and each.get("worker") == worker_id
+        ]
+    return time.monotonic()

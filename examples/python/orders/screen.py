@@ -56,7 +56,8 @@ class Screen:
     def say(self, text: str, style: str = "") -> None:
         """Says what happens, and when."""
         seconds = time.monotonic() - self._began
-        self._console.print(f"[dim]{seconds:5.1f} s[/]  [{style or 'default'}]{text}[/]")
+        line = f"[dim]{seconds:5.1f} s[/]  [{style or 'default'}]{text}[/]"
+        self._console.print(line, soft_wrap=True)
 
     def show(self, done: int) -> None:
         """Shows how many orders are done."""

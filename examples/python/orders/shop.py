@@ -17,8 +17,13 @@ from flows import LARGE, Approval, Order
 
 HERE = Path(__file__).resolve().parent
 DIRECTORY = HERE.parents[2] / "build" / "orders"
-SLOTS = 12
+SLOTS = 24
+SILENCE = "2s"  # after which a worker counts as dead; 10 s by default, but who likes to wait
 PRIORITIES = {"express": 8, "standard": 5, "whenever": 2}
+
+
+class CommandFailed(Exception):
+    """A command ended with another status than 0."""
 
 
 @dataclass(frozen=True)
@@ -105,18 +110,18 @@ class Place:
             **os.environ,
             "WORKFLOWS_DATABASE_URL": self.url,
             "WORKFLOWS_SCHEMA": self.schema,
-            "WORKFLOWS_WORKER_HEARTBEAT_TIMEOUT": "2s",  # 10 s by default, but who likes to wait
+            "WORKFLOWS_WORKER_HEARTBEAT_TIMEOUT": SILENCE,
             "ORDERS_BOOKS": str(self.books),
         }
 
     def command(self, *arguments: str) -> None:
         """Runs a command of the command line."""
-        subprocess.run(
-            [sys.executable, "-m", "workflows", *arguments],
-            env=self.environment,
-            check=True,
-            stdout=subprocess.DEVNULL,
+        program = [sys.executable, "-m", "workflows"]
+        done = subprocess.run(
+            [*program, *arguments], env=self.environment, stdout=subprocess.DEVNULL
         )
+        if done.returncode:
+            raise CommandFailed(f"`workflows {' '.join(arguments)}` has failed, as it says above")
 
     def spelt(self, *arguments: str) -> str:
         """Answers the same command as one would type it."""

@@ -91,8 +91,8 @@ def charged_again() -> list[Entry]:
 
 
 def turned_away() -> int:
-    """Answers how often the bank was busy."""
-    return sum(entry["what"] == "turned away" for entry in outside.bank.entries())
+    """Answers how many payments found the bank busy at first."""
+    return len(_done(outside.bank.entries(), "turned away"))
 
 
 def checks(fates: Sequence[Fate]) -> list[Check]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from ._client import Client
-from ._errors import NotDurableError, exception_to_error
+from ._errors import NotDurableError
 from ._functions import Function, current_client
 from ._payload import adapt, plain
+from ._wire_errors import exception_to_error
 
 Reason = Literal["lost", "timeout", "cancel", "stop"]
 
@@ -40,7 +40,7 @@ class Attempt:
         self.progress: Any = claimed.get("progress")
         self.report = report
         self.reason: Reason | None = None
-        self.stopped = threading.Event()
+        self.stopped = False
         self.task: asyncio.Task[Any] | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -51,24 +51,33 @@ class Attempt:
         """
         if self.reason is None or reason == "lost":
             self.reason = reason
-        self.stopped.set()
+        self.stopped = True
         if interrupt and self.task is not None:
             self.task.cancel()
 
     def again(self) -> None:
         """Gets ready for another try of the same body."""
         self.reason = None
-        self.stopped.clear()
+        self.stopped = False
 
     @property
     def is_given_up(self) -> bool:
         """Whether nobody wants the outcome any more."""
         return self.reason in ("lost", "stop")
 
+    def ended(self) -> None:
+        """Lets go of what holds on to it in turn: the collector has enough to do."""
+        self.report = _unheard
+        self.task = None
+
     def beat(self, details: Any) -> None:
         """Reports progress, from the loop or from a thread."""
         self.progress = details
         self._loop.call_soon_threadsafe(self.report, details)
+
+
+def _unheard(details: Any) -> None:
+    """Nobody is told of the progress of an attempt that has ended."""
 
 
 _current: contextvars.ContextVar[Attempt | None] = contextvars.ContextVar(
@@ -107,7 +116,7 @@ def cancelled() -> bool:
     from time to time.
     """
     attempt = _current.get()
-    return attempt is not None and attempt.stopped.is_set()
+    return attempt is not None and attempt.stopped
 
 
 def attempt_info() -> AttemptInfo:

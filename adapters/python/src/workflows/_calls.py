@@ -7,17 +7,17 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
-from ._errors import (
+from ._errors import NotDurableError
+from ._handles import Handle
+from ._outcomes import (
     ActivityCancelled,
     ActivityError,
     ActivityTimeout,
     ChildCancelled,
     ChildFailed,
     ChildTimeout,
-    NotDurableError,
     StepError,
 )
-from ._handles import Handle
 
 if TYPE_CHECKING:
     from ._functions import Function

@@ -12,8 +12,8 @@ from typing import Any, Protocol, Self, TypeVar, cast
 from uuid import UUID
 
 from . import _operations as operations
-from ._channel import Engine
-from ._errors import ResultTimeout, WorkflowsError, fault_to_exception
+from ._engine import Engine
+from ._errors import WorkflowsError
 from ._operations import (
     Change,
     Created,
@@ -29,8 +29,10 @@ from ._operations import (
     StatsReply,
     TargetsRequest,
 )
+from ._outcomes import ResultTimeout
 from ._payload import plain
 from ._settings import Duration, seconds
+from ._wire_errors import fault_to_exception
 
 _T = TypeVar("_T")
 
@@ -107,6 +109,8 @@ class Client:
     @property
     def engine(self) -> Engine:
         """The engine behind this client."""
+        if (engine := self._engine) is not None:
+            return engine
         with self._lock:
             if self._engine is None:
                 self._engine = Engine.shared(self._url, **self._config)

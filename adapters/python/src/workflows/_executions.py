@@ -198,6 +198,10 @@ class HeldAttempt(Held):
         """Stops the body."""
         self.attempt.stop("stop")
 
+    def _ended(self, error: WorkflowsError | None = None) -> None:
+        self.attempt.ended()
+        super()._ended(error)
+
 
 class HeldWorkflow(Held):
     """A workflow: its code is advanced, one write at a time, and its steps run here."""

@@ -19,7 +19,6 @@ import inspect
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from typing import (
-    TYPE_CHECKING,
     Any,
     Generic,
     ParamSpec,
@@ -31,12 +30,11 @@ from typing import (
     overload,
 )
 
+from ._client import Client, client
+from ._handles import Handle
+from ._loop import active, refuse_inside
 from ._options import Kind, Options, checked, execution_fields, name_of
 from ._payload import adapt_arguments, plain_arguments, type_hints
-
-if TYPE_CHECKING:
-    from ._client import Client
-    from ._handles import Handle
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -52,8 +50,6 @@ current_client: contextvars.ContextVar[Client | None] = contextvars.ContextVar(
 
 def home() -> Client:
     """Answers the client of the running function's worker, or the default one."""
-    from ._client import client
-
     return current_client.get() or client()
 
 
@@ -187,9 +183,7 @@ class Function(Generic[P, R]):
             ActivityError: inside a workflow, the function failed for good.
             ExecutionFailed: outside, the function failed for good.
         """
-        from . import _replay
-
-        replay = _replay.active()
+        replay = active()
         if replay is None:
             return self._run_outside(args, kwargs)
         return cast("Coroutine[Any, Any, R]", replay.call(self, args, kwargs))
@@ -208,9 +202,7 @@ class Function(Generic[P, R]):
         the workflow ends first, unless it was started with
         `.options(close_policy="detach")`.
         """
-        from . import _replay
-
-        replay = _replay.active()
+        replay = active()
         if replay is None:
             return self._enqueue(args, kwargs, awaited=False)
         return cast("Coroutine[Any, Any, Handle[R]]", replay.start(self, args, kwargs))
@@ -218,18 +210,13 @@ class Function(Generic[P, R]):
     async def _enqueue(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, awaited: bool
     ) -> Handle[R]:
-        from ._handles import Handle
-
         client = home()
         [created] = await client.create([self.execution(args, kwargs, awaited=awaited)])
         return Handle(created["id"], created["created"], client, self.result_type)
 
     def queue_sync(self, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
         """Enqueues from code that is not async. Never inside an event loop: it blocks."""
-        from . import _replay
-        from ._handles import Handle
-
-        _replay.refuse_inside(f"{self.name}.queue_sync()", f"await {self.name}.queue()")
+        refuse_inside(f"{self.name}.queue_sync()", f"await {self.name}.queue()")
         client = home()
         [created] = client.create_sync([self.execution(args, kwargs, awaited=False)])
         return Handle(created["id"], created["created"], client, self.result_type)

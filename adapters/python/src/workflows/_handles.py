@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from ._errors import ExecutionCancelled, ExecutionFailed
+from ._outcomes import ExecutionCancelled, ExecutionFailed
 from ._payload import adapt
 
 if TYPE_CHECKING:

@@ -28,8 +28,8 @@ from ._errors import (
     LibraryNotFound,
     Timeout,
     WorkflowsError,
-    fault_to_exception,
 )
+from ._wire_errors import fault_to_exception
 
 OK = 0
 ERROR = -1

@@ -18,9 +18,12 @@ import types
 from asyncio import events, tasks
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from typing import Any, NoReturn, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar, cast
 
 from ._errors import Evicted, NotDurableError
+
+if TYPE_CHECKING:
+    from ._replay import Replay
 
 T = TypeVar("T")
 
@@ -414,6 +417,26 @@ def running() -> WorkflowLoop | None:
     if loop.evicted:
         raise _evicted()
     return loop
+
+
+def active() -> Replay | None:
+    """Answers the workflow whose code is running, or None outside workflows.
+
+    Raises:
+        Evicted: the code runs because its workflow is being discarded.
+    """
+    loop = running()
+    return cast("Replay", loop.owner) if loop is not None else None
+
+
+def refuse_inside(what: str, instead: str) -> None:
+    """Refuses a blocking call in workflow code.
+
+    Raises:
+        NotDurableError: this is workflow code.
+    """
+    if running() is not None:
+        raise NotDurableError(f"{what} is not durable inside a workflow; use {instead}")
 
 
 def not_durable(root: WorkflowTask[Any]) -> NotDurableError:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from ._errors import WorkflowsError, fault_to_exception
+from ._errors import WorkflowsError
 from ._operations import Operation
+from ._wire_errors import fault_to_exception
 
 log = logging.getLogger("workflows")
 
@@ -92,20 +94,32 @@ class Outbox:
             for entry in entries:
                 self._spawn(operation, [entry])
             return
-        for _, answered in entries:
-            asyncio.get_running_loop().call_soon(answered, None, error)
+        self._tell([(answered, None, error) for _, answered in entries])
 
     def _answer(
         self, entries: list[tuple[Json, Answered]], results: list[Json]
     ) -> list[tuple[Json, Answered]]:
         """Tells each item its answer, and answers those to be tried again."""
-        loop, again = asyncio.get_running_loop(), list[tuple[Json, Answered]]()
+        again, told = list[tuple[Json, Answered]](), list[tuple[Answered, Any, Any]]()
         for entry, result in zip(entries, results, strict=True):
             fault = result.get("error")
             if fault is None:
-                loop.call_soon(entry[1], result.get("ok"), None)
+                told.append((entry[1], result.get("ok"), None))
             elif fault.get("retryable"):
                 again.append(entry)
             else:
-                loop.call_soon(entry[1], None, fault_to_exception(fault))
+                told.append((entry[1], None, fault_to_exception(fault)))
+        self._tell(told)
         return again
+
+    def _tell(self, told: list[tuple[Answered, Any, Any]]) -> None:
+        """Calls back outside this task: what is called may run the code of workflows."""
+        asyncio.get_running_loop().call_soon(_tell_all, told, context=contextvars.Context())
+
+
+def _tell_all(told: list[tuple[Answered, Any, Any]]) -> None:
+    for answered, ok, error in told:
+        try:
+            answered(ok, error)
+        except Exception:  # the others have done nothing wrong
+            log.exception("the answer to a write could not be taken in")

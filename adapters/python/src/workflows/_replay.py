@@ -26,17 +26,13 @@ from ._calls import (
     sequence_of,
 )
 from ._discard import discard
-from ._errors import (
-    NotDurableError,
-    PayloadError,
-    VersionError,
-    exception_to_error,
-)
+from ._errors import PayloadError, VersionError
 from ._functions import Function
 from ._history import COMMANDS, Event, History
-from ._loop import WorkflowLoop, WorkflowTask, not_durable, running
+from ._loop import WorkflowLoop, WorkflowTask, not_durable
 from ._payload import adapt, plain
 from ._signals import Signals
+from ._wire_errors import exception_to_error
 
 Json = dict[str, Any]
 
@@ -474,23 +470,3 @@ async def _raise(error: BaseException) -> Any:
 
 async def _return(value: Any) -> Any:
     return value
-
-
-def active() -> Replay | None:
-    """Answers the workflow whose code is running, or None outside workflows.
-
-    Raises:
-        Evicted: the code runs because its workflow is being discarded.
-    """
-    loop = running()
-    return cast("Replay", loop.owner) if loop is not None else None
-
-
-def refuse_inside(what: str, instead: str) -> None:
-    """Refuses a blocking call in workflow code.
-
-    Raises:
-        NotDurableError: this is workflow code.
-    """
-    if running() is not None:
-        raise NotDurableError(f"{what} is not durable inside a workflow; use {instead}")

@@ -63,6 +63,7 @@ class Signals:
             for call in waiting:
                 call.drop()
         self._waiting.clear()
+        del self._replay  # a cycle less for the collector
 
     def _deliver(self, call: Call[Any], payload: Any) -> None:
         try:

@@ -271,6 +271,7 @@ class Worker:
                 return
 
     def _take(self, executions: Sequence[Mapping[str, Any]]) -> None:
+        taken: list[Held] = []
         for claimed in executions:
             function = self.functions.find(claimed["kind"], claimed["name"])
             if claimed["kind"] == "workflow":
@@ -278,7 +279,8 @@ class Worker:
             else:
                 held = HeldAttempt(self, claimed, function)
             self._held[held.id] = held
-            self._loop.call_soon(held.begin, context=contextvars.Context())
+            taken.append(held)
+        self._loop.call_soon(_begin, taken, context=contextvars.Context())
 
     async def _declared_dead(self) -> None:
         """The library does not know this worker any more: nothing that it held is its own now."""
@@ -361,6 +363,11 @@ def _forget_suspended() -> None:  # pyright: ignore[reportUnusedFunction]
     """A process that ends runs none of the code that its workers left suspended."""
     for worker in list(_live):
         worker.forget()
+
+
+def _begin(taken: Sequence[Held]) -> None:
+    for held in taken:
+        contextvars.Context().run(held.begin)
 
 
 async def _first_of(waits: list[Any], timeout: float) -> None:  # noqa: ASYNC109

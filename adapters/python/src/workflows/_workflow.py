@@ -17,8 +17,9 @@ from typing import Any, TypeVar, cast, overload
 
 from ._errors import NotDurableError
 from ._functions import AsyncFunction, home
+from ._loop import active
 from ._options import Options
-from ._replay import Replay, active
+from ._replay import Replay
 from ._settings import Duration, milliseconds
 
 T = TypeVar("T")
