@@ -14,12 +14,11 @@ import argparse
 import io
 import os
 import pstats
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from run import BUILD, CONTESTANTS, LIBRARY, ROOT, WORKLOADS
+from run import BUILD, CONTESTANTS, LIBRARY, ROOT, WORKLOADS, keep_library
 from server import SETTINGS, Server
 
 # The comment with a statement's name is not in the view, which begins at the first keyword.
@@ -58,7 +57,7 @@ def main() -> None:
     os.environ["BENCH_SECONDS"] = options.seconds
 
     BUILD.mkdir(parents=True, exist_ok=True)
-    shutil.copy(ROOT / "build/libworkflows.so", LIBRARY)
+    keep_library()
     c = next(each for each in CONTESTANTS if each.name == "c")
     c.build()
     build = ["go", "build", "-C", str(ROOT / "bench"), "-o", str(BUILD / "profile"), "./profile"]
@@ -66,7 +65,7 @@ def main() -> None:
     SETTINGS["shared_preload_libraries"] = "pg_stat_statements"
     SETTINGS["pg_stat_statements.track_planning"] = "on"
     binaries = Path(os.environ.get("WORKFLOWS_POSTGRES_BIN", ROOT / ".venv/postgres/bin"))
-    with Server(binaries, BUILD / "postgres") as server:
+    with Server(binaries, BUILD) as server:
         heading("PostgreSQL, under the C contestant")
         server.query("CREATE EXTENSION pg_stat_statements")
         run(c.command, server, workload)

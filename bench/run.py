@@ -252,6 +252,13 @@ def heading(report: dict[str, Any]) -> str:
     )
 
 
+def keep_library() -> None:
+    """Copy the library, so that a build that goes on meanwhile does not change what is measured."""
+    draft = LIBRARY.with_suffix(f".{os.getpid()}")
+    shutil.copy(os.environ.get("WORKFLOWS_LIBRARY", ROOT / "build/libworkflows.so"), draft)
+    draft.replace(LIBRARY)
+
+
 # --- the run --------------------------------------------------------------------------
 
 
@@ -267,13 +274,12 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "seconds": options.seconds,
         "titles": {each.name: each.title for each in contestants},
     }
-    # A build that goes on meanwhile is not to change what is measured.
-    shutil.copy(os.environ.get("WORKFLOWS_LIBRARY", ROOT / "build/libworkflows.so"), LIBRARY)
+    keep_library()
     for contestant in contestants:
         contestant.build()
     binaries = Path(os.environ.get("WORKFLOWS_POSTGRES_BIN", ROOT / ".venv/postgres/bin"))
     rounds: dict[str, list[dict[str, Sample]]] = {each.name: [] for each in contestants}
-    with Server(binaries, BUILD / "postgres") as server:
+    with Server(binaries, BUILD) as server:
         report["versions"] = {
             "postgresql": server.version,
             "go": _said("go", "env", "GOVERSION"),
@@ -295,7 +301,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measures throughput and latency.")
     parser.add_argument("--quick", action="store_true", help="one short round")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=2.0, help="for each workload")
+    parser.add_argument("--seconds", type=float, default=1.5, help="for each workload")
     parser.add_argument("--markdown", action="store_true", help="draw the last run and stop")
     parser.add_argument("--output", type=Path, default=RESULTS)
     names = [each.name for each in CONTESTANTS]

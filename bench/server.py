@@ -29,15 +29,15 @@ SETTINGS = {
 class Server:
     """A server that runs as long as its `with` block."""
 
-    def __init__(self, binaries: Path, directory: Path) -> None:
+    def __init__(self, binaries: Path, parent: Path) -> None:
         self.binaries = binaries
-        self.directory = directory
+        self._parent = parent
         self._account = _account()
         self._made = 0
 
     def __enter__(self) -> Self:
-        shutil.rmtree(self.directory, ignore_errors=True)
-        self.directory.mkdir(parents=True)
+        self._parent.mkdir(parents=True, exist_ok=True)
+        self.directory = Path(tempfile.mkdtemp(prefix="postgres-", dir=self._parent))
         # A socket's path is short by law, and the checkout's may be long.
         self._sockets = Path(tempfile.mkdtemp(prefix="workflows-bench-"))
         for path in (self.directory, self._sockets):
@@ -58,7 +58,11 @@ class Server:
             start_new_session=True,
             **self._account,
         )
-        self._await()
+        try:
+            self._await()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -42,6 +42,7 @@ CREATE TABLE workflows.executions (
     kwargs               json,
     result               json,
     error                json,
+    failed_sequence      integer,               -- of the command whose failure ended a workflow
     progress             json,
     state                json,
     CONSTRAINT executions_pkey PRIMARY KEY (id),

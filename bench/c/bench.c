@@ -567,7 +567,7 @@ static void latency(const char *name, int pickup, int apart)
 	}
 	qsort(took, (size_t)n, sizeof *took, order);
 	printf("{\"workload\": \"%s\", \"value\": %f, \"p99\": %f, \"unit\": \"ms\", \"operations\": %d}\n", name,
-	       took[(int)(0.5 * (n - 1))] * 1000, took[(int)(0.99 * (n - 1))] * 1000, n);
+	       took[(50 * n + 99) / 100 - 1] * 1000, took[(99 * n + 99) / 100 - 1] * 1000, n);
 	fflush(stdout);
 }
 

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -324,7 +325,7 @@ func (b *bench) pass(ctx context.Context, tell func(*pgx.Conn) error) (held, err
 }
 
 func quantile(sorted []time.Duration, q float64) float64 {
-	return sorted[int(q*float64(len(sorted)-1))].Seconds() * 1000
+	return sorted[int(math.Ceil(q*float64(len(sorted))))-1].Seconds() * 1000
 }
 
 func (b *bench) wanted(name string) bool {

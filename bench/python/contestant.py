@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import cProfile
 import json
+import math
 import os
 import subprocess
 import sys
@@ -73,7 +74,7 @@ async def rate(name: str, tasks: int, operation: Callable[[], Awaitable[int]]) -
     """Have tasks repeat an operation for the time given; it answers what it was worth."""
     if not wanted(name):
         return
-    await operation()  # connects, prepares
+    await operation()  # connects and prepares
     emit(begin=name)
     started, count = time.perf_counter(), 0
     end = started + SECONDS
@@ -151,7 +152,7 @@ async def latency(name: str, operation: Callable[[], Awaitable[float]]) -> None:
         took.append(await operation())
         await asyncio.sleep(PAUSE)
     took.sort()
-    p50, p99 = (took[int(q * (len(took) - 1))] * 1000 for q in (0.5, 0.99))
+    p50, p99 = (took[math.ceil(q * len(took)) - 1] * 1000 for q in (0.5, 0.99))
     emit(workload=name, value=p50, p99=p99, unit="ms", operations=len(took))
 
 

@@ -24,7 +24,7 @@ func (r realLine) run(args ...string) outcome {
 	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
 	defer cancel()
 	var stdout, stderr bytes.Buffer
-	code := Main(ctx, append(args, "--database-url", r.url, "--schema", r.schema), strings.NewReader(""), &stdout, &stderr)
+	code := Main(ctx, append([]string{"--database-url", r.url, "--schema", r.schema}, args...), strings.NewReader(""), &stdout, &stderr)
 	return outcome{code, stdout.String(), stderr.String()}
 }
 

@@ -54,7 +54,9 @@ type advanceBuilder struct {
 	cancels []store.Cancel
 	// started are the commands of this advance, by sequence.
 	started map[int]*model.Command
-	size    int
+	// cancelled sequences, each once.
+	cancelled map[int]bool
+	size      int
 }
 
 func (e *Engine) prepareAdvance(i int, a model.Advance) (*work, error) {
@@ -66,7 +68,7 @@ func (e *Engine) prepareAdvance(i int, a model.Advance) (*work, error) {
 		return nil, invalid(path+".position", "is %d; it counts from 0", a.Position)
 	}
 	b := advanceBuilder{
-		engine: e, path: path, request: &a, started: map[int]*model.Command{},
+		engine: e, path: path, request: &a, started: map[int]*model.Command{}, cancelled: map[int]bool{},
 		out: store.Advance{ID: a.ID, Lease: a.Lease, Position: a.Position, Suspend: a.Then == model.ThenSuspend},
 	}
 	if err := b.build(); err != nil {
@@ -224,6 +226,10 @@ func (b *advanceBuilder) timer(path string, c *model.Command) error {
 // cancel of what this very advance starts is settled here: it never runs.
 func (b *advanceBuilder) cancel(c *model.Command) error {
 	started := b.started[c.Sequence]
+	if b.cancelled[c.Sequence] {
+		return nil
+	}
+	b.cancelled[c.Sequence] = true
 	switch {
 	case started == nil:
 		sequence, token := int32(c.Sequence), b.request.Lease.Token

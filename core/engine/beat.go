@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/libworkflows/libworkflows/core/fault"
@@ -9,9 +10,10 @@ import (
 	"github.com/libworkflows/libworkflows/core/store"
 )
 
-// Heartbeat beats at once and keeps what running attempts report of their
-// progress. The engine beats by itself; this is for progress, and for callers
-// who want to know now whether their leases hold.
+// Heartbeat keeps what running attempts report of their progress.
+//
+// The engine beats by itself; without items this beats now, for callers who
+// want to know whether their leases hold.
 //
 // Errors: worker_not_found, lease_lost, payload_too_large, database_unavailable.
 func (e *Engine) Heartbeat(ctx context.Context, req model.HeartbeatRequest) (model.HeartbeatReply, error) {
@@ -32,11 +34,12 @@ func (e *Engine) Heartbeat(ctx context.Context, req model.HeartbeatRequest) (mod
 	return model.HeartbeatReply{Results: results}, err
 }
 
-func (e *Engine) prepareProgress(_ int, item model.Progress) (*work, error) {
-	if err := checkID("id", item.ID); err != nil {
+func (e *Engine) prepareProgress(i int, item model.Progress) (*work, error) {
+	path := fmt.Sprintf("items[%d]", i)
+	if err := checkID(path+".id", item.ID); err != nil {
 		return nil, err
 	}
-	if err := e.checkPayload("progress", item.Progress); err != nil {
+	if err := e.checkPayload(path+".progress", item.Progress); err != nil {
 		return nil, err
 	}
 	root, _ := e.leases.begin(item.ID, item.Lease)

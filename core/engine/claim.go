@@ -15,6 +15,8 @@ import (
 const (
 	maxClaim   = 1000
 	claimLimit = 10 * time.Second
+	// writeLag is how late writes may be before the worker takes nothing more.
+	writeLag = time.Second
 )
 
 // Claim hands a worker executions that are due, highest priority first, and
@@ -78,36 +80,27 @@ func (w *worker) tryClaim(ctx context.Context, n int) ([]model.Claimed, error) {
 		poke(w.beatNow)
 		return nil, nil
 	}
-	held := w.engine.leases.count(w)
-	suspect, may := w.mode(held)
-	if !may {
+	if w.engine.behind() > writeLag {
+		time.AfterFunc(writeLag/10, func() { poke(w.wake) })
 		return nil, nil
 	}
-	if suspect {
-		n = 1
+	// One claim of the process at a time decides, so that nothing slips in beside
+	// what is to run alone.
+	w.engine.claiming.Lock()
+	defer w.engine.claiming.Unlock()
+	suspect, may := w.engine.solo.mode(w.engine.leases.len())
+	switch {
+	case !may:
+		return nil, nil
+	case !suspect:
+		return w.ask(ctx, n, false)
 	}
-	claimed, err := w.ask(ctx, n, suspect)
-	if suspect {
-		w.mu.Lock()
-		w.suspect, w.alone = false, len(claimed) > 0
-		w.mu.Unlock()
-		if err == nil && len(claimed) == 0 {
-			return w.tryClaim(ctx, n)
-		}
+	claimed, err := w.ask(ctx, 1, true)
+	w.engine.solo.took(len(claimed))
+	if err == nil && len(claimed) == 0 {
+		return w.ask(ctx, n, false)
 	}
 	return claimed, err
-}
-
-// mode decides what the worker may claim: what crashed twice runs alone, so the
-// worker first runs empty, and then holds that one only.
-func (w *worker) mode(held int) (suspect, may bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.alone && held > 0 {
-		return false, false
-	}
-	w.alone = false
-	return w.suspect, !w.suspect || held == 0
 }
 
 // ask claims under a token of its own. The query is not cut short when the
@@ -148,9 +141,9 @@ func (w *worker) ask(ctx context.Context, n int, suspect bool) ([]model.Claimed,
 func (w *worker) putBack(claimed []model.Claimed) {
 	for i := range claimed {
 		c := &claimed[i]
-		release := &work{root: c.RootID, release: &store.Release{ID: c.ID, Lease: c.Lease, Reason: model.ReleaseDrain}}
+		release := &work{root: c.RootID, ctx: context.WithoutCancel(w.engine.ctx), release: &store.Release{ID: c.ID, Lease: c.Lease, Reason: model.ReleaseDrain}}
 		w.engine.leases.end(c.ID, c.Lease, false, 0)
-		if err := w.engine.submit(context.WithoutCancel(w.engine.ctx), release); err != nil {
+		if err := w.engine.enqueue(release); err != nil {
 			slog.Warn("a cancelled claim could not be given back; the next beat does it", "execution", c.ID, "error", err)
 		}
 	}

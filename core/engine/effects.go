@@ -15,10 +15,13 @@ func (e *Engine) effects(w *work) {
 		e.madeEffects(&w.out.made[i])
 	}
 	if w.signal != nil {
-		e.wokenEffects(w.out.signal)
+		e.wokenEffects(w.out.signal.Woken)
 	}
 	if w.release != nil && w.out.release.Held {
 		e.dueEffects(w.out.release.Status, w.out.release.Queue, w.out.release.RunAt)
+		if w.out.release.Status.Final() {
+			e.toldEffects(w.release.ID, &w.out.release.Told)
+		}
 	}
 	if w.advance != nil && w.out.advance.Held {
 		e.advanceEffects(w.advance)

@@ -32,6 +32,10 @@ type Engine struct {
 	hints    *hints
 	leases   *leaseTable
 	ticker   *ticker
+	solo     solo
+
+	// claiming: see tryClaim.
+	claiming sync.Mutex
 
 	mu      sync.Mutex
 	workers map[uuid.UUID]*worker
@@ -50,7 +54,7 @@ type Engine struct {
 //
 // Errors: invalid_config, database_unavailable.
 func Open(ctx context.Context, config model.Config) (*Engine, error) {
-	settings, err := settle(config)
+	settings, err := resolve(config)
 	if err != nil {
 		return nil, err
 	}

@@ -200,23 +200,23 @@ func TestWhatAnOutageShowsMakesNobodyDead(t *testing.T) {
 	x := watch{seen: map[uuid.UUID]sighting{}}
 	id, beat, now := uuid.New(), time.Unix(0, 0), time.Unix(1000, 0)
 	silent := []store.Silence{{ID: id, HeartbeatAt: beat, Timeout: 10 * time.Second, Overdue: true}}
-	if dead := x.dead(silent, now); len(dead) != 0 {
+	if dead := x.dead(silent, now, 2500*time.Millisecond); len(dead) != 0 {
 		t.Fatal("dead at first sight")
 	}
 	for range 4 {
 		now = now.Add(time.Second)
-		if dead := x.dead(silent, now); len(dead) != 0 {
+		if dead := x.dead(silent, now, 2500*time.Millisecond); len(dead) != 0 {
 			t.Fatal("dead before half the timeout was watched")
 		}
 	}
-	if dead := x.dead(silent, now.Add(time.Second)); len(dead) != 1 {
+	if dead := x.dead(silent, now.Add(time.Second), 2500*time.Millisecond); len(dead) != 1 {
 		t.Fatal("not dead after half the timeout")
 	}
-	if dead := x.dead(silent, now.Add(time.Minute)); len(dead) != 0 {
+	if dead := x.dead(silent, now.Add(time.Minute), 2500*time.Millisecond); len(dead) != 0 {
 		t.Fatal("dead after a gap in which nobody looked")
 	}
 	x.forget()
-	if dead := x.dead(silent, now.Add(time.Minute+time.Second)); len(dead) != 0 {
+	if dead := x.dead(silent, now.Add(time.Minute+time.Second), 2500*time.Millisecond); len(dead) != 0 {
 		t.Fatal("dead after a failed look")
 	}
 }

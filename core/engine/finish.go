@@ -71,7 +71,20 @@ func (e *Engine) setError(path string, payload model.Payload, finish *store.Fini
 		return fault.New(fault.InvalidPayload, fault.Details{"path": path}, `%s must be an object such as {"type": "ValueError", "message": "..."}`, path)
 	}
 	finish.Error, finish.ErrorType, finish.Final = payload, head.Type, head.NonRetryable
+	finish.FailedSequence = failedSequence(payload)
 	return nil
+}
+
+// failedSequence reads which command's failure went uncaught. It is a hint for a
+// retry: one that makes no sense is as good as none.
+func failedSequence(payload model.Payload) *int32 {
+	var head struct {
+		Sequence *int32 `json:"sequence"`
+	}
+	if json.Unmarshal(payload, &head) != nil {
+		return nil
+	}
+	return head.Sequence
 }
 
 // finished answers an outcome by what the row says now.

@@ -19,9 +19,11 @@ const (
 	batchItems   = 500
 	batchBytes   = 8 << 20
 	queueItems   = 65_536
+	queueBytes   = 256 << 20
 	// patience is how long a write is tried again while the database is away.
-	patience   = 30 * time.Second
-	flushLimit = 30 * time.Second
+	patience = 30 * time.Second
+	// flushLimit bounds one try, so that a connection that has gone dead is given up.
+	flushLimit = 10 * time.Second
 )
 
 // flusher gathers writes. It takes what has come while its last flush was on
@@ -31,9 +33,15 @@ type flusher struct {
 	engine *Engine
 	mu     sync.Mutex
 	queue  []*work
-	more   chan struct{}
-	idle   *sync.Cond
-	busy   bool
+	// bytes of what is queued.
+	bytes int
+	// refused: the engine has ended and nobody will write any more.
+	refused bool
+	more    chan struct{}
+	idle    *sync.Cond
+	busy    bool
+	// beside counts works that wait for somebody else's lock.
+	beside int
 }
 
 func newFlusher(e *Engine) *flusher {
@@ -66,10 +74,13 @@ func (e *Engine) enqueue(w *work) error {
 	f := e.flushers[shard(w.root)]
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if len(f.queue) >= queueItems {
+	if f.refused {
+		return fault.New(fault.Closed, nil, "the engine is closed; open another")
+	}
+	if len(f.queue) >= queueItems || f.bytes > queueBytes {
 		return fault.New(fault.Busy, nil, "%d writes wait for the database already; try again later", len(f.queue))
 	}
-	f.queue = append(f.queue, w)
+	f.queue, f.bytes = append(f.queue, w), f.bytes+w.size
 	poke(f.more)
 	return nil
 }
@@ -123,6 +134,7 @@ func (f *flusher) take() []*work {
 		}
 		batch, size = append(batch, w), size+w.size
 	}
+	f.bytes -= size
 	f.queue, f.busy = rest, len(batch) > 0
 	if !f.busy {
 		f.idle.Broadcast()
@@ -137,7 +149,7 @@ func (f *flusher) refuse() {
 	for _, w := range f.queue {
 		w.finish(fault.New(fault.Closed, nil, "the engine was closed before this was written"))
 	}
-	f.queue, f.busy = nil, false
+	f.queue, f.bytes, f.busy, f.refused = nil, 0, false, true
 	f.idle.Broadcast()
 }
 
@@ -156,13 +168,16 @@ func (f *flusher) flush(ctx context.Context, works []*work) {
 	for {
 		works = withoutAbandoned(works)
 		err := f.attempt(ctx, works)
-		if err == nil || len(works) == 0 {
+		if err == nil {
 			return
 		}
 		if store.SplitWorthwhile(err) && len(works) > 1 {
 			f.flush(ctx, works[:len(works)/2])
 			f.flush(ctx, works[len(works)/2:])
 			return
+		}
+		if store.IsLockTimeout(err) {
+			works = f.setAside(ctx, works)
 		}
 		if !fault.From(err).Retryable {
 			finishAll(works, blame(err))
@@ -209,6 +224,56 @@ func (f *flusher) attempt(ctx context.Context, works []*work) error {
 	return nil
 }
 
+// setAside takes those works out of a batch whose rows somebody else has locked,
+// and goes on with them beside it: one locked row must not hold up 499.
+func (f *flusher) setAside(ctx context.Context, works []*work) (rest []*work) {
+	if len(works) == 1 && works[0].aside {
+		return works
+	}
+	var b store.Batch
+	for _, w := range works {
+		w.addTo(&b)
+	}
+	locked, err := f.engine.store.Locked(ctx, b)
+	if err != nil {
+		return works
+	}
+	for _, w := range works {
+		if !locked[w.row()] {
+			rest = append(rest, w)
+			continue
+		}
+		w.aside = true
+		f.mu.Lock()
+		f.beside++
+		f.mu.Unlock()
+		f.engine.spawn("set aside", func(ctx context.Context) {
+			defer f.returned()
+			f.flush(ctx, []*work{w})
+		})
+	}
+	return rest
+}
+
+func (f *flusher) returned() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.beside--
+	f.idle.Broadcast()
+}
+
+// behind is how long the oldest queued write has waited.
+func (e *Engine) behind() (lag time.Duration) {
+	for _, f := range e.flushers {
+		f.mu.Lock()
+		if len(f.queue) > 0 {
+			lag = max(lag, time.Since(f.queue[0].since))
+		}
+		f.mu.Unlock()
+	}
+	return lag
+}
+
 func withoutAbandoned(works []*work) []*work {
 	kept := works[:0:0]
 	for _, w := range works {
@@ -245,7 +310,7 @@ func blame(err error) error {
 	if !store.SplitWorthwhile(err) {
 		return err
 	}
-	return fault.New(fault.InvalidPayload, fault.From(err).Details, "PostgreSQL refuses a value in this request; its payloads must be valid JSON without exotic escapes").Because(err)
+	return fault.New(fault.InvalidPayload, fault.From(err).Details, "PostgreSQL refuses a value in this request; check its payloads and ids").Because(err)
 }
 
 // drainFlushers waits until nothing is queued or on its way.
@@ -258,7 +323,7 @@ func (e *Engine) drainFlushers(ctx context.Context) {
 	defer stop()
 	for _, f := range e.flushers {
 		f.mu.Lock()
-		for (f.busy || len(f.queue) > 0) && ctx.Err() == nil {
+		for (f.busy || f.beside > 0 || len(f.queue) > 0) && ctx.Err() == nil {
 			f.idle.Wait()
 		}
 		f.mu.Unlock()

@@ -89,6 +89,24 @@ func (e *Engine) beatLocal(worker uuid.UUID) bool {
 	return false
 }
 
+// ownIDs are what the database knows the workers of this process by.
+func (e *Engine) ownIDs() []string {
+	ids := []string{}
+	for _, w := range e.listWorkers() {
+		ids = append(ids, w.current().String())
+	}
+	return ids
+}
+
+// languages are those of the workers of this process.
+func (e *Engine) languages() []string {
+	languages := []string{}
+	for _, w := range e.listWorkers() {
+		languages = append(languages, w.request.Language)
+	}
+	return languages
+}
+
 // ended tells those who wait for an execution.
 func (e *Engine) ended(id uuid.UUID, awaited bool) {
 	if e.waiters.tell(id); !awaited {

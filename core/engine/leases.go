@@ -127,7 +127,11 @@ func (t *leaseTable) heldBy(w *worker) []*lease {
 	return held
 }
 
-func (t *leaseTable) count(w *worker) int { return len(t.heldBy(w)) }
+func (t *leaseTable) len() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.leases)
+}
 
 // reconcile compares what a worker believes to hold with what the database
 // says, as of an instant before the question was asked. It tells the holder what

@@ -13,7 +13,7 @@ import (
 // holding answers a worker that holds one workflow at position 1, and the row
 // that the database has of it.
 func holding() (*leaseTable, *worker, store.Held) {
-	table, w := newLeaseTable(), &worker{wake: make(chan struct{}, 1), noticed: make(chan struct{}, 1)}
+	table, w := newLeaseTable(), &worker{engine: &Engine{}, wake: make(chan struct{}, 1), noticed: make(chan struct{}, 1)}
 	lease := model.Lease{Epoch: 1, Token: uuid.New()}
 	id := uuid.New()
 	table.add(w, []model.Claimed{{ID: id, Kind: model.Workflow, Lease: lease, Position: 1}})
@@ -34,7 +34,7 @@ func TestALeaseThatTheDatabaseDoesNotNameIsLost(t *testing.T) {
 		if notices := w.takeNotices(); len(notices) != 1 || !notices[0].Lost {
 			t.Errorf("%s: told %s", name, asText(notices))
 		}
-		if table.count(w) != 0 {
+		if table.len() != 0 {
 			t.Errorf("%s: still held", name)
 		}
 	}

@@ -26,8 +26,9 @@ type sighting struct {
 	since     time.Time
 }
 
-// maxGap between two looks; after a longer one, observations start anew.
-const maxGap = 2*defaultPollMS*time.Millisecond + 500*time.Millisecond
+// gapSlack is what a look may come late, beyond two poll intervals, before
+// observations start anew.
+const gapSlack = 2 * time.Second
 
 // forget starts all observations anew.
 func (x *watch) forget() {
@@ -36,11 +37,12 @@ func (x *watch) forget() {
 	clear(x.seen)
 }
 
-// dead notes what was seen and answers which workers count as dead now.
-func (x *watch) dead(silences []store.Silence, now time.Time) (dead []store.Silence) {
+// dead notes what was seen and answers which workers count as dead now. After a
+// gap in which nobody looked, observations start anew.
+func (x *watch) dead(silences []store.Silence, now time.Time, gap time.Duration) (dead []store.Silence) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if now.Sub(x.last) > maxGap {
+	if now.Sub(x.last) > gap {
 		clear(x.seen)
 	}
 	x.last = now
@@ -81,7 +83,7 @@ func (e *Engine) Recover(ctx context.Context, req model.RecoverRequest) (model.R
 	}
 	until := time.Now().Add(time.Duration(req.WaitMS) * time.Millisecond)
 	for {
-		due, err := e.store.Tick(ctx, []string{}, 0)
+		due, err := e.store.Tick(ctx, []string{}, 0, []string{}, []string{})
 		if err != nil {
 			return model.RecoverReply{}, err
 		}
@@ -107,7 +109,7 @@ func (e *Engine) watchSilent(ctx context.Context, silent []uuid.UUID) (model.Rec
 			return reply, err
 		}
 	}
-	for _, s := range e.ticker.watch.dead(silences, time.Now()) {
+	for _, s := range e.ticker.watch.dead(silences, time.Now(), 2*e.ticker.longest()+gapSlack) {
 		if err := e.recoverWorker(ctx, s, &reply); err != nil {
 			return reply, err
 		}
@@ -126,7 +128,7 @@ func (e *Engine) recoverWorker(ctx context.Context, s store.Silence, reply *mode
 	}
 	defer e.hints.send()
 	for {
-		recovered, err := e.store.RecoverFrom(ctx, s.ID, recoverBatch)
+		recovered, err := e.store.RecoverFrom(ctx, s.ID, !s.Stopped, recoverBatch)
 		if err != nil {
 			return err
 		}

@@ -32,8 +32,8 @@ type settings struct {
 	migrate    bool
 }
 
-// settle fills a configuration from the environment and the defaults.
-func settle(c model.Config) (settings, error) {
+// resolve fills a configuration from the environment and the defaults.
+func resolve(c model.Config) (settings, error) {
 	s := settings{
 		databaseURL: first(c.DatabaseURL, os.Getenv("WORKFLOWS_DATABASE_URL")),
 		listenURL:   first(c.ListenURL, os.Getenv("WORKFLOWS_LISTEN_URL")),

@@ -10,15 +10,15 @@ import (
 func TestSettingsComeFromTheConfigThenTheEnvironmentThenTheDefaults(t *testing.T) {
 	t.Setenv("WORKFLOWS_DATABASE_URL", "postgresql://env")
 	t.Setenv("WORKFLOWS_SCHEMA", "")
-	s, err := settle(model.Config{})
+	s, err := resolve(model.Config{})
 	if err != nil || s.databaseURL != "postgresql://env" || s.schema != "workflows" || s.migrate || !s.chosen {
 		t.Fatalf("%+v, %v", s, err)
 	}
-	if s, _ = settle(model.Config{DatabaseURL: "embedded:/x", Schema: "s"}); !s.migrate || s.schema != "s" {
+	if s, _ = resolve(model.Config{DatabaseURL: "embedded:/x", Schema: "s"}); !s.migrate || s.schema != "s" {
 		t.Fatalf("%+v", s)
 	}
 	t.Setenv("WORKFLOWS_DATABASE_URL", "")
-	if s, _ = settle(model.Config{}); s.chosen || !s.isEmbedded() || !s.migrate {
+	if s, _ = resolve(model.Config{}); s.chosen || !s.isEmbedded() || !s.migrate {
 		t.Fatalf("%+v", s)
 	}
 }
@@ -26,7 +26,7 @@ func TestSettingsComeFromTheConfigThenTheEnvironmentThenTheDefaults(t *testing.T
 func TestNonsenseInTheConfigIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, c := range []model.Config{{PoolSize: -1}, {PoolSize: 100_000}, {MaxPayloadBytes: -1}} {
-		if _, err := settle(c); fault.CodeOf(err) != fault.InvalidConfig {
+		if _, err := resolve(c); fault.CodeOf(err) != fault.InvalidConfig {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}

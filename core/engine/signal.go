@@ -56,9 +56,10 @@ func sent(w *work) (model.Sent, error) {
 			"execution %s is of kind %s; only workflows take signals", x.ID, s.Kind)
 	case s.Changed:
 		return model.Sent{Delivered: true}, nil
-	case s.Status.Final() && w.tries == 0:
-		return model.Sent{}, fault.New(fault.ExecutionFinished, fault.Details{"id": x.ID, "status": s.Status},
-			"workflow %s has ended (%s) and takes no more signals", x.ID, s.Status)
+	case s.Known:
+		// What a try before this one wrote, whose answer was lost, is ours.
+		return model.Sent{Delivered: w.tries > 0}, nil
 	}
-	return model.Sent{Delivered: w.tries > 0}, nil
+	return model.Sent{}, fault.New(fault.ExecutionFinished, fault.Details{"id": x.ID, "status": s.Status},
+		"workflow %s has ended (%s) and takes no more signals", x.ID, s.Status)
 }

@@ -43,10 +43,8 @@ func (e *Engine) stopWorker(ctx context.Context, w *worker) (released int, err e
 	case <-ctx.Done():
 	}
 	e.drainFlushers(ctx)
-	for _, held := range e.leases.heldBy(w) {
-		if e.giveUp(ctx, held) {
-			released++
-		}
+	if released, err = e.giveUpAll(ctx, w); err != nil {
+		return released, err
 	}
 	w.stop()
 	<-w.stopped
@@ -56,14 +54,31 @@ func (e *Engine) stopWorker(ctx context.Context, w *worker) (released int, err e
 	return released, e.store.SetWorker(ctx, w.current(), "stopped")
 }
 
-// giveUp puts one execution back on behalf of a worker that ends.
-func (e *Engine) giveUp(ctx context.Context, held *lease) bool {
-	w := &work{root: held.root, release: &store.Release{ID: held.id, Lease: held.lease, Reason: model.ReleaseDrain}}
-	w.ctx = ctx
-	err := e.enqueue(w)
-	if err == nil {
-		err = w.wait(ctx)
+// giveUpAll puts back what the database says a worker holds, which is more than
+// the worker knows when the reply of a claim was lost.
+func (e *Engine) giveUpAll(ctx context.Context, w *worker) (released int, err error) {
+	_, rows, err := e.store.Beat(ctx, w.current())
+	if err != nil {
+		return 0, err
 	}
-	e.leases.forget(held)
-	return err == nil && w.out.release.Held
+	works := make([]*work, 0, len(rows))
+	for _, row := range rows {
+		x := &work{root: row.ID, ctx: ctx, release: &store.Release{ID: row.ID, Lease: row.Lease, Reason: model.ReleaseDrain}}
+		if err := e.enqueue(x); err != nil {
+			return released, err
+		}
+		works = append(works, x)
+	}
+	for _, x := range works {
+		if err := x.wait(ctx); err != nil {
+			return released, err
+		}
+		if x.out.release.Held {
+			released++
+		}
+	}
+	for _, held := range e.leases.heldBy(w) {
+		e.leases.forget(held)
+	}
+	return released, nil
 }

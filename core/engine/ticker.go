@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
@@ -94,11 +95,21 @@ func (t *ticker) note(due time.Time) {
 // interval is the shortest poll interval of the workers, jittered so that
 // processes started together do not stay together.
 func (t *ticker) interval() time.Duration {
-	shortest := int64(defaultPollMS)
+	return time.Duration(float64(t.longest()) * (0.9 + 0.2*rand.Float64()))
+}
+
+// longest is the interval before its jitter.
+func (t *ticker) longest() time.Duration {
+	shortest := int64(0)
 	for _, w := range t.engine.listWorkers() {
-		shortest = min(shortest, w.request.PollIntervalMS)
+		if ms := w.request.PollIntervalMS; shortest == 0 || ms < shortest {
+			shortest = ms
+		}
 	}
-	return time.Duration(float64(shortest) * (0.9 + 0.2*rand.Float64()) * float64(time.Millisecond))
+	if shortest == 0 {
+		shortest = defaultPollMS
+	}
+	return time.Duration(shortest) * time.Millisecond
 }
 
 func (t *ticker) loop(ctx context.Context) {
@@ -117,13 +128,21 @@ func (t *ticker) loop(ctx context.Context) {
 			}
 		}
 		if len(t.engine.listWorkers()) == 0 {
+			t.relax()
 			continue
 		}
 		if err := t.tick(ctx); err != nil && ctx.Err() == nil {
-			t.watch.forget()
+			t.relax()
 			slog.Warn("a look for what is due failed; the next poll tries again", "error", err)
 		}
 	}
+}
+
+// relax forgets what is due: after an error the next poll is soon enough.
+func (t *ticker) relax() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.next = time.Time{}
 }
 
 func (t *ticker) wakeAt(poll time.Time) time.Time {
@@ -138,11 +157,9 @@ func (t *ticker) wakeAt(poll time.Time) time.Time {
 func (t *ticker) tick(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, tickLimit)
 	defer cancel()
-	t.mu.Lock()
-	t.next = time.Time{}
-	t.mu.Unlock()
+	t.relax()
 	asked := time.Now()
-	due, err := t.engine.store.Tick(ctx, t.engine.servedQueues(), lookAhead)
+	due, err := t.engine.look(ctx)
 	if err != nil {
 		return err
 	}
@@ -152,24 +169,22 @@ func (t *ticker) tick(ctx context.Context) error {
 	for _, queue := range due.Queues {
 		t.engine.wakeLocal(queue)
 	}
-	t.engine.suspects(due.Suspects)
+	t.engine.noteSuspect(due)
 	return t.act(ctx, due)
 }
 
-// act does what is due, and notes when the next thing will be.
+// act does what is due, and notes when the next thing will be. What fails does
+// not keep the rest from being done.
 func (t *ticker) act(ctx context.Context, due store.Due) error {
+	var errs []error
 	if due.Promote != nil {
-		if err := t.whenDue(*due.Promote, due.Now, func() error { return t.engine.promote(ctx) }); err != nil {
-			return err
-		}
+		errs = append(errs, t.whenDue(*due.Promote, due.Now, func() error { return t.engine.promote(ctx) }))
 	}
 	if due.Timer != nil {
-		if err := t.whenDue(*due.Timer, due.Now, func() error { return t.engine.fireTimers(ctx) }); err != nil {
-			return err
-		}
+		errs = append(errs, t.whenDue(*due.Timer, due.Now, func() error { return t.engine.fireTimers(ctx) }))
 	}
 	_, err := t.engine.watchSilent(ctx, due.Silent)
-	return err
+	return errors.Join(append(errs, err)...)
 }
 
 func (t *ticker) whenDue(at, now time.Time, act func() error) error {
@@ -179,6 +194,16 @@ func (t *ticker) whenDue(at, now time.Time, act func() error) error {
 	}
 	t.note(time.Now().Add(tickAgain)) // there may be more behind what this handles
 	return act()
+}
+
+// look asks what is due. When nobody could look, what was seen of silent workers
+// means nothing any more.
+func (e *Engine) look(ctx context.Context) (store.Due, error) {
+	due, err := e.store.Tick(ctx, e.servedQueues(), lookAhead, e.ownIDs(), e.languages())
+	if err != nil {
+		e.ticker.watch.forget()
+	}
+	return due, err
 }
 
 func (e *Engine) servedQueues() []string {
@@ -192,20 +217,6 @@ func (e *Engine) servedQueues() []string {
 		}
 	}
 	return queues
-}
-
-// suspects tells workers that something is to be run alone.
-func (e *Engine) suspects(queues []string) {
-	for _, queue := range queues {
-		for _, w := range e.listWorkers() {
-			if w.serves(queue) {
-				w.mu.Lock()
-				w.suspect = true
-				w.mu.Unlock()
-				poke(w.wake)
-			}
-		}
-	}
 }
 
 func (e *Engine) promote(ctx context.Context) error {

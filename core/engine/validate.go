@@ -14,11 +14,13 @@ import (
 // Bounds of numbers in requests. A delay beyond a century is a mistake in the
 // unit, and would overflow an interval.
 const (
-	maxDelayMS  = int64(100 * 365 * 24 * 3600 * 1000)
-	maxRetries  = 1_000_000
-	maxReason   = 4096
-	maxItems    = model.MaxBatch
-	maxSequence = 1 << 30
+	maxDelayMS = int64(100 * 365 * 24 * 3600 * 1000)
+	maxRetries = 1_000_000
+	maxReason  = 4096
+	// maxErrorTypes of a retry policy.
+	maxErrorTypes = 100
+	maxItems      = model.MaxBatch
+	maxSequence   = 1 << 30
 )
 
 func invalid(path, format string, args ...any) error {
@@ -147,10 +149,17 @@ func checkRetry(path string, r *model.RetryPolicy) error {
 		return invalid(path+".initial_ms", "is %d; it must be 0 to %d", *r.InitialMS, maxDelayMS)
 	case r.MaxMS != nil && (*r.MaxMS < 0 || *r.MaxMS > maxDelayMS):
 		return invalid(path+".max_ms", "is %d; it must be 0 to %d", *r.MaxMS, maxDelayMS)
-	case r.Factor != nil && (*r.Factor < 1 || *r.Factor > 100):
-		return invalid(path+".factor", "is %g; it must be 1 to 100", *r.Factor)
+	case r.Factor != nil && (*r.Factor < 1 || *r.Factor > 1000):
+		return invalid(path+".factor", "is %g; it must be 1 to 1000", *r.Factor)
 	case r.Jitter != nil && (*r.Jitter < 0 || *r.Jitter > 1):
 		return invalid(path+".jitter", "is %g; it must be 0 to 1", *r.Jitter)
+	case len(r.NonRetryable) > maxErrorTypes:
+		return invalid(path+".non_retryable", "has %d entries; at most %d are kept", len(r.NonRetryable), maxErrorTypes)
+	}
+	for _, name := range r.NonRetryable {
+		if err := checkName(path+".non_retryable", name); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -136,7 +136,7 @@ func (e *Engine) WaitExecution(ctx context.Context, req model.WaitExecutionReque
 		return read.Execution, err
 	}
 	if !read.Awaited {
-		if err := e.store.Await(ctx, []uuid.UUID{req.ID}); err != nil {
+		if err := e.store.Await(ctx, []uuid.UUID{req.ID}); err != nil && !fault.From(err).Retryable {
 			return model.Execution{}, err
 		}
 		e.waiters.look()

@@ -30,6 +30,8 @@ type work struct {
 	ctx   context.Context
 	since time.Time
 	tries int
+	// aside: it waits by itself for a row that somebody else has locked.
+	aside bool
 	done  chan error
 
 	out outcome
@@ -38,7 +40,7 @@ type work struct {
 // outcome holds what became of each part of a work.
 type outcome struct {
 	made     []store.Made
-	signal   store.Woken
+	signal   store.Signaled
 	progress bool
 	release  store.Released
 	advance  store.Advanced
@@ -62,8 +64,21 @@ func (w *work) target() uuid.UUID {
 		return w.release.ID
 	case w.progress != nil:
 		return w.progress.ID
+	case len(w.creates) == 1:
+		return w.creates[0].ID // the caller may have chosen it, twice
 	}
 	return uuid.Nil
+}
+
+// row is the execution that the work needs a lock on, held under a lease or not.
+func (w *work) row() uuid.UUID {
+	switch {
+	case w.signal != nil:
+		return w.signal.ID
+	case len(w.cancels) > 0:
+		return w.cancels[0].ID
+	}
+	return w.target()
 }
 
 func (w *work) addTo(b *store.Batch) {

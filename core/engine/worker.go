@@ -43,16 +43,17 @@ type worker struct {
 	// claiming lets one claim ask for all free slots.
 	claiming chan struct{}
 
+	// beats one at a time, with the rows that the last one found and nobody knew.
+	beats  sync.Mutex
+	strays map[uuid.UUID]model.Lease
+
 	mu sync.Mutex
 	// id is the present incarnation, the one that leases name.
 	id uuid.UUID
 	// acknowledged is when the last acknowledged beat was sent, on bootTime.
 	acknowledged time.Duration
 	// claims under way, by token.
-	claims map[uuid.UUID]bool
-	// suspect: something that crashed twice is due, and is to run alone.
-	suspect bool
-	alone   bool
+	claims  map[uuid.UUID]bool
 	notices []model.Notice
 	noticed chan struct{}
 }
@@ -184,11 +185,8 @@ func (w *worker) notify(n model.Notice) {
 
 // freed: a slot came free. What waits to run alone may be able to now.
 func (w *worker) freed() {
-	w.mu.Lock()
-	waiting := w.suspect || w.alone
-	w.mu.Unlock()
-	if waiting {
-		poke(w.wake)
+	if w.engine.solo.waits() {
+		go w.engine.wakeAll() // not under the lock of the caller
 	}
 }
 
@@ -213,6 +211,8 @@ func (w *worker) beating(ctx context.Context) {
 }
 
 func (w *worker) beat(ctx context.Context) error {
+	w.beats.Lock()
+	defer w.beats.Unlock()
 	limit := time.Duration(w.request.HeartbeatTimeoutMS) * time.Millisecond
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -252,20 +252,24 @@ func (w *worker) declaredDead(ctx context.Context, id uuid.UUID) error {
 }
 
 // giveBack releases rows that the database says are held here and nobody here
-// knows: the reply of their claim was lost, and a healthy heartbeat would keep
-// them for ever.
+// knows, at two beats in a row: the reply of their claim was lost, and a healthy
+// heartbeat would keep them for ever.
 func (w *worker) giveBack(unknown []store.Held, underWay map[uuid.UUID]bool) {
-	now := w.claimsNow()
+	now, strays := w.claimsNow(), map[uuid.UUID]model.Lease{}
 	for _, row := range unknown {
 		if underWay[row.Lease.Token] || now[row.Lease.Token] || w.engine.leases.knows(row.ID, row.Lease) {
 			continue
 		}
+		if strays[row.ID] = row.Lease; w.strays[row.ID] != row.Lease {
+			continue // it may have ended while the beat was on its way
+		}
 		slog.Warn("an execution is held without being run here; it is given back", "execution", row.ID)
-		release := &work{root: row.ID, release: &store.Release{ID: row.ID, Lease: row.Lease, Reason: model.ReleaseDrain}}
-		if err := w.engine.submit(context.WithoutCancel(w.engine.ctx), release); err != nil {
+		release := &work{root: row.ID, ctx: context.WithoutCancel(w.engine.ctx), release: &store.Release{ID: row.ID, Lease: row.Lease, Reason: model.ReleaseDrain}}
+		if err := w.engine.enqueue(release); err != nil {
 			slog.Warn("an execution could not be given back; the next beat tries again", "execution", row.ID, "error", err)
 		}
 	}
+	w.strays = strays
 }
 
 func (w *worker) claimsNow() map[uuid.UUID]bool {

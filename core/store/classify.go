@@ -61,6 +61,8 @@ func isTransient(code string) bool {
 	switch {
 	case strings.HasPrefix(code, "08"), strings.HasPrefix(code, "53"), strings.HasPrefix(code, "57"), strings.HasPrefix(code, "58"):
 		return true
+	case code == "0A000", code == "26000": // a plan or a statement that a migration or a pooler took away
+		return true
 	case code == "40001", code == "40P01", code == "55P03", code == "25P03", code == "25006":
 		return true
 	}
@@ -68,14 +70,19 @@ func isTransient(code string) bool {
 }
 
 // SplitWorthwhile says whether a smaller batch may pass where this one did
-// not: one row locked by somebody else, or one value that PostgreSQL refuses,
-// must not hold up the others.
+// not: one value that PostgreSQL refuses must not fail the others.
 func SplitWorthwhile(err error) bool {
 	var server *pgconn.PgError
 	if !errors.As(err, &server) {
 		return false
 	}
-	return server.Code == "55P03" || server.Code == "54000" || strings.HasPrefix(server.Code, "22") || strings.HasPrefix(server.Code, "23")
+	return server.Code == "54000" || strings.HasPrefix(server.Code, "22") || strings.HasPrefix(server.Code, "23")
+}
+
+// IsLockTimeout says whether somebody else held a lock for too long.
+func IsLockTimeout(err error) bool {
+	var server *pgconn.PgError
+	return errors.As(err, &server) && server.Code == "55P03"
 }
 
 func isConnect(err error) bool {

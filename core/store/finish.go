@@ -22,6 +22,8 @@ type Finish struct {
 	ErrorType string
 	// Workflow: the caller has a position, and wants the news if it came too early.
 	Workflow bool
+	// FailedSequence is the command whose failure went uncaught, if one did.
+	FailedSequence *int32
 	// Final failures are not retried, whatever the policy says.
 	Final bool
 }
@@ -60,7 +62,7 @@ const (
 var finishSQL = define("finish", `
 WITH x AS MATERIALIZED (
     SELECT * FROM `+unnest(1, "x", "id uuid", "epoch bigint", "token uuid", "position int", "ok boolean", "result text",
-	"error text", "error_type text", "final boolean")+`),
+	"error text", "error_type text", "final boolean", "failed_sequence int")+`),
 held AS MATERIALIZED (
     SELECT x.*, e.kind, e.failures,
         least(coalesce((e.retry->>'max_ms')::float8, `+defaultMaxMS+`),
@@ -85,6 +87,7 @@ done AS (
         status = CASE WHEN held.verdict = 'scheduled' AND held.delay_ms < 1 THEN 'pending' ELSE held.verdict END,
         result = CASE WHEN held.verdict = 'completed' THEN coalesce(held.result, 'null')::json END,
         error = CASE WHEN held.verdict <> 'completed' THEN held.error::json END,
+        failed_sequence = CASE WHEN held.verdict <> 'completed' THEN held.failed_sequence END,
         failures = e.failures + (NOT held.ok)::int,
         crashes = 0,
         run_at = CASE WHEN held.verdict = 'scheduled' THEN now() + held.delay_ms * interval '1 ms' ELSE e.run_at END,
@@ -118,11 +121,12 @@ func finishArgs(items []Finish) []any {
 	n := len(items)
 	ids, epochs, tokens := make([]uuid.UUID, n), make([]int64, n), make([]uuid.UUID, n)
 	positions, oks, finals := make([]int32, n), make([]bool, n), make([]bool, n)
-	results, failures, types := make([]*string, n), make([]*string, n), make([]string, n)
+	results, failures, types, sequences := make([]*string, n), make([]*string, n), make([]string, n), make([]*int32, n)
 	for i := range items {
 		f := &items[i]
 		ids[i], epochs[i], tokens[i], positions[i] = f.ID, f.Lease.Epoch, f.Lease.Token, int32(f.Position)
 		oks[i], results[i], failures[i], types[i], finals[i] = f.OK, text(f.Result), text(f.Error), f.ErrorType, f.Final
+		sequences[i] = f.FailedSequence
 	}
-	return []any{ids, epochs, tokens, positions, oks, results, failures, types, finals}
+	return []any{ids, epochs, tokens, positions, oks, results, failures, types, finals, sequences}
 }

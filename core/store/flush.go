@@ -24,7 +24,7 @@ type Batch struct {
 // Flushed answers a batch, item by item.
 type Flushed struct {
 	Made     map[uuid.UUID]*Made
-	Signals  []Woken
+	Signals  []Signaled
 	Progress []bool
 	Releases []Released
 	Advances []Advanced
@@ -39,7 +39,7 @@ type Flushed struct {
 func (s *Store) Flush(ctx context.Context, b Batch) (Flushed, error) {
 	f := Flushed{
 		Made:     make(map[uuid.UUID]*Made, len(b.Creates)),
-		Signals:  make([]Woken, len(b.Signals)),
+		Signals:  make([]Signaled, len(b.Signals)),
 		Progress: make([]bool, len(b.Progress)),
 		Releases: make([]Released, len(b.Releases)),
 		Advances: make([]Advanced, len(b.Advances)),
@@ -61,8 +61,14 @@ func (s *Store) Flush(ctx context.Context, b Batch) (Flushed, error) {
 }
 
 func (p *pipeline) lock(b Batch) {
-	var ids, parents []uuid.UUID
-	var sequences []int32
+	if ids, parents, sequences := b.targets(); len(ids) > 0 {
+		p.add(lockSQL, nil, ids, orEmpty(parents), orEmpty(sequences))
+	}
+}
+
+// targets are the executions that a batch writes: by id, and children by their
+// parent's sequence.
+func (b Batch) targets() (ids, parents []uuid.UUID, sequences []int32) {
 	for i := range b.Signals {
 		ids = append(ids, b.Signals[i].ID)
 	}
@@ -84,9 +90,7 @@ func (p *pipeline) lock(b Batch) {
 			parents, sequences = append(parents, b.Cancels[i].ID), append(sequences, *sequence)
 		}
 	}
-	if len(ids) > 0 {
-		p.add(lockSQL, nil, ids, orEmpty(parents), orEmpty(sequences))
-	}
+	return ids, parents, sequences
 }
 
 func orEmpty[T any](s []T) []T {

@@ -16,6 +16,7 @@ import (
 	migratepgx "github.com/golang-migrate/migrate/v4/database/pgx/v5"
 	"github.com/golang-migrate/migrate/v4/source"
 	"github.com/golang-migrate/migrate/v4/source/iofs"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/libworkflows/libworkflows/core/fault"
@@ -77,7 +78,18 @@ func (s *Store) MigrateUp(ctx context.Context) error {
 
 // MigrateDown removes everything.
 func (s *Store) MigrateDown(ctx context.Context) error {
-	return s.migrating(ctx, func(m *migrate.Migrate) error { return m.Down() })
+	if err := s.migrating(ctx, func(m *migrate.Migrate) error { return m.Down() }); err != nil {
+		return err
+	}
+	if _, err := s.pool.Exec(ctx, "DROP TABLE IF EXISTS "+quoteSchema(s.schema)+"."+migrationsTable); err != nil {
+		return s.classify(err)
+	}
+	var server *pgconn.PgError
+	_, err := s.pool.Exec(ctx, "DROP SCHEMA IF EXISTS "+quoteSchema(s.schema))
+	if errors.As(err, &server) && (server.Code == "2BP01" || server.Code == "42501") {
+		return nil // somebody else's tables are in it, or it is not ours to drop
+	}
+	return s.classify(err)
 }
 
 // migrating runs a migration under a lock of our own, which also covers the

@@ -24,7 +24,24 @@ type Released struct {
 	Status                 model.Status
 	Queue                  string
 	RunAt                  time.Time
+	// Told, when it was ended instead.
+	Told
 }
+
+const releaseItems = `
+WITH x AS MATERIALIZED (
+    SELECT * FROM `
+
+// endReleasedSQL ends what was asked to stop and is put back instead. It comes
+// first and by itself: an end writes its parent's row.
+var endReleasedSQL = define("end_released", releaseItems+unnest(1, "x", "id uuid", "epoch bigint", "token uuid", "reason text", "parked text")+`),
+done AS (
+    UPDATE workflows.executions e SET status = 'cancelled', finished_at = clock_timestamp(), releases = e.releases + 1,
+        error = json_build_object('type', 'Cancelled', 'message', 'it was asked to stop before it ran', 'non_retryable', true, 'language', 'core')
+    FROM x WHERE e.id = x.id AND e.status = 'running' AND e.epoch = x.epoch AND e.token = x.token
+        AND e.cancel_requested_at IS NOT NULL AND e.kind <> 'workflow'
+    RETURNING `+endedColumns+`),`+settle+`
+SELECT x.ord, d.status, `+toldColumns+` FROM x JOIN done d ON d.id = x.id LEFT JOIN told ON told.id = d.parent_id`)
 
 // releaseSQL gives the attempt back: a release is no attempt and no crash. What
 // nobody here has the function for waits longer each time, at most 30 s.
@@ -37,8 +54,10 @@ done AS (
         run_at = CASE x.reason WHEN 'no_function' THEN now() + least(30000, 500 * power(2, least(e.releases, 10))) * (0.9 + 0.2 * random()) * interval '1 ms' ELSE e.run_at END,
         parked = CASE WHEN x.reason = 'non_determinism' THEN x.parked END,
         attempts = e.attempts - (e.kind <> 'workflow')::int,
+        started_at = CASE WHEN e.kind <> 'workflow' AND e.attempts = 1 THEN NULL ELSE e.started_at END,
         releases = e.releases + 1,
-        crashes = 0
+        crashes = 0,
+        token = NULL
     FROM x WHERE e.id = x.id AND e.status = 'running' AND e.epoch = x.epoch AND e.token = x.token
         AND (x.reason <> 'non_determinism' OR e.kind = 'workflow')
     RETURNING e.id, e.status, e.queue, e.run_at)
@@ -57,11 +76,24 @@ func (p *pipeline) release(items []Release, released []Released) {
 		r := &items[i]
 		ids[i], epochs[i], tokens[i], reasons[i], parked[i] = r.ID, r.Lease.Epoch, r.Lease.Token, string(r.Reason), r.Parked
 	}
+	p.add(endReleasedSQL, func(row pgx.CollectableRow) error {
+		var ord int
+		var r Released
+		if err := scanInto(row, []any{&ord, &r.Status}, r.targets()); err != nil {
+			return err
+		}
+		r.Held = true
+		released[ord-1] = r
+		return nil
+	}, ids, epochs, tokens, reasons, parked)
 	p.add(releaseSQL, func(row pgx.CollectableRow) error {
 		var ord int
 		var r Released
 		if err := row.Scan(&ord, &r.Found, &r.Held, &r.SameLease, &r.Status, &r.Queue, &r.RunAt); err != nil {
 			return err
+		}
+		if ended := released[ord-1]; ended.Held {
+			r.Held, r.Status, r.Told = true, ended.Status, ended.Told
 		}
 		released[ord-1] = r
 		return nil

@@ -25,15 +25,25 @@ func (s *Store) Resume(ctx context.Context, id uuid.UUID) (queue string, changed
 }
 
 // retrySQL starts the next run of what failed or was cancelled. A workflow goes
-// on from a copy of its history, without what made it fail: the command that
-// its error names is voided, so that the code asks for it anew.
+// on from a copy of its history up to where it went wrong: the request to stop,
+// or the failure that nobody caught. What it asked for later belongs to the
+// cleaning up. Of what it had asked for before, only what had an outcome is
+// kept: timers and children went with the old run, so the code asks anew.
 var retrySQL = define("retry", `
 WITH old AS (
-    SELECT id, run, error, history_length, CASE WHEN json_typeof(error->'sequence') = 'number' THEN (error->>'sequence')::int END AS voided
-    FROM workflows.executions WHERE id = $1 AND status IN ('failed', 'cancelled')),
+    SELECT id, run, error, history_length, failed_sequence AS voided FROM workflows.executions WHERE id = $1 AND status IN ('failed', 'cancelled')),
+h AS MATERIALIZED (SELECT h.* FROM old JOIN workflows.history h ON h.execution_id = old.id AND h.run = old.run),
+wrong AS (
+    SELECT coalesce(min(h.position), 2147483647) AS position FROM h, old
+    WHERE h.type = 'cancel_requested' OR (h.sequence = old.voided AND h.type IN ('activity_failed', 'child_failed', 'step_failed', 'activity_cancelled', 'child_cancelled'))),
+asked AS (SELECT coalesce(max(h.sequence), 0) AS last FROM h, wrong WHERE h.position < wrong.position),
+settled AS (
+    SELECT h.sequence FROM h, old, asked WHERE h.sequence <= asked.last AND h.sequence IS DISTINCT FROM old.voided
+        AND h.type NOT IN ('activity_scheduled', 'child_started', 'timer_started')
+    EXCEPT SELECT h.sequence FROM h WHERE h.type IN ('activity_cancelled', 'child_cancelled', 'timer_cancelled')),
 kept AS (
-    SELECT h.*, row_number() OVER (ORDER BY h.position) AS place FROM old JOIN workflows.history h ON h.execution_id = old.id AND h.run = old.run
-    WHERE (h.sequence IS NULL OR h.sequence IS DISTINCT FROM old.voided) AND h.type <> 'cancel_requested'),
+    SELECT h.*, row_number() OVER (ORDER BY h.position) AS place FROM h
+    WHERE h.type <> 'cancel_requested' AND (h.sequence IS NULL OR h.sequence IN (SELECT sequence FROM settled))),
 copied AS (
     INSERT INTO workflows.history (execution_id, run, position, type, sequence, name, key, payload, at)
     SELECT execution_id, run + 1, place, type, sequence, name, key, payload, at FROM kept),
@@ -44,7 +54,7 @@ marked AS (
     FROM old WHERE old.history_length > 0)
 UPDATE workflows.executions e SET
     status = 'pending', run = e.run + 1, run_at = now(), finished_at = NULL, cancel_requested_at = NULL, parked = NULL,
-    result = NULL, error = NULL, failures = 0, crashes = 0, deadline_at = NULL, reported = true,
+    result = NULL, error = NULL, failed_sequence = NULL, failures = 0, crashes = 0, deadline_at = NULL, reported = true,
     history_length = CASE WHEN old.history_length > 0 THEN (SELECT count(*) FROM kept) + 1 ELSE 0 END
 FROM old WHERE e.id = old.id
 RETURNING e.queue`)

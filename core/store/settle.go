@@ -21,9 +21,9 @@ ended AS MATERIALIZED (SELECT * FROM done WHERE status IN ('completed', 'failed'
 untimed AS (DELETE FROM workflows.timers t USING ended WHERE t.execution_id = ended.id AND t.kind <> 'close'),
 closing AS (
     INSERT INTO workflows.timers (execution_id, run, kind, sequence, due_at)
-    SELECT ended.id, ended.run, 'close', 0, now() FROM ended
+    SELECT ended.id, ended.run, 'close', ended.run, now() FROM ended
     WHERE ended.kind = 'workflow' AND EXISTS (
-        SELECT FROM workflows.executions c WHERE c.parent_id = ended.id AND c.close_policy = 'cancel'
+        SELECT FROM workflows.executions c WHERE c.parent_id = ended.id AND c.parent_run = ended.run AND c.close_policy = 'cancel'
         AND c.status IN ('scheduled', 'pending', 'running', 'suspended'))
     ON CONFLICT DO NOTHING RETURNING execution_id),
 news AS (

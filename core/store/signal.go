@@ -17,6 +17,13 @@ type Signal struct {
 	Key string
 }
 
+// Signaled is what became of a signal.
+type Signaled struct {
+	Woken
+	// Known: the history had a signal with this key already.
+	Known bool
+}
+
 // Woken is an execution that somebody else's write reached.
 type Woken struct {
 	ID            uuid.UUID
@@ -55,10 +62,11 @@ events AS (
     SELECT told.id, told.run, told.base + fresh.nth, 'signal_received', fresh.name, fresh.key, fresh.payload::json, clock_timestamp()
     FROM told JOIN fresh ON fresh.id = told.id)
 SELECT x.ord, x.id, e.id IS NOT NULL, coalesce(e.kind, ''), coalesce(told.status, e.status, ''), fresh.id IS NOT NULL,
-    coalesce(e.queue, ''), e.worker, coalesce(told.history_length, e.history_length, 0)
+    coalesce(e.queue, ''), e.worker, coalesce(told.history_length, e.history_length, 0),
+    x.again > 1 OR EXISTS (SELECT FROM workflows.history h WHERE h.execution_id = x.id AND h.key = x.key)
 FROM x LEFT JOIN workflows.executions e ON e.id = x.id LEFT JOIN fresh ON fresh.ord = x.ord LEFT JOIN told ON told.id = x.id`)
 
-func (p *pipeline) signal(items []Signal, woken []Woken) {
+func (p *pipeline) signal(items []Signal, signaled []Signaled) {
 	if len(items) == 0 {
 		return
 	}
@@ -67,7 +75,15 @@ func (p *pipeline) signal(items []Signal, woken []Woken) {
 	for i := range items {
 		ids[i], names[i], payloads[i], keys[i] = items[i].ID, items[i].Name, text(items[i].Payload), items[i].Key
 	}
-	p.add(signalSQL, scanWoken(woken), ids, names, payloads, keys)
+	p.add(signalSQL, func(row pgx.CollectableRow) error {
+		var ord int
+		var s Signaled
+		if err := scanInto(row, []any{&ord}, s.targets(), []any{&s.Known}); err != nil {
+			return err
+		}
+		signaled[ord-1] = s
+		return nil
+	}, ids, names, payloads, keys)
 }
 
 func scanWoken(woken []Woken) func(pgx.CollectableRow) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"regexp"
 	"time"
 
@@ -89,10 +90,17 @@ func poolConfig(config Config) (*pgxpool.Config, error) {
 	}
 	settings.MaxConnIdleTime = 5 * time.Minute
 	settings.ConnConfig.ConnectTimeout = connectTimeout
+	settings.ConnConfig.DialFunc = dialer.DialContext
 	for name, value := range sessionSettings {
 		settings.ConnConfig.RuntimeParams[name] = value
 	}
 	return settings, nil
+}
+
+// dialer notices within some ten seconds that the other side is gone without a word.
+var dialer = &net.Dialer{
+	Timeout:         connectTimeout,
+	KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3},
 }
 
 // sessionSettings hold whatever the role's or the database's defaults are.

@@ -54,17 +54,18 @@ SELECT told.id, true, told.kind, told.status, true, told.queue, told.worker, tol
 
 // dueTimersSQL only looks: the rows are locked afterwards, executions first.
 var dueTimersSQL = define("due_timers", `
-SELECT execution_id, kind FROM workflows.timers WHERE due_at <= clock_timestamp() ORDER BY due_at LIMIT $1`)
+SELECT execution_id, kind FROM workflows.timers WHERE due_at <= now() ORDER BY due_at LIMIT $1`)
 
 // closedSQL removes the note to close children once none is left to cancel.
 var closedSQL = define("closed", `
 DELETE FROM workflows.timers t WHERE t.execution_id = ANY($1) AND t.kind = 'close' AND NOT EXISTS (
-    SELECT FROM workflows.executions c WHERE c.parent_id = t.execution_id AND c.close_policy = 'cancel'
+    SELECT FROM workflows.executions c WHERE c.parent_id = t.execution_id AND c.parent_run = t.run AND c.close_policy = 'cancel'
     AND c.cancel_requested_at IS NULL AND c.status IN ('scheduled', 'pending', 'running', 'suspended'))`)
 
 // childrenToCloseSQL lists a level of a cascade.
 var childrenToCloseSQL = define("children_to_close", `
-SELECT c.id FROM workflows.executions c WHERE c.parent_id = ANY($1) AND c.close_policy = 'cancel'
+SELECT c.id FROM workflows.timers t JOIN workflows.executions c ON c.parent_id = t.execution_id AND c.parent_run = t.run
+WHERE t.execution_id = ANY($1) AND t.kind = 'close' AND c.close_policy = 'cancel'
     AND c.cancel_requested_at IS NULL AND c.status IN ('scheduled', 'pending', 'running', 'suspended')
 ORDER BY c.id LIMIT $2`)
 
@@ -76,20 +77,24 @@ SELECT now(),
     (SELECT min(run_at) FROM workflows.executions WHERE status = 'scheduled' AND run_at <= now() + $2 * interval '1 ms'),
     ARRAY(SELECT q FROM unnest($1::text[]) q WHERE EXISTS (
         SELECT FROM workflows.executions WHERE status = 'pending' AND crashes < 2 AND queue = q)),
-    ARRAY(SELECT q FROM unnest($1::text[]) q WHERE EXISTS (
-        SELECT FROM workflows.executions WHERE status = 'pending' AND crashes >= 2 AND queue = q)),
+    (SELECT min(e.run_at) FROM workflows.executions e WHERE e.status = 'pending' AND e.crashes >= 2 AND e.queue = ANY($1)
+        AND (e.kind <> 'workflow' OR e.language IS NULL OR e.language = ANY($4::text[]))),
+    coalesce((SELECT min(w.id::text) FROM workflows.workers w WHERE w.status = 'active' AND w.queues && $1::text[]) = ANY($3::text[]), false),
     ARRAY(SELECT id FROM workflows.workers w WHERE w.status IN ('active', 'draining')
         AND w.heartbeat_at < now() - w.heartbeat_timeout_ms * interval '0.4 ms'
-        OR w.status = 'dead' AND EXISTS (SELECT FROM workflows.executions e WHERE e.worker = w.id AND e.status = 'running'))`)
+        OR w.status IN ('dead', 'stopped') AND EXISTS (SELECT FROM workflows.executions e WHERE e.worker = w.id AND e.status = 'running'))`)
 
 // Due is what a tick found.
 type Due struct {
-	Now      time.Time
-	Timer    *time.Time
-	Promote  *time.Time
-	Queues   []string
-	Suspects []string
-	// Silent workers have missed a beat, or are dead and still hold something.
+	Now     time.Time
+	Timer   *time.Time
+	Promote *time.Time
+	Queues  []string
+	// Suspect is since when something that crashed its worker twice has been due.
+	Suspect *time.Time
+	// First: a worker of ours comes first among those that serve these queues.
+	First bool
+	// Silent workers have missed a beat, or are gone and still hold something.
 	Silent []uuid.UUID
 }
 
@@ -100,11 +105,11 @@ promoted AS (UPDATE workflows.executions e SET status = 'pending' FROM due WHERE
 SELECT queue, count(*) FROM promoted GROUP BY 1`)
 
 // Tick looks for what is due. It runs on a connection of its own kind.
-func (s *Store) Tick(ctx context.Context, queues []string, lookAhead time.Duration) (Due, error) {
+func (s *Store) Tick(ctx context.Context, queues []string, lookAhead time.Duration, ours, languages []string) (Due, error) {
 	var d Due
 	err := s.queryOn(ctx, s.control, tickSQL, func(row pgx.CollectableRow) error {
-		return row.Scan(&d.Now, &d.Timer, &d.Promote, &d.Queues, &d.Suspects, &d.Silent)
-	}, queues, lookAhead.Milliseconds())
+		return row.Scan(&d.Now, &d.Timer, &d.Promote, &d.Queues, &d.Suspect, &d.First, &d.Silent)
+	}, queues, lookAhead.Milliseconds(), ours, languages)
 	return d, err
 }
 
@@ -139,6 +144,9 @@ func (s *Store) DueTimers(ctx context.Context, limit int) (map[string][]uuid.UUI
 
 // Fire fires the due sleeps of executions.
 func (s *Store) Fire(ctx context.Context, ids []uuid.UUID) (fired []Woken, err error) {
+	if ids, err = s.lockable(ctx, ids); err != nil || len(ids) == 0 {
+		return nil, err
+	}
 	p := s.pipeline()
 	p.add(lockSQL, nil, ids, []uuid.UUID{}, []int32{})
 	p.add(fireSQL, func(row pgx.CollectableRow) error {
@@ -152,6 +160,9 @@ func (s *Store) Fire(ctx context.Context, ids []uuid.UUID) (fired []Woken, err e
 
 // Expire ends executions that are past a deadline.
 func (s *Store) Expire(ctx context.Context, ids []uuid.UUID) (expired []Expired, err error) {
+	if ids, err = s.lockable(ctx, ids); err != nil || len(ids) == 0 {
+		return nil, err
+	}
 	p := s.pipeline()
 	p.add(lockSQL, nil, ids, []uuid.UUID{}, []int32{})
 	p.add(expireSQL, func(row pgx.CollectableRow) error {

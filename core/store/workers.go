@@ -69,7 +69,7 @@ func (s *Store) SetWorker(ctx context.Context, worker uuid.UUID, status string) 
 
 // silenceSQL tells when silent workers were last heard of.
 var silenceSQL = define("silence", `
-SELECT id, heartbeat_at, heartbeat_timeout_ms, extract(epoch FROM now() - heartbeat_at)::float8 * 1000 >= heartbeat_timeout_ms, status = 'dead'
+SELECT id, heartbeat_at, heartbeat_timeout_ms, extract(epoch FROM now() - heartbeat_at)::float8 * 1000 >= heartbeat_timeout_ms, status IN ('dead', 'stopped'), status = 'stopped'
 FROM workflows.workers WHERE id = ANY($1)`)
 
 // Silence is a worker that has missed a beat.
@@ -79,7 +79,10 @@ type Silence struct {
 	Timeout     time.Duration
 	// Overdue by the database's clock.
 	Overdue bool
-	Dead    bool
+	// Dead or stopped: what it still holds is to be taken.
+	Dead bool
+	// Stopped in good order: what it left behind has crashed nobody.
+	Stopped bool
 }
 
 // Silences reads the last beats of workers.
@@ -87,7 +90,7 @@ func (s *Store) Silences(ctx context.Context, workers []uuid.UUID) (silences []S
 	err = s.queryOn(ctx, s.control, silenceSQL, func(row pgx.CollectableRow) error {
 		var x Silence
 		var ms int64
-		if err := row.Scan(&x.ID, &x.HeartbeatAt, &ms, &x.Overdue, &x.Dead); err != nil {
+		if err := row.Scan(&x.ID, &x.HeartbeatAt, &ms, &x.Overdue, &x.Dead, &x.Stopped); err != nil {
 			return err
 		}
 		x.Timeout = time.Duration(ms) * time.Millisecond
@@ -107,26 +110,32 @@ func (s *Store) Bury(ctx context.Context, worker uuid.UUID, seen time.Time) (dea
 	return dead, err
 }
 
-// recoverSQL takes executions from a dead worker. The third crash in a row
-// parks an execution, if it was alone: then nobody else can have been to blame.
-var recoverSQL = define("recover", `
-WITH held AS MATERIALIZED (
-    SELECT e.id, CASE
-        WHEN e.crashes >= 2 AND e.alone THEN 'failed'
-        WHEN e.cancel_requested_at IS NOT NULL AND e.kind <> 'workflow' THEN 'cancelled'
-        ELSE 'pending' END AS verdict
-    FROM workflows.executions e WHERE e.id = ANY($2) AND e.worker = $1 AND e.status = 'running'),
-done AS (
+// lostForGood: it was asked to stop anyway, or this was its third crash in a row
+// and it was alone, so that nobody else can have been to blame.
+const lostForGood = `(e.cancel_requested_at IS NOT NULL AND e.kind <> 'workflow' OR $3 AND e.crashes >= 2 AND e.alone)`
+
+// endLostSQL ends what is not to run again after its worker was lost.
+var endLostSQL = define("end_lost", `
+WITH done AS (
     UPDATE workflows.executions e SET
-        status = held.verdict, token = NULL, alone = false,
-        crashes = CASE WHEN e.crashes >= 2 AND NOT e.alone THEN e.crashes ELSE e.crashes + 1 END,
-        parked = CASE WHEN held.verdict = 'failed' THEN 'worker_lost' END,
-        error = CASE WHEN held.verdict = 'failed' THEN json_build_object('type', 'WorkerLost',
-            'message', 'the worker died ' || (e.crashes + 1) || ' times in a row while it ran this', 'non_retryable', true, 'language', 'core') END,
-        finished_at = CASE WHEN held.verdict <> 'pending' THEN clock_timestamp() END
-    FROM held WHERE e.id = held.id
+        status = CASE WHEN e.cancel_requested_at IS NOT NULL AND e.kind <> 'workflow' THEN 'cancelled' ELSE 'failed' END,
+        parked = CASE WHEN e.cancel_requested_at IS NOT NULL AND e.kind <> 'workflow' THEN NULL ELSE 'worker_lost' END,
+        error = CASE WHEN e.cancel_requested_at IS NOT NULL AND e.kind <> 'workflow' THEN
+            json_build_object('type', 'Cancelled', 'message', 'it was asked to stop, and its worker died', 'non_retryable', true, 'language', 'core')
+        ELSE json_build_object('type', 'WorkerLost', 'message', 'the worker died ' || (e.crashes + 1) || ' times in a row while it ran this', 'non_retryable', true, 'language', 'core') END,
+        token = NULL, alone = false, crashes = e.crashes + $3::int, finished_at = clock_timestamp()
+    WHERE e.id = ANY($2) AND e.worker = $1 AND e.status = 'running' AND `+lostForGood+`
     RETURNING `+endedColumns+`),`+settle+`
 SELECT d.id, d.status, d.queue, `+toldColumns+` FROM done d LEFT JOIN told ON told.id = d.parent_id`)
+
+// requeueLostSQL puts the rest back. It is a statement of its own, because an
+// end writes its parent's row, which may be among these.
+var requeueLostSQL = define("requeue_lost", `
+UPDATE workflows.executions e SET
+    status = 'pending', token = NULL, alone = false,
+    crashes = CASE WHEN NOT $3 OR (e.crashes >= 2 AND NOT e.alone) THEN e.crashes ELSE e.crashes + 1 END
+WHERE e.id = ANY($2) AND e.worker = $1 AND e.status = 'running' AND NOT `+lostForGood+`
+RETURNING e.id, e.status, e.queue, NULL::uuid, NULL::text, NULL::text, NULL::uuid, NULL::int, false, false`)
 
 var heldIDsSQL = define("held_ids", `
 SELECT id FROM workflows.executions WHERE worker = $1 AND status = 'running' ORDER BY id LIMIT $2`)
@@ -139,8 +148,9 @@ type Recovered struct {
 	Told
 }
 
-// RecoverFrom takes up to limit executions from a dead worker.
-func (s *Store) RecoverFrom(ctx context.Context, worker uuid.UUID, limit int) (recovered []Recovered, err error) {
+// RecoverFrom takes up to limit executions from a worker that is gone. A crash
+// counts against them.
+func (s *Store) RecoverFrom(ctx context.Context, worker uuid.UUID, crashed bool, limit int) (recovered []Recovered, err error) {
 	var ids []uuid.UUID
 	err = s.query(ctx, heldIDsSQL, func(row pgx.CollectableRow) error {
 		var id uuid.UUID
@@ -151,15 +161,20 @@ func (s *Store) RecoverFrom(ctx context.Context, worker uuid.UUID, limit int) (r
 	if err != nil || len(ids) == 0 {
 		return nil, err
 	}
+	if ids, err = s.lockable(ctx, ids); err != nil || len(ids) == 0 {
+		return nil, err
+	}
 	p := s.pipeline()
 	p.add(lockSQL, nil, ids, []uuid.UUID{}, []int32{})
-	p.add(recoverSQL, func(row pgx.CollectableRow) error {
-		var r Recovered
-		if err := scanInto(row, []any{&r.ID, &r.Status, &r.Queue}, r.targets()); err != nil {
-			return err
-		}
-		recovered = append(recovered, r)
-		return nil
-	}, worker, ids)
+	for _, stmt := range []*statement{endLostSQL, requeueLostSQL} {
+		p.add(stmt, func(row pgx.CollectableRow) error {
+			var r Recovered
+			if err := scanInto(row, []any{&r.ID, &r.Status, &r.Queue}, r.targets()); err != nil {
+				return err
+			}
+			recovered = append(recovered, r)
+			return nil
+		}, worker, ids, crashed)
+	}
 	return recovered, p.run(ctx, s.pool)
 }
