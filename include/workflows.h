@@ -338,8 +338,10 @@ int wf_create_execution(uint64_t engine, const char *request, size_t n, char **r
 int wf_claim(uint64_t engine, const char *request, size_t n, char **reply, size_t *reply_n);
 
 /*
- * Beats at once and keeps what running attempts report of their progress. The engine beats by
- * itself; this is for progress, and for callers who want to know now whether their leases hold.
+ * Keeps what running attempts report of their progress.
+ *
+ * The engine beats by itself; without items this beats now, for callers who want to know whether
+ * their leases hold.
  *
  * request  HeartbeatRequest {worker_id, items?}
  * reply    HeartbeatReply {results}

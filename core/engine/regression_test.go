@@ -81,7 +81,9 @@ func TestStoppingGivesBackRowsWhoseClaimsReplyWasLost(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	id := w.createOne(model.Job, "x")
-	worker := w.worker(w.Engine, func(r *model.StartWorkerRequest) { r.HeartbeatTimeoutMS, r.HeartbeatIntervalMS, r.Queues = 60_000, 20_000, []string{"other"} })
+	worker := w.worker(w.Engine, func(r *model.StartWorkerRequest) {
+		r.HeartbeatTimeoutMS, r.HeartbeatIntervalMS, r.Queues = 60_000, 20_000, []string{"other"}
+	})
 	w.exec(`UPDATE workflows.executions SET status = 'running', worker = $1, token = gen_random_uuid(), epoch = 1, attempts = 1`, worker)
 	reply, err := w.StopWorker(w.ctx, model.StopWorkerRequest{WorkerID: worker})
 	if err != nil || reply.Released != 1 {
@@ -275,7 +277,9 @@ func TestClosingGivesBackAThousandLeasesAtOnce(t *testing.T) {
 	}
 	w.create(items...)
 	e := w.another(model.Config{})
-	worker := w.worker(e, func(r *model.StartWorkerRequest) { r.Concurrency, r.HeartbeatTimeoutMS, r.HeartbeatIntervalMS = 1000, 30_000, 10_000 })
+	worker := w.worker(e, func(r *model.StartWorkerRequest) {
+		r.Concurrency, r.HeartbeatTimeoutMS, r.HeartbeatIntervalMS = 1000, 30_000, 10_000
+	})
 	if n := len(w.claim(e, worker, 1000)); n != 1000 {
 		t.Fatalf("claimed %d", n)
 	}

@@ -140,6 +140,9 @@ func (e *Engine) WaitExecution(ctx context.Context, req model.WaitExecutionReque
 			return model.Execution{}, err
 		}
 		e.waiters.look()
+		// A claim passes over a row that is being written: look again.
+		e.dueEffects(read.Status, read.Queue, read.RunAt)
+		e.hints.send()
 	}
 	return e.waitTold(ctx, req, told)
 }

@@ -50,9 +50,11 @@ type Advanced struct {
 var advanceSQL = define("advance", `
 WITH i AS MATERIALIZED (
     SELECT * FROM `+unnest(1, "i", "id uuid", "epoch bigint", "token uuid", "position int", "suspend boolean", "waking boolean", "state text")+`),
-held AS MATERIALIZED (
-    SELECT i.*, e.run, e.root_id, e.history_length FROM i JOIN workflows.executions e ON e.id = i.id
-    WHERE e.status = 'running' AND e.epoch = i.epoch AND e.token = i.token AND e.kind = 'workflow'),
+seen AS MATERIALIZED (
+    SELECT i.*, e.id IS NOT NULL AS found, e.run, e.root_id, e.history_length, e.status, coalesce(e.epoch = i.epoch AND e.token = i.token, false) AS same,
+        coalesce(e.status = 'running' AND e.epoch = i.epoch AND e.token = i.token AND e.kind = 'workflow', false) AS holds
+    FROM i LEFT JOIN LATERAL (SELECT * FROM workflows.executions e WHERE e.id = i.id OFFSET 0) e ON true),
+held AS MATERIALIZED (SELECT * FROM seen WHERE holds),
 given AS MATERIALIZED (
     SELECT g.*, held.run, held.root_id FROM `+unnest(8, "g", "id uuid", "type text", "sequence int", "name text", "payload text", "delay_ms bigint", "cancel boolean")+`
     JOIN held ON held.id = g.id
@@ -70,7 +72,8 @@ entries AS MATERIALIZED (
     FROM given JOIN untimed ON untimed.execution_id = given.id AND untimed.sequence = given.sequence
     UNION ALL
     SELECT given.id, given.run, CASE c.kind WHEN 'workflow' THEN 'child_cancelled' ELSE 'activity_cancelled' END, given.sequence, c.name, NULL, 0, given.ord
-    FROM given JOIN workflows.executions c ON c.parent_id = given.id AND c.parent_run = given.run AND c.sequence = given.sequence
+    FROM given CROSS JOIN LATERAL (
+        SELECT * FROM workflows.executions c WHERE c.parent_id = given.id AND c.parent_run = given.run AND c.sequence = given.sequence OFFSET 0) c
     WHERE given.cancel AND NOT c.reported AND c.status IN ('scheduled', 'pending', 'running', 'suspended')),
 n AS (SELECT id, count(*)::int AS count FROM entries GROUP BY 1),
 moved AS (
@@ -98,9 +101,8 @@ made AS (
     SELECT x.id, x.root_id, x.parent_id, x.parent_run, `+insertValues+` FROM x
     ON CONFLICT DO NOTHING RETURNING id, queue, status, run_at),
 expiring AS (`+timersOfNew+`)
-SELECT i.ord, e.id IS NOT NULL, moved.id IS NOT NULL, coalesce(e.epoch = i.epoch AND e.token = i.token, false),
-    coalesce(moved.status, e.status, ''), coalesce(moved.history_length, 0), coalesce(moved.queue, '')
-FROM i LEFT JOIN workflows.executions e ON e.id = i.id LEFT JOIN moved ON moved.id = i.id`)
+SELECT seen.ord, seen.found, moved.id IS NOT NULL, seen.same, coalesce(moved.status, seen.status, ''), coalesce(moved.history_length, 0), coalesce(moved.queue, '')
+FROM seen LEFT JOIN moved ON moved.id = seen.id`)
 
 func (p *pipeline) advance(items []Advance, advanced []Advanced) {
 	if len(items) == 0 {
@@ -150,8 +152,9 @@ func entryArgs(items []Advance) []any {
 var newsSQL = define("news", `
 SELECT x.ord, `+eventColumns+`
 FROM unnest($1::uuid[], $2::int[], $3::uuid[]) WITH ORDINALITY AS x(id, position, token, ord)
-JOIN workflows.executions e ON e.id = x.id AND e.token = x.token AND e.status IN ('running', 'suspended')
-JOIN workflows.history h ON h.execution_id = e.id AND h.run = e.run AND h.position > x.position
+CROSS JOIN LATERAL (SELECT * FROM workflows.executions e WHERE e.id = x.id OFFSET 0) e
+CROSS JOIN LATERAL (SELECT * FROM workflows.history h WHERE h.execution_id = e.id AND h.run = e.run AND h.position > x.position OFFSET 0) h
+WHERE e.token = x.token AND e.status IN ('running', 'suspended')
 ORDER BY x.ord, h.position`)
 
 const eventColumns = `h.position, h.type, h.sequence, h.name, h.at, h.payload::text`

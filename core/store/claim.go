@@ -95,7 +95,7 @@ func (s *Store) Claim(ctx context.Context, c Claim) ([]model.Claimed, error) {
 		x.Events = append(x.Events, e)
 		return nil
 	}, c.Worker, c.Token)
-	return claimed, p.run(ctx, s.pool)
+	return claimed, p.run(ctx, s.control)
 }
 
 func scanClaimed(row pgx.CollectableRow, token uuid.UUID) (model.Claimed, error) {

@@ -20,12 +20,13 @@ const insertValues = `x.sequence, x.close_policy, x.dead, x.kind, x.name, x.queu
     CASE WHEN x.timeout_ms > 0 THEN now() + x.timeout_ms * interval '1 ms' END,
     nullif(x.attempt_timeout_ms, 0), x.version, x.retry::json, x.args::json, x.kwargs::json`
 
-// timersOfNew insert the deadlines of the rows in "made".
+// timersOfNew insert the deadlines of the rows in x. One whose row was there
+// already finds nothing to do when it falls due.
 const timersOfNew = `INSERT INTO workflows.timers (execution_id, run, kind, sequence, due_at)
     SELECT x.id, 1, t.kind, 0, now() + t.ms * interval '1 ms'
-    FROM made JOIN x ON x.id = made.id
-    CROSS JOIN LATERAL (VALUES ('deadline', x.timeout_ms), ('schedule', x.schedule_timeout_ms)) AS t(kind, ms)
-    WHERE t.ms > 0 AND NOT x.dead`
+    FROM x CROSS JOIN LATERAL (VALUES ('deadline', x.timeout_ms), ('schedule', x.schedule_timeout_ms)) AS t(kind, ms)
+    WHERE t.ms > 0 AND NOT x.dead
+    ON CONFLICT DO NOTHING`
 
 // createSQL inserts roots. Keyed rows go in the order of their keys, which two
 // batches with the same keys need in order not to deadlock.
@@ -44,7 +45,7 @@ SELECT id, queue, status, run_at FROM made`)
 // insert ran into is not in the insert's own snapshot.
 var winnersSQL = define("winners", `
 SELECT x.id, e.id FROM unnest($1::uuid[], $2::text[], $3::text[]) AS x(id, name, idempotency_key)
-JOIN workflows.executions e ON e.name = x.name AND e.idempotency_key = x.idempotency_key`)
+CROSS JOIN LATERAL (SELECT e.id FROM workflows.executions e WHERE e.name = x.name AND e.idempotency_key = x.idempotency_key OFFSET 0) e`)
 
 // Made answers one row of a create.
 type Made struct {

@@ -59,16 +59,20 @@ const (
 // finishSQL ends attempts. A workflow that has not seen a cancel request stays
 // as it is; a cancel that was requested wins over any outcome; a failure is
 // tried again as long as its policy and its deadline allow.
+//
+// It answers a row an item, and after it another for what the end of an item
+// means to others.
 var finishSQL = define("finish", `
 WITH x AS MATERIALIZED (
     SELECT * FROM `+unnest(1, "x", "id uuid", "epoch bigint", "token uuid", "position int", "ok boolean", "result text",
 	"error text", "error_type text", "final boolean", "failed_sequence int")+`),
-held AS MATERIALIZED (
-    SELECT x.*, e.kind, e.failures,
-        least(coalesce((e.retry->>'max_ms')::float8, `+defaultMaxMS+`),
+seen AS MATERIALIZED (
+    SELECT x.*, e.id IS NOT NULL AS found, e.kind, e.queue, e.status, coalesce(e.epoch = x.epoch AND e.token = x.token, false) AS same,
+        now() + least(coalesce((e.retry->>'max_ms')::float8, `+defaultMaxMS+`),
             coalesce((e.retry->>'initial_ms')::float8, `+defaultInitialMS+`) * power(coalesce((e.retry->>'factor')::float8, `+defaultFactor+`), least(e.failures, 40)))
-            * (1 + coalesce((e.retry->>'jitter')::float8, `+defaultJitter+`) * (2 * random() - 1)) AS delay_ms,
+            * (1 + coalesce((e.retry->>'jitter')::float8, `+defaultJitter+`) * (2 * random() - 1)) * interval '1 ms' AS retry_at,
         CASE
+            WHEN e.status <> 'running' OR e.epoch <> x.epoch OR e.token IS DISTINCT FROM x.token THEN NULL
             WHEN e.kind = 'workflow' AND e.cancel_requested_at IS NOT NULL AND EXISTS (
                 SELECT FROM workflows.history h WHERE h.execution_id = e.id AND h.run = e.run
                 AND h.position > x.position AND h.type = 'cancel_requested') THEN 'running'
@@ -78,29 +82,28 @@ held AS MATERIALIZED (
                 AND e.failures < coalesce((e.retry->>'retries')::int, `+defaultRetries+`)
                 AND NOT coalesce(e.retry->'non_retryable' IS NOT NULL AND x.error_type IN (SELECT json_array_elements_text(e.retry->'non_retryable')), false)
                 AND (e.deadline_at IS NULL OR e.deadline_at > now()) THEN 'scheduled'
-            ELSE 'failed'
+            WHEN e.id IS NOT NULL THEN 'failed'
         END AS verdict
-    FROM x JOIN workflows.executions e ON e.id = x.id
-    WHERE e.status = 'running' AND e.epoch = x.epoch AND e.token = x.token),
+    FROM x LEFT JOIN LATERAL (SELECT * FROM workflows.executions e WHERE e.id = x.id OFFSET 0) e ON true),
+decided AS MATERIALIZED (
+    SELECT seen.*, CASE WHEN verdict = 'scheduled' AND retry_at < now() + interval '1 ms' THEN 'pending' ELSE verdict END AS becomes FROM seen),
 done AS (
     UPDATE workflows.executions e SET
-        status = CASE WHEN held.verdict = 'scheduled' AND held.delay_ms < 1 THEN 'pending' ELSE held.verdict END,
+        status = held.becomes,
         result = CASE WHEN held.verdict = 'completed' THEN coalesce(held.result, 'null')::json END,
         error = CASE WHEN held.verdict <> 'completed' THEN held.error::json END,
         failed_sequence = CASE WHEN held.verdict <> 'completed' THEN held.failed_sequence END,
         failures = e.failures + (NOT held.ok)::int,
         crashes = 0,
-        run_at = CASE WHEN held.verdict = 'scheduled' THEN now() + held.delay_ms * interval '1 ms' ELSE e.run_at END,
+        run_at = CASE WHEN held.verdict = 'scheduled' THEN held.retry_at ELSE e.run_at END,
         finished_at = CASE WHEN held.verdict <> 'scheduled' THEN clock_timestamp() END
-    FROM held WHERE e.id = held.id AND held.verdict <> 'running'
-    RETURNING `+endedColumns+`),`+settle+`
-SELECT x.ord, e.id IS NOT NULL, held.id IS NOT NULL, coalesce(d.status, e.status, ''), coalesce(e.epoch = x.epoch AND e.token = x.token, false),
-    coalesce(d.run_at, now()), coalesce(e.kind, ''), coalesce(e.queue, ''), `+toldColumns+`
-FROM x
-LEFT JOIN workflows.executions e ON e.id = x.id
-LEFT JOIN held ON held.id = x.id
-LEFT JOIN done d ON d.id = x.id
-LEFT JOIN told ON told.id = d.parent_id`)
+    FROM decided held WHERE e.id = held.id AND held.verdict <> 'running'
+    RETURNING `+endedColumns+`, held.ord),`+settle+`
+SELECT ord, found, verdict IS NOT NULL, coalesce(becomes, status, ''), same, retry_at, coalesce(kind, ''), coalesce(queue, ''), `+nothingTold+`
+FROM decided
+UNION ALL
+SELECT d.ord, true, true, d.status, true, d.run_at, d.kind, d.queue, `+toldColumns+`
+FROM done d LEFT JOIN told ON told.id = d.parent_id WHERE d.parent_id IS NOT NULL OR d.awaited OR d.kind = 'workflow'`)
 
 func (p *pipeline) finish(items []Finish, finished []Finished) {
 	if len(items) == 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
@@ -26,8 +27,31 @@ func (s *Store) pipeline() *pipeline { return &pipeline{store: s} }
 
 // add queues a statement whose rows go to scan, or nowhere when it is nil.
 func (p *pipeline) add(stmt *statement, scan func(pgx.CollectableRow) error, args ...any) {
-	p.batch.Queue(p.store.texts[stmt], args...)
+	p.batch.Queue(p.store.texts[stmt], plain(args)...)
 	p.steps = append(p.steps, step{stmt, scan})
+}
+
+// plain turns slices of ids into what pgx encodes without a detour: through
+// uuid.UUID's driver.Valuer each id becomes a text and is parsed again, twenty
+// times the work.
+func plain(args []any) []any {
+	for i, arg := range args {
+		switch ids := arg.(type) {
+		case []uuid.UUID:
+			raw := make([][16]byte, len(ids))
+			for j := range ids {
+				raw[j] = ids[j]
+			}
+			args[i] = raw
+		case []*uuid.UUID:
+			raw := make([]*[16]byte, len(ids))
+			for j := range ids {
+				raw[j] = (*[16]byte)(ids[j])
+			}
+			args[i] = raw
+		}
+	}
+	return args
 }
 
 func (p *pipeline) run(ctx context.Context, pool *pgxpool.Pool) error {
@@ -70,13 +94,17 @@ func (s step) rows() func(pgx.CollectableRow) error {
 // lockSQL locks the executions concerned and their parents, in the one order
 // that everybody keeps: by id. Without it two batches deadlock within seconds,
 // and a wake-up that is decided on an older snapshot is lost.
+//
+// Here and below LATERAL with OFFSET 0 makes PostgreSQL look rows up by their
+// key, one by one: with a join it would choose by statistics that are often
+// missing, and read a large table from end to end.
 var lockSQL = define("lock", `
-SELECT id FROM workflows.executions
-WHERE id IN (
-    SELECT unnest($1::uuid[])
-    UNION SELECT parent_id FROM workflows.executions WHERE id = ANY($1) AND parent_id IS NOT NULL
-    UNION SELECT c.id FROM unnest($2::uuid[], $3::int[]) AS x(parent_id, sequence)
-        JOIN workflows.executions c ON c.parent_id = x.parent_id AND c.sequence = x.sequence
-)
-ORDER BY id
-FOR NO KEY UPDATE`)
+WITH wanted AS MATERIALIZED (
+    SELECT DISTINCT id FROM (
+        SELECT unnest($1::uuid[]) AS id
+        UNION ALL SELECT p.parent_id FROM unnest($1::uuid[]) AS x(id)
+            CROSS JOIN LATERAL (SELECT e.parent_id FROM workflows.executions e WHERE e.id = x.id OFFSET 0) p WHERE p.parent_id IS NOT NULL
+        UNION ALL SELECT c.id FROM unnest($2::uuid[], $3::int[]) AS x(parent_id, sequence)
+            CROSS JOIN LATERAL (SELECT c.id FROM workflows.executions c WHERE c.parent_id = x.parent_id AND c.sequence = x.sequence OFFSET 0) c) u
+    ORDER BY id)
+SELECT e.id FROM wanted CROSS JOIN LATERAL (SELECT e.id FROM workflows.executions e WHERE e.id = wanted.id FOR NO KEY UPDATE) e`)

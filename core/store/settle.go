@@ -51,6 +51,9 @@ events AS (
 const toldColumns = `told.id, told.queue, told.status, told.worker, told.history_length, coalesce(d.awaited, false),
     EXISTS (SELECT FROM closing WHERE closing.execution_id = d.id)`
 
+// nothingTold stands for toldColumns where nothing ended.
+const nothingTold = `NULL::uuid, NULL::text, NULL::text, NULL::uuid, NULL::int, false, false`
+
 // Told is what a settled execution means to others.
 type Told struct {
 	// Parent got an event; nil when there was none to tell.

@@ -44,12 +44,14 @@ func (w *Woken) targets() []any {
 // for an execution, and wakes who is suspended.
 var signalSQL = define("signal", `
 WITH x AS MATERIALIZED (
-    SELECT *, row_number() OVER (PARTITION BY id, key ORDER BY ord) AS again
-    FROM `+unnest(1, "x", "id uuid", "name text", "payload text", "key text")+`),
+    SELECT x.*, row_number() OVER (PARTITION BY x.id, x.key ORDER BY x.ord) > 1
+            OR EXISTS (SELECT FROM workflows.history h WHERE h.execution_id = x.id AND h.key = x.key) AS known,
+        e.id IS NOT NULL AS found, e.kind, e.status, e.queue, e.worker, e.history_length
+    FROM `+unnest(1, "x", "id uuid", "name text", "payload text", "key text")+`
+    LEFT JOIN LATERAL (SELECT * FROM workflows.executions e WHERE e.id = x.id OFFSET 0) e ON true),
 fresh AS MATERIALIZED (
     SELECT x.*, row_number() OVER (PARTITION BY x.id ORDER BY x.ord) AS nth FROM x
-    JOIN workflows.executions e ON e.id = x.id AND e.kind = 'workflow' AND e.status IN ('scheduled', 'pending', 'running', 'suspended')
-    WHERE x.again = 1 AND NOT EXISTS (SELECT FROM workflows.history h WHERE h.execution_id = x.id AND h.key = x.key)),
+    WHERE x.kind = 'workflow' AND x.status IN ('scheduled', 'pending', 'running', 'suspended') AND NOT x.known),
 told AS (
     UPDATE workflows.executions e SET
         history_length = e.history_length + n.count,
@@ -61,10 +63,9 @@ events AS (
     INSERT INTO workflows.history (execution_id, run, position, type, name, key, payload, at)
     SELECT told.id, told.run, told.base + fresh.nth, 'signal_received', fresh.name, fresh.key, fresh.payload::json, clock_timestamp()
     FROM told JOIN fresh ON fresh.id = told.id)
-SELECT x.ord, x.id, e.id IS NOT NULL, coalesce(e.kind, ''), coalesce(told.status, e.status, ''), fresh.id IS NOT NULL,
-    coalesce(e.queue, ''), e.worker, coalesce(told.history_length, e.history_length, 0),
-    x.again > 1 OR EXISTS (SELECT FROM workflows.history h WHERE h.execution_id = x.id AND h.key = x.key)
-FROM x LEFT JOIN workflows.executions e ON e.id = x.id LEFT JOIN fresh ON fresh.ord = x.ord LEFT JOIN told ON told.id = x.id`)
+SELECT x.ord, x.id, x.found, coalesce(x.kind, ''), coalesce(told.status, x.status, ''), fresh.id IS NOT NULL,
+    coalesce(x.queue, ''), x.worker, coalesce(told.history_length, x.history_length, 0), x.known
+FROM x LEFT JOIN fresh ON fresh.ord = x.ord LEFT JOIN told ON told.id = x.id`)
 
 func (p *pipeline) signal(items []Signal, signaled []Signaled) {
 	if len(items) == 0 {

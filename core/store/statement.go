@@ -19,13 +19,15 @@ func define(name, text string) *statement {
 	return s
 }
 
-// render answers every statement for one schema. Names of tables are always
+// render answers every statement for one schema, with its name in a comment
+// behind the verb: in front of it, pg_stat_statements would cut it off. Names of tables are always
 // qualified: nothing depends on a search path that somebody else may set.
 func render(schema string) map[*statement]string {
 	quoted := quoteSchema(schema) + "."
 	texts := make(map[*statement]string, len(statements))
 	for _, s := range statements {
-		texts[s] = "/* workflows:" + s.name + " */ " + strings.ReplaceAll(s.text, "workflows.", quoted)
+		verb, rest, _ := strings.Cut(strings.TrimSpace(s.text), " ")
+		texts[s] = verb + " /* workflows:" + s.name + " */ " + strings.ReplaceAll(rest, "workflows.", quoted)
 	}
 	return texts
 }

@@ -17,8 +17,8 @@ import (
 const (
 	connectTimeout = 10 * time.Second
 	defaultPool    = 10
-	// controlPool serves heartbeats and ticks, so that a busy pool never costs a lease.
-	controlPool = 2
+	// controlPool serves heartbeats, ticks and claims, so that a busy pool never costs a lease.
+	controlPool = 3
 )
 
 // Config says where the database is.
@@ -114,6 +114,12 @@ var sessionSettings = map[string]string{
 	"statement_timeout":                   "60000",
 	"idle_in_transaction_session_timeout": "60000",
 	"client_min_messages":                 "warning",
+	// Planning the larger statements takes several times as long as running them.
+	// A plan that is kept was made when the tables were still empty, so none may
+	// depend on their size: every statement has an index that serves it.
+	"plan_cache_mode": "force_generic_plan",
+	"enable_seqscan":  "off",
+	"jit":             "off",
 }
 
 var serverSQL = define("server", `
@@ -150,7 +156,7 @@ type querier interface {
 }
 
 func (s *Store) queryOn(ctx context.Context, on querier, stmt *statement, scan func(pgx.CollectableRow) error, args ...any) error {
-	rows, err := on.Query(ctx, s.texts[stmt], args...)
+	rows, err := on.Query(ctx, s.texts[stmt], plain(args)...)
 	if err == nil {
 		err = eachRow(rows, scan)
 	}

@@ -135,7 +135,7 @@ UPDATE workflows.executions e SET
     status = 'pending', token = NULL, alone = false,
     crashes = CASE WHEN NOT $3 OR (e.crashes >= 2 AND NOT e.alone) THEN e.crashes ELSE e.crashes + 1 END
 WHERE e.id = ANY($2) AND e.worker = $1 AND e.status = 'running' AND NOT `+lostForGood+`
-RETURNING e.id, e.status, e.queue, NULL::uuid, NULL::text, NULL::text, NULL::uuid, NULL::int, false, false`)
+RETURNING e.id, e.status, e.queue, `+nothingTold)
 
 var heldIDsSQL = define("held_ids", `
 SELECT id FROM workflows.executions WHERE worker = $1 AND status = 'running' ORDER BY id LIMIT $2`)

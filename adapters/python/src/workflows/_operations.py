@@ -1058,9 +1058,9 @@ async def heartbeat(
     channel: Caller,
     request: HeartbeatRequest,
 ) -> HeartbeatReply:
-    """Beats at once and keeps what running attempts report of their progress.
+    """Keeps what running attempts report of their progress.
 
-    The engine beats by itself; this is for progress, and for callers who want to know now
+    The engine beats by itself; without items this beats now, for callers who want to know
     whether their leases hold.
 
     Errors: worker_not_found, lease_lost, payload_too_large, database_unavailable.

@@ -1,0 +1,54 @@
+package engine
+
+import (
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/libworkflows/libworkflows/core/model"
+)
+
+// tablesReadWhole counts scans of whole tables, and waits until PostgreSQL has
+// counted at least so many look-ups by index.
+func (w *world) tablesReadWhole(lookups int64) (scans int64) {
+	w.Helper()
+	conn, err := pgx.Connect(w.ctx, w.url)
+	if err != nil {
+		w.Fatal(err)
+	}
+	defer func() { _ = conn.Close(w.ctx) }()
+	w.eventually("PostgreSQL's count", func() bool {
+		var byIndex int64
+		err := conn.QueryRow(w.ctx, `SELECT coalesce(sum(seq_scan), 0), coalesce(sum(idx_scan), 0) FROM pg_stat_user_tables
+			WHERE schemaname = $1 AND relname IN ('executions', 'history', 'timers')`, w.schema).Scan(&scans, &byIndex)
+		return err == nil && byIndex >= lookups
+	})
+	return scans
+}
+
+// A plan is made while the tables are empty and without statistics, and kept.
+func TestNoStatementOfTheDailyWorkReadsAWholeTable(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	worker := w.worker(w.Engine)
+	before := w.tablesReadWhole(1)
+	const rounds = 50
+	for range rounds {
+		w.createOne(model.Workflow, "flow")
+		c := w.claimOne(w.Engine, worker)
+		a := w.advance(w.Engine, c, model.Advance{Then: model.ThenKeep, Commands: []model.Command{schedule(1, model.Activity, "a"), timer(2, 3_600_000)}})
+		w.signal(c.ID, "s", "1")
+		w.complete(w.Engine, w.claimOne(w.Engine, worker), "1")
+		w.cancelOne(c.ID)
+		a = w.advance(w.Engine, c, model.Advance{Position: a.Position, Then: model.ThenKeep, Commands: []model.Command{{Type: model.CommandCancel, Sequence: 2}}})
+		c.Position = a.Position
+		w.complete(w.Engine, c, "1")
+		w.create(model.NewExecution{Kind: model.Job, Name: "later", DelayMS: 1, IdempotencyKey: pointer(c.ID.String()), Queue: "default"})
+		later := w.claimOne(w.Engine, worker)
+		reply, err := w.FailExecution(w.ctx, model.FailExecutionRequest{Items: []model.Failure{{ID: later.ID, Lease: later.Lease, Error: model.Payload(`{"type":"E","non_retryable":true}`)}}})
+		only(w, reply.Results, err)
+	}
+	if scans := w.tablesReadWhole(rounds*10) - before; scans > 0 {
+		t.Fatalf("%d scans of whole tables", scans)
+	}
+}
