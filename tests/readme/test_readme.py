@@ -1,0 +1,52 @@
+"""What the README shows is what is there."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+SHOWN = re.findall(r"<!-- begin (\S+) -->\n```\w*\n(.*?)```\n<!-- end \1 -->", README, re.DOTALL)
+
+
+def test_the_readme_shows_the_examples_as_they_are() -> None:
+    assert SHOWN, "the README shows no example"
+    for path, text in SHOWN:
+        assert text == (ROOT / path).read_text(), f"copy {path} into README.md again"
+
+
+@pytest.mark.parametrize("path", [path for path, _ in SHOWN])
+def test_each_example_in_the_readme_runs(path: str, tmp_path: Path) -> None:
+    binaries = os.environ.get("WORKFLOWS_TEST_POSTGRES_BIN")
+    environment = os.environ | ({"WORKFLOWS_POSTGRES_BIN": binaries} if binaries else {})
+    environment.pop("WORKFLOWS_DATABASE_URL", None)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / path)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+def test_every_link_in_the_documents_leads_somewhere() -> None:
+    for document in [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), ROOT / "CONTRIBUTING.md"]:
+        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document.read_text()):
+            if not target.startswith("http"):
+                assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+def test_the_make_targets_that_the_readme_names_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in set(re.findall(r"(?:^|`)make ([a-z]+)", README, re.MULTILINE)):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"make {target}"
