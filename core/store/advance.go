@@ -60,7 +60,7 @@ given AS MATERIALIZED (
     JOIN held ON held.id = g.id
     WHERE NOT EXISTS (
         SELECT FROM workflows.history h WHERE h.execution_id = g.id AND h.run = held.run AND h.position > held.position
-        AND h.type = g.type AND h.sequence = g.sequence)),
+        AND h.type = g.type AND h.sequence = g.sequence OFFSET 0)),
 untimed AS (
     DELETE FROM workflows.timers t USING given
     WHERE given.cancel AND t.execution_id = given.id AND t.kind = 'sleep' AND t.sequence = given.sequence AND t.run = given.run

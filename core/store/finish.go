@@ -75,7 +75,7 @@ seen AS MATERIALIZED (
             WHEN e.status <> 'running' OR e.epoch <> x.epoch OR e.token IS DISTINCT FROM x.token THEN NULL
             WHEN e.kind = 'workflow' AND e.cancel_requested_at IS NOT NULL AND EXISTS (
                 SELECT FROM workflows.history h WHERE h.execution_id = e.id AND h.run = e.run
-                AND h.position > x.position AND h.type = 'cancel_requested') THEN 'running'
+                AND h.position > x.position AND h.type = 'cancel_requested' OFFSET 0) THEN 'running'
             WHEN e.cancel_requested_at IS NOT NULL THEN 'cancelled'
             WHEN x.ok THEN 'completed'
             WHEN e.kind <> 'workflow' AND NOT x.final

@@ -97,7 +97,8 @@ func (s step) rows() func(pgx.CollectableRow) error {
 //
 // Here and below LATERAL with OFFSET 0 makes PostgreSQL look rows up by their
 // key, one by one: with a join it would choose by statistics that are often
-// missing, and read a large table from end to end.
+// missing, and read a large table from end to end. In EXISTS, OFFSET 0 keeps it
+// from doing the same by a hash of the whole table.
 var lockSQL = define("lock", `
 WITH wanted AS MATERIALIZED (
     SELECT DISTINCT id FROM (

@@ -24,7 +24,7 @@ closing AS (
     SELECT ended.id, ended.run, 'close', ended.run, now() FROM ended
     WHERE ended.kind = 'workflow' AND EXISTS (
         SELECT FROM workflows.executions c WHERE c.parent_id = ended.id AND c.parent_run = ended.run AND c.close_policy = 'cancel'
-        AND c.status IN ('scheduled', 'pending', 'running', 'suspended'))
+        AND c.status IN ('scheduled', 'pending', 'running', 'suspended') OFFSET 0)
     ON CONFLICT DO NOTHING RETURNING execution_id),
 news AS (
     SELECT *, row_number() OVER (PARTITION BY parent_id ORDER BY id) AS nth FROM ended WHERE parent_id IS NOT NULL AND NOT reported),

@@ -45,7 +45,7 @@ func (w *Woken) targets() []any {
 var signalSQL = define("signal", `
 WITH x AS MATERIALIZED (
     SELECT x.*, row_number() OVER (PARTITION BY x.id, x.key ORDER BY x.ord) > 1
-            OR EXISTS (SELECT FROM workflows.history h WHERE h.execution_id = x.id AND h.key = x.key) AS known,
+            OR EXISTS (SELECT FROM workflows.history h WHERE h.execution_id = x.id AND h.key = x.key OFFSET 0) AS known,
         e.id IS NOT NULL AS found, e.kind, e.status, e.queue, e.worker, e.history_length
     FROM `+unnest(1, "x", "id uuid", "name text", "payload text", "key text")+`
     LEFT JOIN LATERAL (SELECT * FROM workflows.executions e WHERE e.id = x.id OFFSET 0) e ON true),

@@ -60,7 +60,7 @@ SELECT execution_id, kind FROM workflows.timers WHERE due_at <= now() ORDER BY d
 var closedSQL = define("closed", `
 DELETE FROM workflows.timers t WHERE t.execution_id = ANY($1) AND t.kind = 'close' AND NOT EXISTS (
     SELECT FROM workflows.executions c WHERE c.parent_id = t.execution_id AND c.parent_run = t.run AND c.close_policy = 'cancel'
-    AND c.cancel_requested_at IS NULL AND c.status IN ('scheduled', 'pending', 'running', 'suspended'))`)
+    AND c.cancel_requested_at IS NULL AND c.status IN ('scheduled', 'pending', 'running', 'suspended') OFFSET 0)`)
 
 // childrenToCloseSQL lists a level of a cascade.
 var childrenToCloseSQL = define("children_to_close", `
@@ -76,13 +76,13 @@ SELECT now(),
     (SELECT min(due_at) FROM workflows.timers WHERE due_at <= now() + $2 * interval '1 ms'),
     (SELECT min(run_at) FROM workflows.executions WHERE status = 'scheduled' AND run_at <= now() + $2 * interval '1 ms'),
     ARRAY(SELECT q FROM unnest($1::text[]) q WHERE EXISTS (
-        SELECT FROM workflows.executions WHERE status = 'pending' AND crashes < 2 AND queue = q)),
+        SELECT FROM workflows.executions WHERE status = 'pending' AND crashes < 2 AND queue = q OFFSET 0)),
     (SELECT min(e.run_at) FROM workflows.executions e WHERE e.status = 'pending' AND e.crashes >= 2 AND e.queue = ANY($1)
         AND (e.kind <> 'workflow' OR e.language IS NULL OR e.language = ANY($4::text[]))),
     coalesce((SELECT min(w.id::text) FROM workflows.workers w WHERE w.status = 'active' AND w.queues && $1::text[]) = ANY($3::text[]), false),
     ARRAY(SELECT id FROM workflows.workers w WHERE w.status IN ('active', 'draining')
         AND w.heartbeat_at < now() - w.heartbeat_timeout_ms * interval '0.4 ms'
-        OR w.status IN ('dead', 'stopped') AND EXISTS (SELECT FROM workflows.executions e WHERE e.worker = w.id AND e.status = 'running'))`)
+        OR w.status IN ('dead', 'stopped') AND EXISTS (SELECT FROM workflows.executions e WHERE e.worker = w.id AND e.status = 'running' OFFSET 0))`)
 
 // Due is what a tick found.
 type Due struct {

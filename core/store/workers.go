@@ -18,7 +18,7 @@ ON CONFLICT (id) DO NOTHING`)
 // forgetSQL keeps the list of workers short: the dead of a day ago hold nothing.
 var forgetSQL = define("forget", `
 DELETE FROM workflows.workers w WHERE w.status IN ('stopped', 'dead') AND w.heartbeat_at < now() - interval '1 day'
-    AND NOT EXISTS (SELECT FROM workflows.executions e WHERE e.worker = w.id AND e.status = 'running')`)
+    AND NOT EXISTS (SELECT FROM workflows.executions e WHERE e.worker = w.id AND e.status = 'running' OFFSET 0)`)
 
 // Register adds a worker. Repeating it changes nothing.
 func (s *Store) Register(ctx context.Context, id uuid.UUID, w model.StartWorkerRequest) error {
