@@ -113,6 +113,8 @@ print("leaving")
 def test_ctrl_c_interrupts_a_wait_in_slices(run_python: RunPython) -> None:
     result = run_python(
         """
+# A shell that runs the tests in the background has them ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 start()
 threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
 started = time.monotonic()
