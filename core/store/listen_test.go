@@ -57,7 +57,9 @@ func TestAConnectionThatHasGoneDeafIsNoticed(t *testing.T) {
 		go func() {
 			ended <- s.hear(life, conn, 20*time.Millisecond, 300*time.Millisecond, func(payload string) { t.Errorf("heard %q", payload) })
 		}()
-		<-ended
+		if err := <-ended; err == nil {
+			t.Error("it ended without a reason")
+		}
 		if deaf := life.Err() == nil; deaf == listens {
 			t.Errorf("listens: %v, but found deaf: %v", listens, deaf)
 		}

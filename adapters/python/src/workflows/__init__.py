@@ -88,3 +88,8 @@ try:
     __version__: str = _version("libworkflows")
 except _PackageNotFoundError:  # run from a checkout that was not installed
     __version__ = "0.0.0.dev0"
+
+for _each in list(globals().values()):
+    if isinstance(_each, type) and issubclass(_each, BaseException):
+        _each.__module__ = __name__  # a traceback names what can be imported
+del _each

@@ -25,7 +25,7 @@ import math
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
@@ -105,6 +105,8 @@ def lower(value: Any, hint: Any, path: str, depth: int) -> Any:
     for scalar in (str, int, float):
         if isinstance(value, scalar):  # numpy.float64 and other subclasses without a meaning
             return lower(scalar(value), Any, path, depth)
+    if isinstance(value, Awaitable):
+        raise PayloadError(path, f"{name_of(kind)} is not JSON; was an `await` forgotten?")
     raise PayloadError(path, f"{name_of(kind)} is not JSON")
 
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from ._attempts import Attempt, Bodies, context_of, wire_error
 from ._calls import StepCall, frozen
 from ._client import Client
-from ._errors import PayloadError, WorkflowsError
+from ._errors import WorkflowsError
 from ._functions import Function
 from ._operations import Operation
 from ._options import retry_policy
@@ -24,6 +24,7 @@ log = logging.getLogger("workflows")
 
 Json = dict[str, Any]
 
+_MAX_TOLD = 200
 _OVER = {"lease_lost", "execution_finished", "execution_not_found", "closed"}
 
 
@@ -64,9 +65,11 @@ class Held:
         """Starts the work. A function that this worker lacks is put back, for another one."""
         if self.function is None:
             log.warning(
-                "no %s %r is registered here; it is put back for another worker",
+                "no %s %r is registered in this worker, so %s is put back; "
+                "import its module with -m, or serve its queue elsewhere",
                 self.claimed["kind"],
                 self.claimed["name"],
+                self.id,
             )
             self.release("no_function")
             return
@@ -142,7 +145,7 @@ class HeldAttempt(Held):
                 args, kwargs = function.adapted(
                     claimed.get("args") or [], claimed.get("kwargs") or {}
                 )
-            except PayloadError as error:
+            except Exception as error:
                 ok, value = False, error
             else:
                 ok, value = await self.home.bodies.run(
@@ -158,10 +161,12 @@ class HeldAttempt(Held):
         if ok:
             try:
                 item["result"] = frozen(plain(value, function.result_type, path="result"))
-            except PayloadError as error:
+            except Exception as error:  # a model's own code may have written it
                 ok, value = False, error
         if not ok:
             item["error"] = wire_error(value, self.claimed.get("retry"))
+            if self.attempt.reason != "cancel":
+                _tell(_called(self.claimed), item["error"], self.claimed["attempt"])
         operation = Operation.COMPLETE_EXECUTION if ok else Operation.FAIL_EXECUTION
         self.home.outbox.add(operation, item, lambda _, error: self._finished(ok, error))
 
@@ -256,6 +261,7 @@ class HeldWorkflow(Held):
             item["result"] = turn.result
         elif turn.then == "fail":
             item["error"] = turn.error
+            _tell(_called(self.claimed), turn.error or {})
         self.in_flight, self.news = True, False
         self.home.outbox.add(
             Operation.ADVANCE_WORKFLOW, item, lambda ok, error: self._answered(turn, ok, error)
@@ -286,7 +292,6 @@ class HeldWorkflow(Held):
         if error is None or error.code in _OVER or turn.then == "fail":
             self._ended(error)
             return
-        log.error("a write of workflow %s %s was refused: %s", self.claimed["name"], self.id, error)
         self._send(replay, Turn("fail", error={**wire_error(error, None), "non_retryable": True}))
 
     # --- steps ---
@@ -383,16 +388,31 @@ async def run_step(bodies: Bodies, step: StepCall, attempt: Attempt) -> tuple[bo
         if ok:
             try:
                 return True, frozen(plain(value, function.result_type, path="result"))
-            except PayloadError as error:
+            except Exception as error:
                 value = error
         if isinstance(value, asyncio.CancelledError) or attempt.is_given_up:
             return False, value
         wire = wire_error(value, policy)
         wire["details"] = {**wire.get("details", {}), "attempts": number}
+        _tell(f"step {function.name} of {_called(attempt.claimed)}", wire, number)
         if wire.get("non_retryable") or number == tries:
             return False, wire
         await asyncio.sleep(_pause(policy, number))
     raise AssertionError("a step ends in its last attempt")
+
+
+def _called(claimed: Mapping[str, Any]) -> str:
+    return f"{claimed['kind']} {claimed['name']} {claimed['id']}"
+
+
+def _tell(who: str, error: Mapping[str, Any], attempt: int | None = None) -> None:
+    """Logs a failure in one line; its stack is kept with the execution."""
+    kind: str = error.get("type") or "Error"
+    if kind == "CancelledError":
+        return  # that was asked for
+    message = (error.get("message") or "").strip().partition("\n")[0][:_MAX_TOLD]
+    went = "failed" if attempt is None else f"failed in attempt {attempt}"
+    log.warning("%s %s: %s%s", who, went, kind, f": {message}" if message else "")
 
 
 def _pause(policy: Mapping[str, Any], number: int) -> float:

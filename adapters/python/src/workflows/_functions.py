@@ -31,13 +31,14 @@ from typing import (
 )
 
 from ._client import Client, client
-from ._handles import Handle
+from ._handles import Handle, refuse_on_loop
 from ._loop import active, refuse_inside
 from ._options import Kind, Options, checked, execution_fields, name_of
 from ._payload import adapt_arguments, plain_arguments, type_hints
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 _PLAIN = frozenset({str, int, bool, type(None)})
 
@@ -85,6 +86,14 @@ class Registry:
     def find(self, kind: str, name: str) -> Function[..., Any] | None:
         """Answers the function of this kind and name, or None."""
         return self._functions.get((kind, name))
+
+    def names(self) -> dict[str, list[str]]:
+        """Answers the names of the functions that a queue can hold, by kind."""
+        found: dict[str, list[str]] = {}
+        for kind, name in sorted(self._functions):
+            if kind != "step":
+                found.setdefault(kind, []).append(name)
+        return found
 
     def __len__(self) -> int:
         return len(self._functions)
@@ -185,7 +194,7 @@ class Function(Generic[P, R]):
         """
         replay = active()
         if replay is None:
-            return self._run_outside(args, kwargs)
+            return self._named("run", self._run_outside(args, kwargs))
         return cast("Coroutine[Any, Any, R]", replay.call(self, args, kwargs))
 
     async def _run_outside(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> R:
@@ -204,7 +213,7 @@ class Function(Generic[P, R]):
         """
         replay = active()
         if replay is None:
-            return self._enqueue(args, kwargs, awaited=False)
+            return self._named("queue", self._enqueue(args, kwargs, awaited=False))
         return cast("Coroutine[Any, Any, Handle[R]]", replay.start(self, args, kwargs))
 
     async def _enqueue(
@@ -213,6 +222,11 @@ class Function(Generic[P, R]):
         client = home()
         [created] = await client.create([self.execution(args, kwargs, awaited=awaited)])
         return Handle(created["id"], created["created"], client, self.result_type)
+
+    def _named(self, method: str, coroutine: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
+        """Gives a coroutine the name that Python warns with when it is never awaited."""
+        cast(Any, coroutine).__qualname__ = f"{self.name}.{method}"
+        return coroutine
 
     def queue_sync(self, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
         """Enqueues from code that is not async. Never inside an event loop: it blocks."""
@@ -226,6 +240,8 @@ class Function(Generic[P, R]):
 
         Never inside an event loop: it blocks.
         """
+        refuse_inside(f"{self.name}.run_sync()", f"await {self.name}.run()")
+        refuse_on_loop(f"{self.name}.run_sync()", f"await {self.name}.run()")  # and queue nothing
         return self.queue_sync(*args, **kwargs).result_sync()
 
     def execution(
@@ -266,7 +282,17 @@ class Function(Generic[P, R]):
         least, most = self._arity
         if not kwargs and least <= len(args) <= most and all(type(each) in _PLAIN for each in args):
             return list(args), {}
-        return plain_arguments(self.signature, self.hints, args, kwargs)
+        try:
+            return plain_arguments(self.signature, self.hints, args, kwargs)
+        except TypeError:
+            self._must_fit(args, kwargs)
+            raise
+
+    def _must_fit(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        try:
+            self.signature.bind(*args, **kwargs)
+        except TypeError as error:  # says what is wrong, and not with which function
+            raise TypeError(f"{self.name}(): {error}") from None
 
     def adapted(self, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """Answers received arguments as the annotations describe them.

@@ -16,6 +16,22 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 
+def refuse_on_loop(what: str, instead: str) -> None:
+    """Refuse a wait that would hold up an event loop.
+
+    Raises:
+        RuntimeError: one runs in this thread.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise RuntimeError(
+        f"{what} would block the event loop that runs in this thread, and a worker on it would"
+        f" never get to finish; use `{instead}`"
+    )
+
+
 class Handle(Generic[R]):
     """An execution, to ask for its result, its status, or its end.
 
@@ -80,14 +96,8 @@ class Handle(Generic[R]):
         Raises:
             RuntimeError: it would block a running event loop; await `result()` there.
         """
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return self._outcome(self.client.wait_sync(self.id, timeout))
-        raise RuntimeError(
-            "result_sync() would block the event loop that runs in this thread, and a worker on"
-            " it would never get to finish; use `await handle.result()`"
-        )
+        refuse_on_loop("result_sync()", "await handle.result()")
+        return self._outcome(self.client.wait_sync(self.id, timeout))
 
     def _outcome(self, execution: Execution) -> R:
         if execution["status"] == "completed":

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import os
 import sys
 import types
 from asyncio import events, tasks
@@ -150,6 +151,9 @@ class _Nobody:
     def cancel_timer(self, sequence: int) -> None:
         """The timer belongs to the history now."""
 
+
+# Where frames are that are no workflow's code.
+_NOT_THEIRS = (os.path.dirname(asyncio.__file__), os.path.dirname(__file__))
 
 _NOBODY = _Nobody()
 _EMPTY = contextvars.Context()
@@ -443,8 +447,9 @@ def not_durable(root: WorkflowTask[Any]) -> NotDurableError:
     """Answers the error of a root that waits for nothing durable, with the place where it waits."""
     where = ""
     inner: Any = root.get_coro()
-    while inner is not None and getattr(inner, "cr_frame", None) is not None:
-        where = f" at {inner.cr_frame.f_code.co_filename}:{inner.cr_frame.f_lineno}"
+    while inner is not None and (frame := getattr(inner, "cr_frame", None)) is not None:
+        if not where or not frame.f_code.co_filename.startswith(_NOT_THEIRS):
+            where = f" at {frame.f_code.co_filename}:{frame.f_lineno}"
         inner = inner.cr_await
     return NotDurableError(
         f"the workflow awaits something{where} that nothing durable will ever end: no "

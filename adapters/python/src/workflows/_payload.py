@@ -80,7 +80,7 @@ def dumps(value: Any, *, annotation: Any = Any, path: str = "$") -> str:
         '{"a":[1,2.5,null]}'
         >>> dumps({"a": [float("nan")]}, path="args[0]")
         Traceback (most recent call last):
-        workflows._errors.PayloadError: args[0].a[0]: nan is not JSON
+        workflows.PayloadError: args[0].a[0]: nan is not JSON
     """
     value = plain(value, annotation, path=path)
     try:
@@ -124,7 +124,7 @@ def loads(text: str | bytes) -> Any:
         {'n': 123456789012345678901234567890}
         >>> loads('{"n": [1e400]}')
         Traceback (most recent call last):
-        workflows._errors.PayloadError: $.n[0]: 1e400 is too large for a Python float
+        workflows.PayloadError: $.n[0]: 1e400 is too large for a Python float
     """
     try:
         if not isinstance(text, str):
@@ -296,7 +296,7 @@ def plain(value: Any, annotation: Any = Any, *, path: str = "$") -> Any:
         '00000000-0000-0000-0000-000000000007'
         >>> plain({1: "one"})
         Traceback (most recent call last):
-        workflows._errors.PayloadError: $: the key 1 is an int; JSON has only text keys
+        workflows.PayloadError: $: the key 1 is an int; JSON has only text keys
     """
     if _native(value, MAX_DEPTH):
         return value

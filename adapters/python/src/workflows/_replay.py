@@ -26,7 +26,7 @@ from ._calls import (
     sequence_of,
 )
 from ._discard import discard
-from ._errors import PayloadError, VersionError
+from ._errors import VersionError
 from ._functions import Function
 from ._history import COMMANDS, Event, History
 from ._loop import WorkflowLoop, WorkflowTask, not_durable
@@ -223,7 +223,7 @@ class Replay:
             return self._failure(error)
         try:
             result = plain(root.result(), self.function.result_type, path="result")
-        except PayloadError as error:
+        except Exception as error:  # a model's own code may have written it
             return self._failure(error)
         commands, self.commands = self.commands, []
         return Turn("complete", commands, result=result)

@@ -41,7 +41,7 @@ def seconds(value: Duration, *, name: str = "a duration", negative: bool = False
         (5400.0, 2.5, 0.25)
         >>> seconds("soon", name="timeout")
         Traceback (most recent call last):
-        workflows._errors.InvalidDuration: timeout must be seconds as a number, or text ...
+        workflows.InvalidDuration: timeout must be seconds as a number, or text ...
     """
     found = _seconds(value)
     if found is None:

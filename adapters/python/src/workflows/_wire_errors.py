@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import traceback
 from collections.abc import Mapping
 from itertools import pairwise
@@ -17,6 +18,11 @@ MAX_CAUSES = 8
 _MAX_TYPE = 255
 _MAX_DETAILS = 8 * 1024
 _MAX_FRAMES = 64
+# The modules through which a worker calls bodies.
+_OURS = {
+    os.path.join(os.path.dirname(__file__), f"{name}.py")
+    for name in ("_attempts", "_executions", "_replay")
+}
 
 
 class RemoteError(WorkflowsError):
@@ -31,7 +37,7 @@ class RemoteError(WorkflowsError):
         language: where it was raised, such as "python"; None if unknown.
 
     Example:
-        >>> error = error_to_exception({"type": "KeyError", "message": "'x'"})
+        >>> error = RemoteError("KeyError", "'x'")
         >>> error.type, str(error)
         ('KeyError', "KeyError: 'x'")
     """
@@ -209,10 +215,13 @@ def _message_of(exc: BaseException) -> str:
 
 
 def _stack_of(exc: BaseException) -> str:
-    if exc.__traceback__ is None:
+    trace = exc.__traceback__
+    while trace is not None and trace.tb_next and trace.tb_frame.f_code.co_filename in _OURS:
+        trace = trace.tb_next  # how the body was called says nothing about it
+    if trace is None:
         return ""
     try:
-        return "".join(traceback.format_tb(exc.__traceback__, -_MAX_FRAMES))
+        return "".join(traceback.format_tb(trace, -_MAX_FRAMES))
     except Exception as error:
         return f"(its stack could not be made: {type(error).__name__})"
 

@@ -34,6 +34,7 @@ _MAX_CLAIM = 1000
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 _PROGRESS_PAUSE = 0.05
+_NAMED = 10  # how many of a kind the first line in the log names
 
 
 class Worker:
@@ -194,7 +195,14 @@ class Worker:
     async def _start(self) -> None:
         reply = await self._patiently(Operation.START_WORKER, self._request)
         self.worker_id = reply["worker_id"]
-        log.info("worker %s serves %s", self.worker_id, ", ".join(self._request["queues"]))
+        log.info(
+            "worker %s serves %s, %d at a time, with %s",
+            self.worker_id,
+            _names("queue", self._request["queues"]),
+            self.concurrency,
+            ", ".join(_names(kind, names) for kind, names in self.functions.names().items())
+            or "no functions at all: import the modules that have them",
+        )
 
     async def _drain(self) -> None:
         """Claims nothing more, and waits for what runs."""
@@ -375,6 +383,14 @@ async def _first_of(waits: list[Any], timeout: float) -> None:  # noqa: ASYNC109
     await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:
         task.cancel()
+
+
+def _names(what: str, names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return f"{what} {names[0]}"
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    plural = f"{what[:-1]}ies" if what.endswith("y") else f"{what}s"
+    return f"{plural} {' '.join(names[:_NAMED])}{more}"
 
 
 def _sdk_version() -> str:
