@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import traceback
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,14 +13,18 @@ import pytest
 from workflows import (
     Client,
     Closed,
+    DatabaseUnavailable,
     ExecutionCancelled,
     ExecutionFinished,
     ExecutionNotFound,
     Handle,
+    InvalidConfig,
     InvalidRequest,
     PayloadTooLarge,
     ResultTimeout,
     SchemaMissing,
+    Worker,
+    WorkflowsError,
 )
 from workflows._engine import Engine
 from workflows._operations import Operation
@@ -195,3 +200,29 @@ async def test_a_schema_that_was_never_migrated_is_named(database: str) -> None:
     async with Client(database, schema="not_there", migrate=False) as client:
         with pytest.raises(SchemaMissing, match="not_there"):
             await client.stats()
+
+
+@pytest.mark.parametrize(
+    ("url", "error"),
+    [
+        ("postgres://u:s3cret@127.0.0.1:1/x", DatabaseUnavailable),
+        ("postgres://u:s3cret@no-such-host.invalid/x", DatabaseUnavailable),
+        ("postgres://u:s3cret@host:port/x", InvalidConfig),
+        ("s3cret", InvalidConfig),
+        ("s3cret://\x00\ud800", InvalidConfig),
+    ],
+)
+def test_a_url_that_leads_nowhere_is_a_typed_error_without_the_password(
+    url: str, error: type[WorkflowsError]
+) -> None:
+    with pytest.raises(error) as caught:
+        Client(url).get_sync(uuid.uuid4())
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value)).replace(repr(url), "")
+    assert "URL" in str(caught.value)
+
+
+@pytest.mark.parametrize("queues", [[], [""], ["q" * 10_000], [3], ["a\x00b"]])
+async def test_a_worker_for_no_queue_is_a_typed_error(database: str, queues: list[Any]) -> None:
+    with pytest.raises(InvalidRequest, match="queues"):
+        async with Worker(queues, url=database):
+            raise AssertionError("it started")

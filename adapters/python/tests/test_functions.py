@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import workflows._functions as functions
+from workflows._client import Client
 from workflows._errors import InvalidDuration, NotDurableError, PayloadError
 from workflows._functions import (
     AsyncFunction,
@@ -214,11 +215,34 @@ def test_arguments_are_checked_at_the_call() -> None:
     @job
     def f(a: int, b: Any = None) -> None: ...
 
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match=rf"{f.name}\(\): missing a required argument: 'a'"):
         f.execution((), {})
     with pytest.raises(PayloadError, match=r"args\[1\]\.x"):
         f.execution((1, {"x": object()}), {})
     assert f.execution((1,), {})["args"] == [1]
+
+
+async def test_running_with_a_blocking_call_on_a_running_loop_queues_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @job
+    def f() -> None: ...
+
+    def create(*_: object) -> None:
+        raise AssertionError("it was queued")
+
+    monkeypatch.setattr(Client, "create_sync", create)
+    with pytest.raises(RuntimeError, match=rf"await {f.name}\.run\(\)"):
+        f.run_sync()
+
+
+def test_a_call_that_is_never_awaited_is_named_by_the_warning() -> None:
+    @job
+    def f() -> None: ...
+
+    for call, name in ((f.run, "run"), (f.queue, "queue")):
+        with pytest.warns(RuntimeWarning, match=rf"{f.name}\.{name}' was never awaited"):
+            call()  # nobody holds it, so it ends here
 
 
 def test_a_step_outside_a_workflow_just_runs() -> None:

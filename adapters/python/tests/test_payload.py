@@ -183,6 +183,15 @@ def test_what_is_not_json_is_refused_by_its_path(value: Any, path: str, reason: 
     assert reason in caught.value.reason
 
 
+def test_an_await_that_was_forgotten_is_asked_for() -> None:
+    async def f() -> None: ...
+
+    coroutine = f()
+    with pytest.raises(PayloadError, match="was an `await` forgotten"):
+        payload.dumps([coroutine])
+    coroutine.close()
+
+
 @pytest.mark.parametrize("value", [math.nan, 10**5000, object()], ids=["nan", "huge", "object"])
 def test_a_request_is_refused_by_the_path_of_what_is_wrong_in_it(value: Any) -> None:
     with pytest.raises(PayloadError) as caught:

@@ -612,3 +612,118 @@ async def test_the_outcome_of_a_lost_write_is_logged_and_not_raised(
         row.token = "somebody else's"
         finish.set()
         await until(lambda: any("was not taken" in record.message for record in caplog.records))
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "workflows"]
+
+
+async def test_the_first_line_of_the_log_says_what_the_worker_serves(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(12):
+
+        @activity(name=f"a{number:02}")
+        async def a() -> None: ...
+
+    @job
+    async def only() -> None: ...
+
+    with caplog.at_level(logging.INFO, "workflows"):
+        await rig.start(queues=["mail", "orders"], concurrency=7)
+    [line] = told(caplog)
+    for part in ("queues mail orders", "7 at a time", "a08 a09 and 2 more", f"job {only.name}"):
+        assert part in line
+
+
+async def test_a_failure_is_one_line_of_the_log(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    @job(retries=1, initial=0.001)
+    def declined() -> None:
+        raise ValueError("no funds\nand more")
+
+    @step(retries=0)
+    def broken() -> None:
+        raise KeyError("x")
+
+    @workflow
+    async def w() -> None:
+        await broken.run()
+
+    first, second = await rig.run(declined), await rig.run(w)
+    assert told(caplog) == [
+        f"job {declined.name} {first.id} failed in attempt 1: ValueError: no funds",
+        f"job {declined.name} {first.id} failed in attempt 2: ValueError: no funds",
+        f"step {broken.name} of workflow {w.name} {second.id} failed in attempt 1: KeyError: 'x'",
+        f"workflow {w.name} {second.id} failed: StepError: KeyError: 'x'",
+    ]
+    stack = first.error["stack"]
+    assert "no funds" in stack
+    assert "_attempts.py" not in stack  # how a body is called says nothing about it
+
+
+async def test_what_was_cancelled_has_not_failed(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    began = asyncio.Event()
+
+    @job
+    async def slow() -> None:
+        began.set()
+        await asyncio.sleep(3600)
+
+    await rig.start()
+    row = rig.queue(slow)
+    await began.wait()
+    rig.engine.cancel(row)
+    await rig.end(row)
+    assert told(caplog) == []
+
+
+class Unwritable(dict[str, int]):
+    """A value whose own code fails while it is made JSON."""
+
+    def items(self) -> Any:
+        raise RuntimeError("lost its connection")
+
+
+async def test_a_result_whose_own_code_fails_is_a_failure_and_the_worker_lives(rig: Rig) -> None:
+    @job(retries=0)
+    async def j() -> object:
+        return Unwritable(a=1)
+
+    @step(retries=0)
+    async def s() -> object:
+        return Unwritable(a=1)
+
+    @workflow
+    async def in_step() -> object:
+        return await s.run()
+
+    @workflow
+    async def w() -> object:
+        return Unwritable(a=1)
+
+    for function in (j, w, in_step):
+        row = await rig.run(function)
+        assert row.status == "failed"
+        assert "lost its connection" in row.error["message"]
+
+
+async def test_a_drain_says_what_it_waits_for(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    began, finish = asyncio.Event(), asyncio.Event()
+
+    @job
+    async def slow() -> None:
+        began.set()
+        await finish.wait()
+
+    worker = await rig.start()
+    row = rig.queue(slow)
+    await began.wait()
+    with caplog.at_level(logging.INFO, "workflows"):
+        ending = asyncio.create_task(worker.__aexit__(None, None, None))
+        await until(lambda: any("1 in number" in line for line in told(caplog)))
+        finish.set()
+        await ending
+    assert row.status == "completed"
+    assert told(caplog)[-1].endswith("executions put back: 0")

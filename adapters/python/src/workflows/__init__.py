@@ -92,4 +92,3 @@ except _PackageNotFoundError:  # run from a checkout that was not installed
 for _each in list(globals().values()):
     if isinstance(_each, type) and issubclass(_each, BaseException):
         _each.__module__ = __name__  # a traceback names what can be imported
-del _each

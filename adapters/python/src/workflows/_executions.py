@@ -24,7 +24,7 @@ log = logging.getLogger("workflows")
 
 Json = dict[str, Any]
 
-_MAX_TOLD = 200
+_MAX_TOLD = 300
 _OVER = {"lease_lost", "execution_finished", "execution_not_found", "closed"}
 
 

@@ -212,6 +212,14 @@ class Worker:
         self._stopping.set()
         with contextlib.suppress(WorkflowsError):
             await self._call(Operation.STOP_WORKER, {"worker_id": self.worker_id, "drain": True})
+        if self._held and not self._hurry.is_set():
+            log.info(
+                "worker %s is stopping; what runs, %d in number, has %g s to finish"
+                " (stop it again to put it back at once)",
+                self.worker_id,
+                len(self._held),
+                self._drain_timeout,
+            )
         deadline = self._loop.time() + self._drain_timeout
         while (
             self._held and not self._hurry.is_set() and (left := deadline - self._loop.time()) > 0
@@ -234,7 +242,7 @@ class Worker:
         with contextlib.suppress(WorkflowsError):
             reply = await self._call(Operation.STOP_WORKER, {"worker_id": self.worker_id})
             log.info(
-                "worker %s has stopped; %d executions were put back",
+                "worker %s has stopped; executions put back: %d",
                 self.worker_id,
                 reply.get("released", 0),
             )
