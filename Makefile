@@ -101,7 +101,7 @@ fmt: setup ## format Go and Python code
 lint: setup $(GOLANGCI) ## run golangci-lint (staticcheck is in it), ruff and pyright
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
-	.venv/bin/pyright
+	.venv/bin/pyright --project pyproject.toml
 	$(GOLANGCI) run
 
 $(GOLANGCI):
