@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+import workflows._worker as workers
 from workflows import Client
+
+from .rig import Rig, StandIn
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -17,6 +20,17 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 def pytest_configure(config: pytest.Config) -> None:
     """Name the marks of these tests."""
     config.addinivalue_line("markers", "slow: takes seconds; leave out with -m 'not slow'")
+
+
+@pytest.fixture
+async def rig(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rig]:
+    """A worker on an engine in memory, which is stopped in the end."""
+    rig = Rig(monkeypatch)
+    monkeypatch.setattr(workers, "client", lambda: StandIn(rig))
+    yield rig
+    for worker in rig.workers:
+        worker.stop()
+        await worker.__aexit__(None, None, None)
 
 
 @pytest.fixture(scope="session")

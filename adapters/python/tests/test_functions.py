@@ -11,13 +11,13 @@ from workflows._client import Client
 from workflows._errors import InvalidDuration, NotDurableError, PayloadError
 from workflows._functions import (
     AsyncFunction,
-    Registry,
     SyncFunction,
     activity,
     job,
     step,
     workflow,
 )
+from workflows._registry import Registry
 from workflows._workflow import (
     get_version,
     is_replaying,

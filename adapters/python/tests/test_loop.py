@@ -14,7 +14,8 @@ import workflows._loop as loops
 from workflows._combinators import timeout
 from workflows._discard import can_mark
 from workflows._errors import Evicted, NotDurableError
-from workflows._functions import Registry, activity, workflow
+from workflows._functions import activity, workflow
+from workflows._registry import Registry
 from workflows._workflow import now, sleep
 
 from .story import Story

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import workflows._functions as functions
 from workflows._combinators import as_completed, gather, race, timeout, wait
-from workflows._functions import Registry, activity, workflow
+from workflows._functions import activity, workflow
 from workflows._outcomes import ActivityCancelled, ActivityError
+from workflows._registry import Registry
 from workflows._workflow import sleep, wait_for_signal
 
 from .story import Story

@@ -7,7 +7,8 @@ import pytest
 import workflows._functions as functions
 from workflows._combinators import race, shield
 from workflows._errors import SignalTimeout
-from workflows._functions import Registry, activity, workflow
+from workflows._functions import activity, workflow
+from workflows._registry import Registry
 from workflows._workflow import sleep, wait_for_signal
 
 from .story import Story

@@ -21,9 +21,9 @@ from ._attempts import Bodies
 from ._client import Client, client
 from ._errors import WorkerNotFound, WorkflowsError
 from ._executions import Held, HeldAttempt, HeldWorkflow
-from ._functions import Registry, registry
 from ._operations import Operation
 from ._outbox import Outbox
+from ._registry import Registry, registry
 from ._settings import Duration, Settings, milliseconds, seconds
 from ._warm import Warm
 
