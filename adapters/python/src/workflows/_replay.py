@@ -25,6 +25,7 @@ from ._calls import (
     new_call,
     sequence_of,
 )
+from ._cancelling import cancellation, is_deaf
 from ._discard import discard
 from ._errors import VersionError
 from ._functions import Function
@@ -42,6 +43,7 @@ class Replay:
 
     __slots__ = (
         "_ahead",
+        "cancel_reason",
         "claimed",
         "commands",
         "discarded",
@@ -77,6 +79,8 @@ class Replay:
         self.timers: dict[int, Callable[[], None]] = {}
         self.discarded = False
         self.signals = Signals(self)
+        # Why the workflow was asked to stop, until its code is told.
+        self.cancel_reason: str | None = None
         self._ahead = 0
 
     # --- events in ---
@@ -97,6 +101,8 @@ class Replay:
                 self._apply(event)
                 if self.root is not None:
                     loop.run_until_idle(self.root)
+                    if self.cancel_reason is not None:
+                        self._cancel(self.root, self.cancel_reason)
                     if self.history.fault is not None or loop.fatal is not None:
                         break
         finally:
@@ -165,14 +171,15 @@ class Replay:
         self.signals.received(event["name"], event.get("payload"))
 
     def _cancel_requested(self, event: Event) -> None:
-        root = self.root
-        if root is None or root.done():
-            return
-        root.cancel("the workflow was asked to stop")
-        if root._fut_waiter is not None:  # type: ignore[attr-defined]
-            # One shot: the exception is on its way, and later waits run. A count that stayed
-            # would make TaskGroup raise it again in Python 3.13, and not in 3.12.
-            root.uncancel()
+        told = cast("Mapping[str, Any]", event.get("payload") or {})
+        self.cancel_reason = told.get("message") or "the workflow was asked to stop"
+
+    def _cancel(self, root: WorkflowTask[Any], reason: str) -> None:
+        """Cancels the code once, as soon as it would hear of it."""
+        if not is_deaf(root):
+            self.cancel_reason = None
+            root.cancel(reason)
+            self.loop.run_until_idle(root)
 
     _HANDLERS: ClassVar[Mapping[str, Callable[[Any, Event], None]]] = {
         "started": _started,
@@ -217,7 +224,7 @@ class Replay:
             self._missing(last, ended=True)
             return Turn("park", message=str(self.history.fault))
         if root.cancelled():
-            return self._failure(asyncio.CancelledError("the workflow was cancelled"))
+            return self._failure(cancellation(root))
         error = root.exception()
         if error is not None:
             return self._failure(error)
