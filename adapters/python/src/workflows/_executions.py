@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from ._attempts import Attempt, Bodies, context_of, wire_error
+from ._attempts import Attempt, Bodies, Reason, context_of, wire_error
 from ._calls import StepCall, frozen
 from ._client import Client
 from ._errors import WorkflowsError
@@ -127,14 +127,13 @@ class HeldAttempt(Held):
     ) -> None:
         super().__init__(home, claimed, function)
         self.attempt = Attempt(claimed, lambda details: home.report(self, details))
+        self.task: asyncio.Task[None] | None = None
 
     def _begin(self, function: Function[..., Any]) -> None:
         if self.claimed.get("cancel_requested"):
             self.attempt.stop("cancel")
         context = context_of(self.attempt, self.home.client)
-        self.attempt.task = asyncio.get_running_loop().create_task(
-            self._run(function), context=context
-        )
+        self.task = asyncio.get_running_loop().create_task(self._run(function), context=context)
 
     async def _run(self, function: Function[..., Any]) -> None:
         attempt, claimed = self.attempt, self.claimed
@@ -205,6 +204,7 @@ class HeldAttempt(Held):
 
     def _ended(self, error: WorkflowsError | None = None) -> None:
         self.attempt.ended()
+        self.task = None
         super()._ended(error)
 
 
@@ -223,7 +223,7 @@ class HeldWorkflow(Held):
         self.outcomes: list[Json] = []
         self.in_flight = False
         self.news = False
-        self.steps: dict[int, asyncio.Task[None]] = {}
+        self.steps: dict[int, tuple[asyncio.Task[None], Attempt]] = {}
 
     def _begin(self, function: Function[..., Any]) -> None:
         if self.replay is None:
@@ -303,9 +303,10 @@ class HeldWorkflow(Held):
             attempt = Attempt(self.claimed, _unheard)
             context = context_of(attempt, self.home.client)
             sequence = step.call.sequence
-            attempt.task = self.steps[sequence] = asyncio.get_running_loop().create_task(
+            task = asyncio.get_running_loop().create_task(
                 self._step(replay, step, attempt), context=context
             )
+            self.steps[sequence] = task, attempt
 
     async def _step(self, replay: Replay, step: StepCall, attempt: Attempt) -> None:
         ok, value = await run_step(self.home.bodies, step, attempt)
@@ -313,8 +314,6 @@ class HeldWorkflow(Held):
         if self.steps.pop(sequence, None) is None:
             return  # nobody waits for it any more
         if attempt.is_given_up or self.lost:
-            return
-        if isinstance(value, asyncio.CancelledError) and step.call.done():
             return
         replay.step_ended(sequence)
         outcome: Json = {
@@ -328,9 +327,9 @@ class HeldWorkflow(Held):
     def _stop_steps(self, replay: Replay) -> None:
         """Cancels the bodies of steps that the code has cancelled."""
         while replay.steps_dropped:
-            task = self.steps.pop(replay.steps_dropped.pop(), None)
-            if task is not None:
-                task.cancel()
+            running = self.steps.pop(replay.steps_dropped.pop(), None)
+            if running is not None:
+                _stop_step("cancel", *running)
 
     # --- the end ---
 
@@ -363,12 +362,17 @@ class HeldWorkflow(Held):
 
     def drop(self) -> None:
         """Forgets the code and cancels the bodies of its steps."""
-        for task in self.steps.values():
-            task.cancel()
+        for running in self.steps.values():
+            _stop_step("lost", *running)
         self.steps.clear()
         replay, self.replay = self.replay, None
         if replay is not None:
             replay.discard()
+
+
+def _stop_step(reason: Reason, task: asyncio.Task[None], attempt: Attempt) -> None:
+    attempt.stop(reason, interrupt=False)
+    task.cancel()  # also between two tries
 
 
 def _unheard(details: Any) -> None:
@@ -390,15 +394,21 @@ async def run_step(bodies: Bodies, step: StepCall, attempt: Attempt) -> tuple[bo
                 return True, frozen(plain(value, function.result_type, path="result"))
             except Exception as error:
                 value = error
-        if isinstance(value, asyncio.CancelledError) or attempt.is_given_up:
+        if attempt.is_given_up:
             return False, value
         wire = wire_error(value, policy)
         wire["details"] = {**wire.get("details", {}), "attempts": number}
         _tell(f"step {function.name} of {_called(attempt.claimed)}", wire, number)
-        if wire.get("non_retryable") or number == tries:
+        if wire.get("non_retryable") or number == tries or _is_cancelled():
             return False, wire
         await asyncio.sleep(_pause(policy, number))
     raise AssertionError("a step ends in its last attempt")
+
+
+def _is_cancelled() -> bool:
+    """Whether the task is to end, as when its event loop is closed: no further try then."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _called(claimed: Mapping[str, Any]) -> str:
