@@ -1,13 +1,13 @@
-"""Bodies that are stopped, or stop themselves."""
+"""Bodies that are stopped, that stop themselves, and what they report before they end."""
 
 import asyncio
 import threading
 from typing import Any, cast
 
 import pytest
-from workflows._attempts import cancelled
+from workflows._attempts import cancelled, heartbeat, last_heartbeat
 from workflows._executions import Held
-from workflows._functions import job, step, workflow
+from workflows._functions import activity, job, step, workflow
 from workflows._outcomes import StepError
 from workflows._workflow import sleep
 
@@ -112,6 +112,76 @@ async def test_a_step_whose_attempts_time_out_is_retried(rig: Rig) -> None:
         return await third_time.run()
 
     assert (await rig.run(w)).result == 3
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_the_last_progress_before_a_failure_is_there_for_the_next_attempt(
+    rig: Rig, is_async: bool
+) -> None:
+    seen: list[Any] = []
+
+    def counts() -> int:
+        seen.append(last_heartbeat())
+        for done in range(3):
+            heartbeat([len(seen), done])
+        if len(seen) < 3:
+            raise ValueError
+        return len(seen)
+
+    async def counts_on_the_loop() -> int:
+        return counts()
+
+    plain: Any = counts_on_the_loop if is_async else counts
+    function = cast(Any, activity(name="counts", retries=2))(plain)
+    row = await rig.run(function)
+    assert row.result == 3
+    assert seen == [None, [1, 2], [2, 2]]
+
+
+async def test_progress_in_the_moment_of_the_stop_is_there_for_the_next_worker(rig: Rig) -> None:
+    seen: list[Any] = []
+
+    @job
+    async def saves() -> None:
+        seen.append(last_heartbeat())
+        heartbeat("begun")
+        if len(seen) < 2:
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                heartbeat("saved")
+
+    worker = await rig.start(drain_timeout=0)
+    row = rig.queue(saves)
+    await until(lambda: seen)
+    worker.stop()
+    await worker.__aexit__(None, None, None)
+    assert (row.status, row.failures) == ("pending", 0)
+    await rig.start()
+    await rig.end(row)
+    assert seen == [None, "saved"]
+
+
+async def test_a_stop_while_the_last_progress_is_written_interrupts_nothing(rig: Rig) -> None:
+    """A cancel comes when the body has failed, and its failure is not yet told."""
+
+    @job(retries=0)
+    async def fails() -> None:
+        heartbeat(1)
+        raise ValueError
+
+    worker = await rig.start()
+    record = worker.record
+
+    async def slowly(held: Held, details: Any) -> None:
+        rig.engine.cancel(rig.engine.rows[held.id])
+        held.notice({"cancel_requested": True})
+        await asyncio.sleep(0)
+        await record(held, details)
+
+    worker.record = slowly
+    assert (await rig.end(rig.queue(fails))).status == "cancelled"
+    await until(lambda: not worker._held)  # pyright: ignore[reportPrivateUsage]
 
 
 async def test_a_workflow_goes_on_beside_a_step_that_it_gave_up(rig: Rig) -> None:

@@ -33,12 +33,13 @@ class AttemptInfo:
 class Attempt:
     """One attempt at a body, while it runs."""
 
-    __slots__ = ("_loop", "claimed", "progress", "reason", "report", "stopped", "task")
+    __slots__ = ("_loop", "claimed", "progress", "reason", "report", "reported", "stopped", "task")
 
     def __init__(self, claimed: Mapping[str, Any], report: Callable[[Any], None]) -> None:
         self.claimed = claimed
         self.progress: Any = claimed.get("progress")
         self.report = report
+        self.reported = False
         self.reason: Reason | None = None
         self.stopped = False
         # What runs the body, while it does: what comes before and after is not interrupted.
@@ -72,7 +73,7 @@ class Attempt:
 
     def beat(self, details: Any) -> None:
         """Reports progress, from the loop or from a thread."""
-        self.progress = details
+        self.progress, self.reported = details, True
         self._loop.call_soon_threadsafe(self.report, details)
 
 

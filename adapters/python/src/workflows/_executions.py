@@ -47,6 +47,10 @@ class Home(Protocol):
         """Sends an attempt's progress."""
         ...
 
+    async def record(self, held: Held, details: Any) -> None:
+        """Sends an attempt's last progress, and waits until it is recorded."""
+        ...
+
 
 class Held:
     """An execution under a lease."""
@@ -150,6 +154,9 @@ class HeldAttempt(Held):
                 ok, value = await self.home.bodies.run(
                     function, args, kwargs, attempt, timeout_ms / 1000 if timeout_ms else None
                 )
+        if not ok and attempt.reported and not self.lost:
+            # The next attempt reads it, and after the failure it would be refused.
+            await self.home.record(self, attempt.progress)
         if attempt.reason == "lost":
             self._ended()
         elif attempt.reason != "stop" or ok:
