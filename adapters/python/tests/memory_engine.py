@@ -354,7 +354,8 @@ class MemoryEngine:
         elif row.status == "running":
             self.notices.append({"id": row.id, "lease": self.lease(row), "cancel_requested": True})
         else:
-            self.end(row, False, None, {"type": "Cancelled", "message": "it was cancelled"})
+            message = reason or "it was cancelled"
+            self.end(row, False, None, {"type": "Cancelled", "message": message})
         self.changed.set()
 
     def end(self, row: Row, ok: bool, result: Any, error: Any) -> None:

@@ -137,6 +137,11 @@ class Replay:
         )
         self.root = self.loop.create_task(body, name=function.name, context=contextvars.Context())
 
+    def _child_started(self, event: Event) -> None:
+        call = self.pending.get(event["sequence"])
+        if call is not None:
+            call.id = cast("Json", event.get("payload") or {}).get("id", "")
+
     def _completed(self, event: Event) -> None:
         call = self.pending.pop(event["sequence"], None)
         if call is None or call.done():
@@ -157,7 +162,7 @@ class Replay:
     def _cancelled(self, event: Event) -> None:
         call = self.pending.pop(event["sequence"], None)
         if call is not None and not call.done():
-            call.fail(cancellation_of(call))
+            call.fail(cancellation_of(call, event.get("payload")))
 
     def _fired(self, event: Event) -> None:
         fire = self.timers.pop(event["sequence"], None)
@@ -183,6 +188,7 @@ class Replay:
 
     _HANDLERS: ClassVar[Mapping[str, Callable[[Any, Event], None]]] = {
         "started": _started,
+        "child_started": _child_started,
         "activity_completed": _completed,
         "child_completed": _completed,
         "step_completed": _completed,
