@@ -1,0 +1,469 @@
+"""Time limits: around whatever a workflow awaits, for attempts, and for whole executions."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import pytest
+import workflows
+from crash_here import Here
+from crash_stage import MARGIN, PATIENCE
+from workflows import (
+    ActivityTimeout,
+    ExecutionFailed,
+    ResultTimeout,
+    StepError,
+    activity,
+    attempt_info,
+    cancelled,
+    gather,
+    job,
+    sleep,
+    step,
+    wait_for_signal,
+    workflow,
+)
+
+# --- around what is awaited -----------------------------------------------------------------
+
+Limit = Callable[[float], AbstractAsyncContextManager[Any]]
+
+
+@pytest.fixture(params=[asyncio.timeout, workflows.timeout], ids=["asyncio", "workflows"])
+def limit(request: pytest.FixtureRequest) -> Limit:
+    """Either way to limit the time of a block."""
+    return request.param
+
+
+@pytest.mark.parametrize(
+    "what", ["activity", "step", "child", "signal", "gather", "group", "timer"]
+)
+async def test_a_timeout_ends_whatever_is_awaited_in_it(
+    here: Here, limit: Limit, what: str
+) -> None:
+    """It is cancelled, all of it, and the workflow goes on."""
+
+    @activity
+    async def endless() -> None:
+        await asyncio.sleep(3600)
+
+    @step
+    async def endless_step() -> None:
+        await asyncio.sleep(3600)
+
+    @workflow
+    async def endless_child() -> None:
+        await sleep("1h")
+
+    async def group() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(endless.run())
+            group.create_task(endless_child.run())
+
+    awaited: dict[str, Callable[[], Awaitable[Any]]] = {
+        "activity": endless.run,
+        "step": endless_step.run,
+        "child": endless_child.run,
+        "signal": lambda: wait_for_signal("never"),
+        "gather": lambda: gather(endless.run(), endless_child.run(), sleep("1h")),
+        "group": group,
+        "timer": lambda: sleep("1h"),
+    }
+
+    @workflow
+    async def limited() -> float:
+        began = workflows.now()
+        try:
+            async with limit(0.2):
+                await awaited[what]()
+        except TimeoutError:
+            took = workflows.now() - began
+            await wait_for_signal("go on")
+            return took.total_seconds()
+        return 0
+
+    await here.work()
+    handle = await here.queue(limited)
+    await here.recorded(handle, "timer_fired")
+    await here.stage.is_in(handle, "suspended")
+    children = await here.children(handle)
+    await here.ended(handle, len(children))
+    for child in children:
+        await here.stage.is_in(here.handle(child), "cancelled")
+    await handle.signal("go on")
+    assert await handle.result(PATIENCE) >= 0.2
+    types = await here.stage.types(handle)
+    started = {"activity": 1, "child": 1, "gather": 2, "group": 2}.get(what, 0)
+    assert sum(each in ("activity_cancelled", "child_cancelled") for each in types) == started
+    assert types.count("timer_cancelled") == (what in ("gather", "timer"))
+
+
+async def test_the_innermost_timeout_whose_time_is_up_raises(here: Here, limit: Limit) -> None:
+    """Nested, in both orders; the other timer is cancelled."""
+
+    @workflow
+    async def nested(outer: float, inner: float) -> list[str]:
+        heard: list[str] = []
+        try:
+            async with limit(outer):
+                try:
+                    async with limit(inner):
+                        await sleep("1h")
+                except TimeoutError:
+                    heard.append("inner")
+                heard.append("between")
+        except TimeoutError:
+            heard.append("outer")
+        return heard
+
+    await here.work()
+    inner, outer = await here.queue(nested, 3600, 0.1), await here.queue(nested, 0.1, 3600)
+    assert await inner.result(PATIENCE) == ["inner", "between"]
+    assert await outer.result(PATIENCE) == ["outer"]
+    for handle in (inner, outer):
+        types = await here.stage.types(handle)
+        assert [types.count(f"timer_{end}") for end in ("started", "fired", "cancelled")] == [
+            3,
+            1,
+            2,
+        ]
+
+
+async def test_a_timeout_that_is_up_already_ends_the_first_wait(here: Here, limit: Limit) -> None:
+    """As in asyncio; what was asked for in it never starts."""
+    ran: list[int] = []
+
+    @activity
+    async def never() -> None:
+        ran.append(1)
+
+    @workflow
+    async def hurried() -> str:
+        try:
+            async with limit(0):
+                await never.run()
+        except TimeoutError:
+            return "late"
+        return "in time"
+
+    await here.work()
+    handle = await here.queue(hurried)
+    assert await handle.result(PATIENCE) == "late"
+    assert await here.stage.types(handle) == ["started"]
+    assert not ran
+
+
+@pytest.mark.parametrize("first", ["completion", "timer"])
+async def test_of_a_completion_and_a_timeout_in_one_batch_the_first_recorded_counts(
+    here: Here, first: str
+) -> None:
+    """Nobody serves the workflow while both happen; it hears of both in one claim."""
+    go = asyncio.Event()
+    heard: list[str] = []
+
+    @activity(queue="activities")
+    async def gated() -> str:
+        await go.wait()
+        return "in time"
+
+    @workflow
+    async def limited() -> str:
+        try:
+            async with asyncio.timeout(1):
+                heard.append(await gated.run())
+        except TimeoutError:
+            heard.append("late")
+        last = heard[-1]
+        return f"{last} {await wait_for_signal('go on')}"
+
+    await here.work("activities")
+    worker = await here.work()
+    handle = await here.suspended(limited)
+    await here.dismiss(worker)
+    if first == "completion":
+        go.set()
+        await here.recorded(handle, "activity_completed")
+    await here.recorded(handle, "timer_fired")
+    go.set()
+    await here.recorded(handle, "activity_completed")
+    await here.work(warm=0)
+    await here.stage.is_in(handle, "suspended")
+    await handle.signal("go on", "and on")
+    answer = "in time" if first == "completion" else "late"
+    assert await handle.result(PATIENCE) == f"{answer} and on"
+    assert set(heard) == {answer}
+    types = await here.stage.types(handle)
+    assert "activity_cancelled" not in types
+    assert "timer_cancelled" not in types
+
+
+# --- of an attempt --------------------------------------------------------------------------
+
+
+async def test_an_attempt_that_takes_too_long_is_cancelled_and_tried_again(here: Here) -> None:
+    """T12: an async body; it may clean up, and its attempt counts as a failure."""
+    cleaned: list[int] = []
+
+    @activity(timeout=0.2, retries=1, initial=0.01)
+    async def second_time() -> int:
+        number = attempt_info().attempt
+        if number == 1:
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                await asyncio.sleep(0)
+                cleaned.append(number)
+        return number
+
+    @workflow
+    async def parent() -> int:
+        return await second_time.run()
+
+    await here.work()
+    handle = await here.queue(parent)
+    assert await handle.result(PATIENCE) == 2
+    assert cleaned == [1]
+    [row] = await here.children(handle)
+    assert (row["attempts"], row["failures"]) == (2, 1)
+
+
+async def test_the_late_result_of_a_sync_attempt_is_thrown_away(here: Here) -> None:
+    """T12: though it comes while the next attempt runs; the body can see that it is not wanted."""
+    first_is_late, both_are_there = threading.Event(), threading.Event()
+    seen: list[bool] = []
+
+    @activity(timeout=1, retries=1, initial=0.01)
+    def second_time() -> str:
+        number = attempt_info().attempt
+        if number == 1:
+            assert both_are_there.wait(PATIENCE)
+            seen.append(cancelled())
+            first_is_late.set()
+            return "late"
+        both_are_there.set()
+        assert first_is_late.wait(PATIENCE)
+        return "in time"
+
+    @workflow
+    async def parent() -> str:
+        return await second_time.run()
+
+    await here.work()
+    handle = await here.queue(parent)
+    assert await handle.result(PATIENCE) == "in time"
+    assert seen == [True]
+    [row] = await here.children(handle)
+    assert (row["attempts"], row["failures"]) == (2, 1)
+
+
+async def test_a_step_whose_attempt_takes_too_long_is_tried_again(here: Here) -> None:
+    """T12: async and sync."""
+    ran: dict[str, int] = {"async": 0, "sync": 0}
+    late = threading.Event()
+
+    @step(timeout=0.1, retries=1, initial=0.01)
+    async def second_time() -> int:
+        ran["async"] += 1
+        if ran["async"] == 1:
+            await asyncio.sleep(3600)
+        return ran["async"]
+
+    @step(timeout=0.3, retries=0)
+    def never_in_time() -> str:
+        ran["sync"] += 1
+        while not cancelled() and not late.wait(0.005):
+            pass
+        return "late"
+
+    @workflow
+    async def parent() -> list[Any]:
+        told: list[Any] = [await second_time.run()]
+        try:
+            await never_in_time.run()
+        except StepError as error:
+            told.append(error.type)
+        return told
+
+    await here.work()
+    try:
+        assert await here.result(parent) == [2, "AttemptTimeout"]
+    finally:
+        late.set()
+    assert ran == {"async": 2, "sync": 1}
+
+
+async def test_an_activity_out_of_time_and_attempts_is_an_activity_timeout(here: Here) -> None:
+    """T12: which is a TimeoutError too."""
+
+    @activity(timeout=0.1, retries=1, initial=0.01)
+    async def never() -> None:
+        await asyncio.sleep(3600)
+
+    @workflow
+    async def parent() -> list[Any]:
+        try:
+            await never.run()
+        except TimeoutError as error:
+            return [getattr(error, "type", None), getattr(error, "attempts", None)]
+        return []
+
+    await here.work()
+    assert await here.result(parent) == ["AttemptTimeout", 2]
+
+
+# --- until the first start ------------------------------------------------------------------
+
+
+async def test_a_schedule_timeout_fires_while_no_worker_serves_the_queue(here: Here) -> None:
+    """T13: a worker of another queue keeps the time; who comes later runs nothing."""
+    ran: list[str] = []
+
+    @job(queue="nobody", schedule_timeout=0.3)
+    async def never() -> None:
+        ran.append("job")
+
+    @activity(queue="nobody", schedule_timeout=0.3)
+    async def never_either() -> None:
+        ran.append("activity")
+
+    @workflow
+    async def parent() -> list[Any]:
+        try:
+            await never_either.run()
+        except ActivityTimeout as error:
+            return [error.type, error.attempts]
+        return []
+
+    await here.work()
+    handle = await here.queue(never)
+    assert await here.result(parent) == ["ScheduleTimeout", 0]
+    with pytest.raises(ExecutionFailed) as failed:
+        await handle.result(PATIENCE)
+    assert failed.value.type == "ScheduleTimeout"
+    await here.work("nobody")
+    await here.result(never.options(schedule_timeout=None))
+    assert ran == ["job"]
+
+
+@pytest.mark.xfail(
+    reason="nobody looks at the clock while there is no worker at all yet",
+    raises=ResultTimeout,
+    strict=True,
+)
+async def test_a_schedule_timeout_fires_while_there_is_no_worker_at_all(here: Here) -> None:
+    """T13."""
+
+    @job(schedule_timeout=0.3)
+    async def never() -> None: ...
+
+    handle = await here.queue(never)
+    with pytest.raises(ExecutionFailed) as failed:
+        await handle.result(3)
+    assert failed.value.type == "ScheduleTimeout"
+
+
+async def test_a_schedule_timeout_never_fires_after_the_start(here: Here) -> None:
+    """T13: not while the body runs, nor while it waits for its next attempt."""
+
+    @job(schedule_timeout=0.5)
+    async def long() -> str:
+        await asyncio.sleep(1)
+        return "done"
+
+    @job(schedule_timeout=0.5, retries=1, initial=1, jitter=0)
+    async def second_time() -> str:
+        if attempt_info().attempt == 1:
+            raise ValueError
+        return "done"
+
+    await here.work()
+    handles = [await here.queue(long), await here.queue(second_time)]
+    assert [await handle.result(PATIENCE) for handle in handles] == ["done", "done"]
+
+
+# --- of a whole execution -------------------------------------------------------------------
+
+
+async def test_a_total_timeout_bounds_all_attempts_and_their_back_off(here: Here) -> None:
+    """The type tells it from the timeout of an attempt; a running body is told."""
+    told: list[bool] = []
+    ran: list[int] = []
+
+    @activity(total_timeout=0.5, retries=100, initial=0.05, max=0.1)
+    async def fails() -> None:
+        ran.append(1)
+        raise ValueError
+
+    @activity(total_timeout=0.5)
+    async def hangs() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            told.append(cancelled())
+
+    @workflow
+    async def parent() -> list[list[Any]]:
+        ends: list[list[Any]] = []
+        for function in (fails, hangs):
+            began = workflows.now()
+            try:
+                await function.run()
+            except ActivityTimeout as error:
+                took = (workflows.now() - began).total_seconds()
+                ends.append([error.type, took >= 0.5])
+        return ends
+
+    await here.work()
+    assert await here.result(parent) == [["ExecutionTimeout", True]] * 2
+    await here.stage.until(lambda: told == [True], "the running body to be told")
+    assert 1 < len(ran) < 12
+
+
+async def test_a_workflow_past_its_timeout_fails_without_a_clean_up_and_takes_its_own_along(
+    here: Here,
+) -> None:
+    """As terminate does; it is not cancelled but failed, and in time, wherever it waits."""
+    ran: list[str] = []
+
+    @activity
+    async def hangs() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            ran.append("activity")
+
+    @workflow(timeout=0.5)
+    async def late() -> None:
+        try:
+            await gather(hangs.run(), sleep("1h"))
+        finally:
+            ran.append("workflow")
+
+    await here.work()
+    handle = await here.queue(late)
+    asked = time.monotonic()
+    with pytest.raises(ExecutionFailed) as failed:
+        await handle.result(PATIENCE)
+    assert failed.value.type == "ExecutionTimeout"
+    assert 0.5 <= time.monotonic() - asked + 0.1 < 0.6 + MARGIN
+    [child] = await here.children(handle)
+    await here.stage.is_in(here.handle(child), "cancelled")
+    await here.stage.until(lambda: ran == ["activity"], "the activity to be told")
+
+
+async def test_a_workflow_that_ends_in_time_is_left_alone_by_its_timeout(here: Here) -> None:
+    @workflow(timeout=0.5)
+    async def quick() -> str:
+        return "done"
+
+    await here.work()
+    handle = await here.queue(quick)
+    assert await handle.result(PATIENCE) == "done"
+    before = await here.stage.get(handle)
+    await asyncio.sleep(0.8)
+    assert await here.stage.get(handle) == before
