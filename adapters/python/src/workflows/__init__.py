@@ -73,6 +73,8 @@ from ._settings import Duration as Duration
 from ._wire_errors import RemoteError as RemoteError
 from ._worker import Worker as Worker
 from ._workflow import WorkflowInfo as WorkflowInfo
+from ._workflow import continue_as_new as continue_as_new
+from ._workflow import get_state as get_state
 from ._workflow import get_version as get_version
 from ._workflow import is_replaying as is_replaying
 from ._workflow import now as now

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -25,6 +26,7 @@ log = logging.getLogger("workflows")
 Json = dict[str, Any]
 
 _MAX_TOLD = 300
+_LONG = 1.0  # of workflow code between two waits, in seconds
 _OVER = {"lease_lost", "execution_finished", "execution_not_found", "closed"}
 
 
@@ -45,6 +47,10 @@ class Home(Protocol):
 
     def report(self, held: Held, details: Any) -> None:
         """Sends an attempt's progress."""
+        ...
+
+    async def history(self, claimed: Mapping[str, Any]) -> list[Json]:
+        """Reads the events that a claim left out."""
         ...
 
 
@@ -220,16 +226,56 @@ class HeldWorkflow(Held):
     ) -> None:
         super().__init__(home, claimed, function)
         self.replay = warm
+        self.reading: asyncio.Task[None] | None = None
         self.outcomes: list[Json] = []
         self.in_flight = False
         self.news = False
         self.steps: dict[int, asyncio.Task[None]] = {}
 
     def _begin(self, function: Function[..., Any]) -> None:
+        if self.replay is None and self.claimed.get("after"):
+            self.reading = asyncio.get_running_loop().create_task(self._read(function))
+        else:
+            self._resume(function, self.claimed.get("events") or ())
+
+    async def _read(self, function: Function[..., Any]) -> None:
+        """Fetches what the claim left out for a worker that has forgotten the workflow since."""
+        try:
+            events = await self.home.history(self.claimed)
+        except WorkflowsError as error:
+            if not self.lost:
+                log.error("the history of %s could not be read: %s", self.id, error)
+                self.release("drain")
+            return
+        # From a callback: workflow code must not run inside a task of this loop.
+        asyncio.get_running_loop().call_soon(
+            self._resume_read, function, events, context=contextvars.Context()
+        )
+
+    def _resume_read(self, function: Function[..., Any], events: Sequence[Json]) -> None:
+        if self.lost:
+            return
+        try:
+            self._resume(function, [*events, *(self.claimed.get("events") or ())])
+        except Exception:
+            self.broken("begin")
+
+    def _resume(self, function: Function[..., Any], events: Sequence[Json]) -> None:
         if self.replay is None:
             self.replay = Replay(self.claimed, function)
-        self.replay.feed(self.claimed.get("events") or ())
+        self._feed(self.replay, events)
         self._advance()
+
+    def _feed(self, replay: Replay, events: Sequence[Json]) -> None:
+        began = time.monotonic()
+        replay.feed(events)
+        if (took := time.monotonic() - began) > _LONG:
+            log.warning(
+                "the code of %s held the event loop for %.1f s, and all else on this worker with "
+                "it; what blocks or computes for long belongs in an activity or a step",
+                _called(self.claimed),
+                took,
+            )
 
     def _advance(self) -> None:
         """Sends what the code asks for, unless there is nothing to send or an answer is awaited."""
@@ -259,6 +305,8 @@ class HeldWorkflow(Held):
             item["events"], self.outcomes = self.outcomes, []
         if turn.then == "complete":
             item["result"] = turn.result
+        elif turn.then == "continue":
+            item.update(turn.next_run)
         elif turn.then == "fail":
             item["error"] = turn.error
             _tell(_called(self.claimed), turn.error or {})
@@ -275,17 +323,25 @@ class HeldWorkflow(Held):
         elif ok is None:
             self._refused(replay, turn, error)
         elif ok["status"] == "suspended":
-            self.lost = True
-            self.home.suspended(self)
+            self._suspended(replay, ok)
         elif ok["status"] != "running":
             self._ended()
         else:
             try:
                 self._start_steps(replay, turn.steps)
-                replay.feed(ok.get("events") or ())
+                self._feed(replay, ok.get("events") or ())
                 self._advance()
             except Exception:
                 self.broken("advance")
+
+    def _suspended(self, replay: Replay, ok: Json) -> None:
+        try:
+            replay.feed(ok.get("events") or ())  # what it asked for: the next claim leaves it out
+        except Exception:
+            log.exception("workflow %s is not kept in memory", self.id)
+            self.drop()
+        self.lost = True
+        self.home.suspended(self)
 
     def _refused(self, replay: Replay, turn: Turn, error: WorkflowsError | None) -> None:
         """A command or a result that the engine does not take is the workflow's failure."""
@@ -366,6 +422,8 @@ class HeldWorkflow(Held):
         for task in self.steps.values():
             task.cancel()
         self.steps.clear()
+        if self.reading is not None:
+            self.reading.cancel()
         replay, self.replay = self.replay, None
         if replay is not None:
             replay.discard()

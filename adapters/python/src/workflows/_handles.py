@@ -116,6 +116,15 @@ class Handle(Generic[R]):
         """
         return (await self.client.get(self.id))["status"]
 
+    async def get_state(self, type: Any = Any) -> Any:
+        """Answer what the workflow published last with `set_state`, None if nothing yet.
+
+        Raises:
+            ExecutionNotFound: no execution has this id.
+            PayloadError: the state does not fit the type.
+        """
+        return adapt(await self.client.get_state(self.id), type, path="state")
+
     async def cancel(self, reason: str = "") -> Change:
         """Ask it to stop; see `Client.cancel`."""
         return await self.client.cancel(self.id, reason)

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import hashlib
-import uuid
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 from ._calls import (
     Call,
     ChildHandle,
+    ContinueAsNew,
     StepCall,
     Turn,
     cancellation_of,
+    child_id,
+    continuation_of,
     failure_of,
     frozen,
     new_call,
@@ -42,12 +43,12 @@ class Replay:
 
     __slots__ = (
         "_ahead",
+        "_cancelled_early",
         "claimed",
         "commands",
         "discarded",
         "function",
         "history",
-        "last",
         "loop",
         "pending",
         "position",
@@ -67,7 +68,6 @@ class Replay:
         self.loop = WorkflowLoop(self)
         self.root: WorkflowTask[Any] | None = None
         self.position = 0
-        self.last: Event | None = None
         self.seed = int(claimed["id"][-12:], 16)
         self.commands: list[Json] = []
         self.steps: dict[int, StepCall] = {}
@@ -78,6 +78,7 @@ class Replay:
         self.discarded = False
         self.signals = Signals(self)
         self._ahead = 0
+        self._cancelled_early = False
 
     # --- events in ---
 
@@ -101,8 +102,7 @@ class Replay:
                         break
         finally:
             loop.leave()
-        self.last = fresh[-1]
-        self.position = self.last["position"]
+        self.position = fresh[-1]["position"]
         self.history.live = True  # what comes from now on has never been seen before
 
     def _apply(self, event: Event) -> None:
@@ -117,6 +117,11 @@ class Replay:
             handler(self, event)
 
     def _started(self, event: Event) -> None:
+        self.root = self._begun()
+        if self._cancelled_early:
+            self.root.cancel("the workflow was asked to stop")
+
+    def _begun(self) -> WorkflowTask[Any]:
         claimed, function = self.claimed, self.function
         args: list[Any] = claimed.get("args") or []
         kwargs: Json = claimed.get("kwargs") or {}
@@ -129,7 +134,7 @@ class Replay:
         body = cast(
             "Coroutine[Any, Any, Any]", value if asyncio.iscoroutine(value) else _return(value)
         )
-        self.root = self.loop.create_task(body, name=function.name, context=contextvars.Context())
+        return self.loop.create_task(body, name=function.name, context=contextvars.Context())
 
     def _completed(self, event: Event) -> None:
         call = self.pending.pop(event["sequence"], None)
@@ -162,11 +167,12 @@ class Replay:
         self.timers.pop(event["sequence"], None)
 
     def _signalled(self, event: Event) -> None:
-        self.signals.received(event["name"], event.get("payload"))
+        self.signals.received(event["name"], event.get("payload"), event["position"])
 
     def _cancel_requested(self, event: Event) -> None:
         root = self.root
         if root is None or root.done():
+            self._cancelled_early = root is None
             return
         root.cancel("the workflow was asked to stop")
         if root._fut_waiter is not None:  # type: ignore[attr-defined]
@@ -219,6 +225,8 @@ class Replay:
         if root.cancelled():
             return self._failure(asyncio.CancelledError("the workflow was cancelled"))
         error = root.exception()
+        if (onward := continuation_of(error)) is not None:
+            return self._next_run(onward)
         if error is not None:
             return self._failure(error)
         try:
@@ -227,6 +235,11 @@ class Replay:
             return self._failure(error)
         commands, self.commands = self.commands, []
         return Turn("complete", commands, result=result)
+
+    def _next_run(self, onward: ContinueAsNew) -> Turn:
+        commands, self.commands = self.commands, []
+        following = {"args": onward.args_, "kwargs": onward.kwargs_, "carry": self.signals.untaken}
+        return Turn("continue", commands, next_run=following)
 
     def _failure(self, error: BaseException) -> Turn:
         wire = exception_to_error(error)
@@ -283,6 +296,11 @@ class Replay:
 
     # --- what workflow code calls ---
 
+    def continuation(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> ContinueAsNew:
+        """What ends this run and starts the next with other arguments."""
+        positional, keywords = self.function.arguments(args, kwargs)
+        return ContinueAsNew(frozen(positional), frozen(keywords))
+
     def call(
         self, function: Function[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Call[Any]:
@@ -318,11 +336,12 @@ class Replay:
         named: bool = False,
     ) -> tuple[Call[Any], str]:
         options = function.options_set
-        if "idempotency_key" in options:
-            raise ValueError(
-                f"idempotency_key= has no meaning for {function.name} inside a workflow: it "
-                f"is started once anyway"
-            )
+        for option in ("idempotency_key", "signal"):
+            if option in options:
+                raise ValueError(
+                    f"{option}= has no meaning for {function.name} inside a workflow: it is "
+                    f"started once anyway, and its handle has signal()"
+                )
         positional, keywords = function.arguments(args, kwargs)
         kind = "child" if function.kind == "workflow" else "activity"
         sequence, recorded = self._asked(kind, function.name)
@@ -336,20 +355,12 @@ class Replay:
         if keywords:
             execution["kwargs"] = frozen(keywords)
         if named:
-            execution["id"] = self._child_id(sequence)
+            execution["id"] = child_id(self.claimed, sequence, self.time())
         command: Json = {"type": "schedule", "sequence": sequence, "execution": execution}
         if "close_policy" in options:
             command["close_policy"] = options["close_policy"]
         self._emit(command)
         return call, execution.get("id", "")
-
-    def _child_id(self, sequence: int) -> str:
-        """A UUIDv7 of the workflow's time that is the same if a lost command is given again."""
-        seed = f"{self.claimed['id']}:{self.claimed.get('run', 1)}:{sequence}"
-        bits = int.from_bytes(hashlib.blake2b(seed.encode(), digest_size=10).digest(), "big")
-        number = (int(self.time() * 1000) << 80) | bits
-        number = number & ~(0xF << 76) | (0x7 << 76)
-        return str(uuid.UUID(int=number & ~(0x3 << 62) | (0x2 << 62)))
 
     def _pending(self, sequence: int, kind: str, function: Function[..., Any]) -> Call[Any]:
         call = new_call(self, sequence, kind, function.name)
@@ -456,7 +467,7 @@ class Replay:
 
     def time(self) -> float:
         """The workflow's time, in seconds since 1970."""
-        return self.history.now().timestamp()
+        return self.history.time()
 
 
 def _wake(call: Call[None]) -> None:
