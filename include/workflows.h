@@ -88,6 +88,7 @@
  *     worker_not_found     no worker of this engine has this id
  *     wrong_language       a workflow was begun by code of another language
  *     internal             a bug in the library
+ *     history_too_long     a workflow's history is full; let it continue as new
  *
  *   Any operation may fail with invalid_request, payload_too_large, closed, busy, cancelled,
  *   timeout, database_unavailable, permission_denied, schema_missing, schema_outdated,
@@ -112,7 +113,7 @@ extern "C" {
 #define WF_ABI_VERSION 1
 
 /* Identifies the operations with their types; "operations" in wf_build_info is the library's. */
-#define WF_OPERATIONS_DIGEST "4742574d6568cee8"
+#define WF_OPERATIONS_DIGEST "19bbbc9fac7355b6"
 
 /* What functions return. */
 enum {
@@ -555,8 +556,8 @@ int wf_send_signal(uint64_t engine, const char *request, size_t n, char **reply,
  * reports, and is registered anew under the same id.
  *
  * request  StartWorkerRequest {queues, concurrency?, language?, runtime?, sdk_version?, name?,
- *          heartbeat_interval_ms?, heartbeat_timeout_ms?, poll_interval_ms?}
- * reply    StartWorkerReply {worker_id}
+ *          heartbeat_interval_ms?, heartbeat_timeout_ms?, poll_interval_ms?, warm?}
+ * reply    StartWorkerReply {worker_id, max_history}
  * errors   invalid_request, schema_missing, schema_outdated, schema_too_new, database_unavailable
  */
 int wf_start_worker(uint64_t engine, const char *request, size_t n, char **reply, size_t *reply_n);
