@@ -25,6 +25,7 @@ from ._errors import Evicted as Evicted
 from ._errors import ExecutionFinished as ExecutionFinished
 from ._errors import ExecutionNotFound as ExecutionNotFound
 from ._errors import Forked as Forked
+from ._errors import HistoryTooLong as HistoryTooLong
 from ._errors import Internal as Internal
 from ._errors import InvalidConfig as InvalidConfig
 from ._errors import InvalidDuration as InvalidDuration
