@@ -307,7 +307,7 @@ func finishAll(works []*work, err error) {
 
 // blame makes a data error, which split down to one work, that work's fault.
 func blame(err error) error {
-	if !store.SplitWorthwhile(err) {
+	if !store.SplitWorthwhile(err) || fault.CodeOf(err) != fault.Internal {
 		return err
 	}
 	return fault.New(fault.InvalidPayload, fault.From(err).Details, "PostgreSQL refuses a value in this request; check its payloads and ids").Because(err)
