@@ -203,7 +203,7 @@ func (f *flusher) attempt(ctx context.Context, works []*work) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, flushLimit)
 	defer cancel()
-	var b store.Batch
+	b := store.Batch{MaxHistory: f.engine.settings.maxHistory}
 	for _, w := range works {
 		w.addTo(&b)
 	}

@@ -83,6 +83,8 @@ moved AS (
     UPDATE workflows.executions e SET
         history_length = e.history_length + coalesce(n.count, 0),
         status = CASE WHEN held.suspend AND NOT held.waking AND e.history_length = held.position THEN 'suspended' ELSE 'running' END,
+        suspended_position = CASE WHEN held.suspend AND NOT held.waking AND e.history_length = held.position
+            THEN e.history_length + coalesce(n.count, 0) ELSE e.suspended_position END,
         state = coalesce(held.state::json, e.state),
         crashes = 0
     FROM held LEFT JOIN n ON n.id = held.id WHERE e.id = held.id
