@@ -331,6 +331,8 @@ class Client:
     async def retry(self, id: str | UUID, reason: str = "") -> Change:
         """Run a failed or cancelled execution again; a workflow goes on from its history.
 
+        A parked workflow goes on as with `resume`.
+
         Raises:
             ExecutionNotFound: no execution has this id.
             InvalidState: it has not ended in a way that can be retried.

@@ -129,7 +129,8 @@ class Function(Generic[P, R]):
         durable call: the command is given when `.run()` is called, not when
         its answer is awaited, so several calls run side by side if they are
         awaited later. One that is never awaited does not keep the workflow
-        from finishing, and is cancelled when the workflow ends.
+        from finishing, and is cancelled when the workflow ends, unless it was
+        called with `.options(close_policy="detach")`.
 
         Raises:
             PayloadError: an argument is not JSON; it names the path of the value.

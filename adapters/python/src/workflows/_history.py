@@ -141,7 +141,7 @@ class History:
             f"  at position {position} history recorded: {was} (sequence {sequence})\n"
             f"  at that point the code attempted: {attempted}\n"
             "Put the old code back, or make the change conditional with workflows.get_version(); "
-            "then resume the workflow.",
+            "then retry the workflow.",
             position=position,
             recorded=was,
             attempted=attempted,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import math
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
@@ -27,10 +28,10 @@ from ._calls import (
     sequence_of,
 )
 from ._discard import discard
-from ._errors import VersionError
+from ._errors import NotDurableError, VersionError
 from ._functions import Function
 from ._history import COMMANDS, Event, History
-from ._loop import WorkflowLoop, WorkflowTask, not_durable
+from ._loop import WorkflowLoop, WorkflowTask, explained, not_durable
 from ._payload import adapt, plain
 from ._signals import Signals
 from ._wire_errors import exception_to_error
@@ -228,7 +229,7 @@ class Replay:
         if (onward := continuation_of(error)) is not None:
             return self._next_run(onward)
         if error is not None:
-            return self._failure(error)
+            return self._failure(explained(error))
         try:
             result = plain(root.result(), self.function.result_type, path="result")
         except Exception as error:  # a model's own code may have written it
@@ -374,6 +375,11 @@ class Replay:
 
     def start_timer(self, delay: float, name: str, fire: Callable[[], None]) -> int:
         """Starts a durable timer and answers its sequence."""
+        if not math.isfinite(delay):
+            raise NotDurableError(
+                f"a timer of {delay} seconds is none that could be recorded; to wait until "
+                f"something happens, wait for a signal"
+            )
         return self.timer(max(0, round(delay * 1000)), name, fire)
 
     def timer(self, delay_ms: int, name: str, fire: Callable[[], None]) -> int:

@@ -15,7 +15,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NoReturn, TypeVar, cast, overload
 
-from ._errors import NotDurableError
+from ._errors import (
+    ExecutionFinished,
+    ExecutionNotFound,
+    InvalidPayload,
+    InvalidRequest,
+    InvalidState,
+    NotDurableError,
+    PayloadTooLarge,
+)
 from ._functions import AsyncFunction, home
 from ._history import MAX_HISTORY
 from ._loop import active, refuse_inside
@@ -277,12 +285,23 @@ def set_state(value: Any) -> None:
     _inside("set_state()").set_state(value)
 
 
+# What the engine has decided about a signal; sending it again would change nothing.
+_REFUSALS = (
+    ExecutionFinished,
+    ExecutionNotFound,
+    InvalidPayload,
+    InvalidRequest,
+    InvalidState,
+    PayloadTooLarge,
+)
+
+
 async def _send(id: str, name: str, payload: Any, key: str) -> Any:
     return dict(await home().signal(id, name, payload, key))
 
 
 signal_step: AsyncFunction[[str, str, Any, str], Any] = AsyncFunction(
-    "step", _send, Options(name="workflows.send_signal")
+    "step", _send, Options(name="workflows.send_signal", non_retryable=_REFUSALS)
 )
 
 

@@ -1,3 +1,5 @@
+"""What tests/behaviours and tests/crash share: a PostgreSQL, and a stage on it for each test."""
+
 from __future__ import annotations
 
 import os
@@ -10,7 +12,7 @@ import pytest
 from workflows import Client
 from workflows import _operations as operations
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent / "crash"))
 
 from crash_stage import BINARIES, Stage
 
@@ -24,7 +26,7 @@ def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         return
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    url = f"embedded:{shared / 'crash-postgres'}"
+    url = f"embedded:{shared / 'stage-postgres'}"
     keeper = Client(url, schema="keeper", postgres_binaries=BINARIES, pool_size=1)
     keeper.migrate_sync()
     yield url
@@ -34,7 +36,7 @@ def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 async def stage(database_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
     """A schema of the test's own; its workers are ended with it."""
-    schema = f"crash_{uuid.uuid4().hex[:16]}"
+    schema = f"stage_{uuid.uuid4().hex[:16]}"
     async with Client(database_url, schema=schema, pool_size=3) as client:
         await client.migrate()
         stage = Stage(database_url, schema, tmp_path, client)
