@@ -470,7 +470,14 @@ def _tell(who: str, error: Mapping[str, Any], attempt: int | None = None) -> Non
         return  # that was asked for
     message = (error.get("message") or "").strip().partition("\n")[0][:_MAX_TOLD]
     went = "failed" if attempt is None else f"failed in attempt {attempt}"
-    log.warning("%s %s: %s%s", who, went, kind, f": {message}" if message else "")
+    log.warning("%s", _printable(f"{who} {went}: {kind}{f': {message}' if message else ''}"))
+
+
+def _printable(text: str) -> str:
+    """Escapes what a terminal would obey, and what a log file may not be able to hold."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def _pause(policy: Mapping[str, Any], number: int) -> float:
