@@ -41,10 +41,12 @@ class Call(asyncio.Future[R]):
     `create_task` and TaskGroup take it where they insist on one.
     """
 
-    __slots__ = ("_iterator", "_order", "kind", "name", "replay", "result_type", "sequence")
+    __slots__ = ("_iterator", "_order", "id", "kind", "name", "replay", "result_type", "sequence")
 
     _order: int
     replay: Replay
+    # Of the child, once history tells.
+    id: str
     sequence: int
     kind: str
     name: str
@@ -103,6 +105,7 @@ def new_call(replay: Replay, sequence: int, kind: str, name: str) -> Call[Any]:
     call: Call[Any] = Call(loop=replay.loop)
     call._order = replay.seed ^ (sequence * 0x85EBCA6B)  # pyright: ignore[reportPrivateUsage]
     call.replay = replay
+    call.id = ""
     call.sequence = sequence
     call.kind = kind
     call.name = name
@@ -155,19 +158,21 @@ def failure_of(call: Call[Any], payload: Any) -> BaseException:
             error, cast("Mapping[str, Any]", error.get("details") or {}).get("attempts", 1)
         )
     elif call.kind == "child":
-        raised = (ChildTimeout if timed_out else ChildFailed).of(error)
+        raised = (ChildTimeout if timed_out else ChildFailed).of(error, call.id)
     else:
         raised = (ActivityTimeout if timed_out else ActivityError).of(error, attempts)
     return raised
 
 
-def cancellation_of(call: Call[Any]) -> BaseException:
+def cancellation_of(call: Call[Any], payload: Any) -> BaseException:
     """Answers what is raised when somebody cancelled what the call waits for."""
-    what = f"{call.kind} {call.name} was cancelled"
+    told = cast("Mapping[str, Any]", payload if isinstance(payload, Mapping) else {})
+    reason = cast("Mapping[str, Any]", told.get("error") or {}).get("message")
+    what = f"{call.kind} {call.name} was cancelled{f': {reason}' if reason else ''}"
     return (
-        ChildCancelled("Cancelled", what)
+        ChildCancelled("Cancelled", what, call.id)
         if call.kind == "child"
-        else ActivityCancelled("Cancelled", what)
+        else ActivityCancelled("Cancelled", what, cast("int", told.get("attempts", 1)))
     )
 
 

@@ -13,19 +13,18 @@ from ._attempts import Attempt, Bodies, context_of, wire_error
 from ._calls import StepCall, frozen
 from ._client import Client
 from ._errors import WorkflowsError
+from ._failures import called, tell
 from ._functions import Function
 from ._operations import Operation
-from ._options import retry_policy
 from ._outbox import Outbox
 from ._payload import plain
 from ._replay import Replay, Turn
-from ._settings import seconds
+from ._steps import run_step, stop_step, unheard
 
 log = logging.getLogger("workflows")
 
 Json = dict[str, Any]
 
-_MAX_TOLD = 300
 _LONG = 1.0  # of workflow code between two waits, in seconds
 _OVER = {"lease_lost", "execution_finished", "execution_not_found", "closed"}
 
@@ -51,6 +50,10 @@ class Home(Protocol):
 
     async def history(self, claimed: Mapping[str, Any]) -> list[Json]:
         """Reads the events that a claim left out."""
+        ...
+
+    async def record(self, held: Held, details: Any) -> None:
+        """Sends an attempt's last progress, and waits until it is recorded."""
         ...
 
 
@@ -133,14 +136,13 @@ class HeldAttempt(Held):
     ) -> None:
         super().__init__(home, claimed, function)
         self.attempt = Attempt(claimed, lambda details: home.report(self, details))
+        self.task: asyncio.Task[None] | None = None
 
     def _begin(self, function: Function[..., Any]) -> None:
         if self.claimed.get("cancel_requested"):
             self.attempt.stop("cancel")
         context = context_of(self.attempt, self.home.client)
-        self.attempt.task = asyncio.get_running_loop().create_task(
-            self._run(function), context=context
-        )
+        self.task = asyncio.get_running_loop().create_task(self._run(function), context=context)
 
     async def _run(self, function: Function[..., Any]) -> None:
         attempt, claimed = self.attempt, self.claimed
@@ -157,6 +159,9 @@ class HeldAttempt(Held):
                 ok, value = await self.home.bodies.run(
                     function, args, kwargs, attempt, timeout_ms / 1000 if timeout_ms else None
                 )
+        if not ok and attempt.reported and not self.lost:
+            # The next attempt reads it, and after the failure it would be refused.
+            await self.home.record(self, attempt.progress)
         if attempt.reason == "lost":
             self._ended()
         elif attempt.reason != "stop" or ok:
@@ -172,7 +177,7 @@ class HeldAttempt(Held):
         if not ok:
             item["error"] = wire_error(value, self.claimed.get("retry"))
             if self.attempt.reason != "cancel":
-                _tell(_called(self.claimed), item["error"], self.claimed["attempt"])
+                tell(called(self.claimed), item["error"], self.claimed["attempt"])
         operation = Operation.COMPLETE_EXECUTION if ok else Operation.FAIL_EXECUTION
         self.home.outbox.add(operation, item, lambda _, error: self._finished(ok, error))
 
@@ -211,6 +216,7 @@ class HeldAttempt(Held):
 
     def _ended(self, error: WorkflowsError | None = None) -> None:
         self.attempt.ended()
+        self.task = None
         super()._ended(error)
 
 
@@ -230,7 +236,7 @@ class HeldWorkflow(Held):
         self.outcomes: list[Json] = []
         self.in_flight = False
         self.news = False
-        self.steps: dict[int, asyncio.Task[None]] = {}
+        self.steps: dict[int, tuple[asyncio.Task[None], Attempt]] = {}
 
     def _begin(self, function: Function[..., Any]) -> None:
         if self.replay is None and self.claimed.get("after"):
@@ -273,7 +279,7 @@ class HeldWorkflow(Held):
             log.warning(
                 "the code of %s held the event loop for %.1f s, and all else on this worker with "
                 "it; what blocks or computes for long belongs in an activity or a step",
-                _called(self.claimed),
+                called(self.claimed),
                 took,
             )
 
@@ -309,7 +315,7 @@ class HeldWorkflow(Held):
             item.update(turn.next_run)
         elif turn.then == "fail":
             item["error"] = turn.error
-            _tell(_called(self.claimed), turn.error or {})
+            tell(called(self.claimed), turn.error or {})
         self.in_flight, self.news = True, False
         self.home.outbox.add(
             Operation.ADVANCE_WORKFLOW, item, lambda ok, error: self._answered(turn, ok, error)
@@ -356,12 +362,13 @@ class HeldWorkflow(Held):
         for step in steps:
             if step.call.done():
                 continue
-            attempt = Attempt(self.claimed, _unheard)
+            attempt = Attempt(self.claimed, unheard)
             context = context_of(attempt, self.home.client)
             sequence = step.call.sequence
-            attempt.task = self.steps[sequence] = asyncio.get_running_loop().create_task(
+            task = asyncio.get_running_loop().create_task(
                 self._step(replay, step, attempt), context=context
             )
+            self.steps[sequence] = task, attempt
 
     async def _step(self, replay: Replay, step: StepCall, attempt: Attempt) -> None:
         ok, value = await run_step(self.home.bodies, step, attempt)
@@ -369,8 +376,6 @@ class HeldWorkflow(Held):
         if self.steps.pop(sequence, None) is None:
             return  # nobody waits for it any more
         if attempt.is_given_up or self.lost:
-            return
-        if isinstance(value, asyncio.CancelledError) and step.call.done():
             return
         replay.step_ended(sequence)
         outcome: Json = {
@@ -384,9 +389,9 @@ class HeldWorkflow(Held):
     def _stop_steps(self, replay: Replay) -> None:
         """Cancels the bodies of steps that the code has cancelled."""
         while replay.steps_dropped:
-            task = self.steps.pop(replay.steps_dropped.pop(), None)
-            if task is not None:
-                task.cancel()
+            running = self.steps.pop(replay.steps_dropped.pop(), None)
+            if running is not None:
+                stop_step("cancel", *running)
 
     # --- the end ---
 
@@ -419,67 +424,11 @@ class HeldWorkflow(Held):
 
     def drop(self) -> None:
         """Forgets the code and cancels the bodies of its steps."""
-        for task in self.steps.values():
-            task.cancel()
+        for running in self.steps.values():
+            stop_step("lost", *running)
         self.steps.clear()
         if self.reading is not None:
             self.reading.cancel()
         replay, self.replay = self.replay, None
         if replay is not None:
             replay.discard()
-
-
-def _unheard(details: Any) -> None:
-    """A step has no progress of its own: its workflow's set_state has."""
-
-
-async def run_step(bodies: Bodies, step: StepCall, attempt: Attempt) -> tuple[bool, Any]:
-    """Runs a step with its retries, and answers (True, plain result) or (False, wire error)."""
-    function = step.function
-    policy = retry_policy("step", function.options_set)
-    timeout = function.options_set.get("timeout")
-    limit = None if timeout is None else seconds(timeout)
-    tries = 1 + policy.get("retries", 3)
-    for number in range(1, tries + 1):
-        attempt.again()
-        ok, value = await bodies.run(function, step.args, step.kwargs, attempt, limit)
-        if ok:
-            try:
-                return True, frozen(plain(value, function.result_type, path="result"))
-            except Exception as error:
-                value = error
-        if isinstance(value, asyncio.CancelledError) or attempt.is_given_up:
-            return False, value
-        wire = wire_error(value, policy)
-        wire["details"] = {**wire.get("details", {}), "attempts": number}
-        _tell(f"step {function.name} of {_called(attempt.claimed)}", wire, number)
-        if wire.get("non_retryable") or number == tries:
-            return False, wire
-        await asyncio.sleep(_pause(policy, number))
-    raise AssertionError("a step ends in its last attempt")
-
-
-def _called(claimed: Mapping[str, Any]) -> str:
-    return f"{claimed['kind']} {claimed['name']} {claimed['id']}"
-
-
-def _tell(who: str, error: Mapping[str, Any], attempt: int | None = None) -> None:
-    """Logs a failure in one line; its stack is kept with the execution."""
-    kind: str = error.get("type") or "Error"
-    if kind == "CancelledError":
-        return  # that was asked for
-    message = (error.get("message") or "").strip().partition("\n")[0][:_MAX_TOLD]
-    went = "failed" if attempt is None else f"failed in attempt {attempt}"
-    log.warning("%s", _printable(f"{who} {went}: {kind}{f': {message}' if message else ''}"))
-
-
-def _printable(text: str) -> str:
-    """Escapes what a terminal would obey, and what a log file may not be able to hold."""
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
-
-
-def _pause(policy: Mapping[str, Any], number: int) -> float:
-    longest, first = policy.get("max_ms", 60_000), policy.get("initial_ms", 1000)
-    return min(longest, first * policy.get("factor", 2.0) ** min(number - 1, 40)) / 1000

@@ -18,7 +18,7 @@ import sys
 import types
 from asyncio import events, tasks
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar, cast
 
 from ._errors import Evicted, NotDurableError
@@ -135,6 +135,16 @@ class WorkflowTask(asyncio.Task[T]):
 
     def __hash__(self) -> int:
         return self._order
+
+    def cancelling(self) -> int:
+        """Answers how many cancels are open, but to TaskGroup.
+
+        From Python 3.13 on TaskGroup raises an open one again, in a clean-up too: in a
+        workflow a cancel is raised once, and alike in every version.
+        """
+        if sys._getframe(1).f_code is GROUP_EXIT:
+            return 0
+        return super().cancelling()
 
 
 class _Nobody:
@@ -302,6 +312,9 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
 
     def create_future(self) -> asyncio.Future[Any]:
         """Makes a future."""
+        caller = sys._getframe(1)
+        if caller.f_code is _WAIT:
+            _refuse_unstable(caller.f_locals["fs"])
         return asyncio.Future(loop=self)
 
     def create_task(  # type: ignore[override]
@@ -369,6 +382,8 @@ _AS_COMPLETED = {
 }
 if sys.version_info >= (3, 13):
     _AS_COMPLETED |= {tasks._AsCompletedIterator.__init__.__code__}
+_WAIT: types.CodeType | None = getattr(getattr(tasks, "_wait", None), "__code__", None)
+GROUP_EXIT = asyncio.TaskGroup.__aexit__.__code__
 _UNSTABLE_WAIT_FOR = tasks.wait_for.__code__ if sys.version_info < (3, 12) else None
 
 
@@ -381,6 +396,16 @@ def _refuse_as_completed() -> None:
             "asyncio.as_completed starts coroutines in the order of their addresses, which "
             "differs between processes; use workflows.as_completed"
         )
+
+
+def _refuse_unstable(futures: Iterable[object]) -> None:
+    """Only tasks have the same order in a set in every process."""
+    for each in futures:
+        if not isinstance(each, WorkflowTask):
+            raise NotDurableError(
+                f"asyncio.wait answers sets, and the order of {type(each).__name__} in one "
+                f"differs between processes; use workflows.wait, or wrap it into a task"
+            )
 
 
 # What a task says of a future that is not its loop's.

@@ -27,6 +27,7 @@ from ._calls import (
     new_call,
     sequence_of,
 )
+from ._cancelling import cancellation, is_deaf
 from ._discard import discard
 from ._errors import NotDurableError, VersionError
 from ._functions import Function
@@ -44,7 +45,7 @@ class Replay:
 
     __slots__ = (
         "_ahead",
-        "_cancelled_early",
+        "cancel_reason",
         "claimed",
         "commands",
         "discarded",
@@ -78,8 +79,9 @@ class Replay:
         self.timers: dict[int, Callable[[], None]] = {}
         self.discarded = False
         self.signals = Signals(self)
+        # Why the workflow was asked to stop, until its code is told.
+        self.cancel_reason: str | None = None
         self._ahead = 0
-        self._cancelled_early = False
 
     # --- events in ---
 
@@ -99,6 +101,8 @@ class Replay:
                 self._apply(event)
                 if self.root is not None:
                     loop.run_until_idle(self.root)
+                    if self.cancel_reason is not None:
+                        self._cancel(self.root, self.cancel_reason)
                     if self.history.fault is not None or loop.fatal is not None:
                         break
         finally:
@@ -118,11 +122,6 @@ class Replay:
             handler(self, event)
 
     def _started(self, event: Event) -> None:
-        self.root = self._begun()
-        if self._cancelled_early:
-            self.root.cancel("the workflow was asked to stop")
-
-    def _begun(self) -> WorkflowTask[Any]:
         claimed, function = self.claimed, self.function
         args: list[Any] = claimed.get("args") or []
         kwargs: Json = claimed.get("kwargs") or {}
@@ -135,7 +134,15 @@ class Replay:
         body = cast(
             "Coroutine[Any, Any, Any]", value if asyncio.iscoroutine(value) else _return(value)
         )
-        return self.loop.create_task(body, name=function.name, context=contextvars.Context())
+        self.root = self.loop.create_task(body, name=function.name, context=contextvars.Context())
+        if self.cancel_reason is not None:
+            self.root.cancel(self.cancel_reason)  # before any of its code has run
+            self.cancel_reason = None
+
+    def _child_started(self, event: Event) -> None:
+        call = self.pending.get(event["sequence"])
+        if call is not None:
+            call.id = cast("Json", event.get("payload") or {}).get("id", "")
 
     def _completed(self, event: Event) -> None:
         call = self.pending.pop(event["sequence"], None)
@@ -157,7 +164,7 @@ class Replay:
     def _cancelled(self, event: Event) -> None:
         call = self.pending.pop(event["sequence"], None)
         if call is not None and not call.done():
-            call.fail(cancellation_of(call))
+            call.fail(cancellation_of(call, event.get("payload")))
 
     def _fired(self, event: Event) -> None:
         fire = self.timers.pop(event["sequence"], None)
@@ -171,18 +178,19 @@ class Replay:
         self.signals.received(event["name"], event.get("payload"), event["position"])
 
     def _cancel_requested(self, event: Event) -> None:
-        root = self.root
-        if root is None or root.done():
-            self._cancelled_early = root is None
-            return
-        root.cancel("the workflow was asked to stop")
-        if root._fut_waiter is not None:  # type: ignore[attr-defined]
-            # One shot: the exception is on its way, and later waits run. A count that stayed
-            # would make TaskGroup raise it again in Python 3.13, and not in 3.12.
-            root.uncancel()
+        told = cast("Mapping[str, Any]", event.get("payload") or {})
+        self.cancel_reason = told.get("message") or "the workflow was asked to stop"
+
+    def _cancel(self, root: WorkflowTask[Any], reason: str) -> None:
+        """Cancels the code once, as soon as it would hear of it."""
+        if not is_deaf(root):
+            self.cancel_reason = None
+            root.cancel(reason)
+            self.loop.run_until_idle(root)
 
     _HANDLERS: ClassVar[Mapping[str, Callable[[Any, Event], None]]] = {
         "started": _started,
+        "child_started": _child_started,
         "activity_completed": _completed,
         "child_completed": _completed,
         "step_completed": _completed,
@@ -224,7 +232,7 @@ class Replay:
             self._missing(last, ended=True)
             return Turn("park", message=str(self.history.fault))
         if root.cancelled():
-            return self._failure(asyncio.CancelledError("the workflow was cancelled"))
+            return self._failure(cancellation(root))
         error = root.exception()
         if (onward := continuation_of(error)) is not None:
             return self._next_run(onward)

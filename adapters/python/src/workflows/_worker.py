@@ -246,6 +246,9 @@ class Worker:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.outbox.flushed(1.0)  # what ended in its interruption
+        self._send_progress()
+        if self._beats:
+            await asyncio.wait(self._beats, timeout=1.0)
         self.outbox.close()
         with contextlib.suppress(WorkflowsError):
             reply = await self._call(Operation.STOP_WORKER, {"worker_id": self.worker_id})
@@ -376,7 +379,16 @@ class Worker:
             self._loop.call_later(_PROGRESS_PAUSE, self._send_progress)
         self._progress[held.id] = {"id": held.id, "lease": held.lease, "progress": details}
 
+    async def record(self, held: Held, details: Any) -> None:
+        """Sends an attempt's last progress, and waits until it is recorded."""
+        await asyncio.gather(*self._beats, return_exceptions=True)  # none may overtake it
+        self.report(held, details)
+        self._send_progress()
+        await asyncio.gather(*self._beats, return_exceptions=True)
+
     def _send_progress(self) -> None:
+        if not self._progress:
+            return
         items, self._progress = list(self._progress.values()), {}
         task = self._loop.create_task(self._beat(items))
         self._beats.add(task)
