@@ -204,7 +204,7 @@ class ChildHandle(Handle[R]):
         """Cancels it. Whoever waits for its result gets ActivityCancelled or ChildCancelled."""
         changed = not self._call.done()
         if changed:
-            self._call.replay.cancel(self._call.sequence)
+            self._call.replay.stop(self._call)
         return {"status": "cancelled" if changed else "completed", "changed": changed}
 
     async def signal(self, name: str, payload: Any = None, key: str | None = None) -> Sent:

@@ -415,6 +415,16 @@ class Replay:
                 return
         self._emit({"type": "cancel", "sequence": sequence})
 
+    def stop(self, call: Call[Any]) -> None:
+        """Cancels what a call waits for, and ends the wait.
+
+        At once, as whoever cancels a call goes on at once: history need not tell of an end
+        that the code brought about, and of what was never started it never would.
+        """
+        del self.pending[call.sequence]
+        self.cancel(call.sequence)
+        call.fail(cancellation_of(call))
+
     def abandoned(self, call: Call[Any]) -> None:
         """The code cancelled a call."""
         if self.discarded:
