@@ -80,14 +80,16 @@ $(C_EXAMPLES): build/examples/%: examples/c/%.c include/workflows.h | build
 	$(CC) $(C_FLAGS) -Iinclude $< -o $@ -Lbuild -lworkflows -Wl,-rpath,'$$ORIGIN/..'
 
 .PHONY: generate
-generate: ## write the header, types and documents that follow from core/ops/table.go
+generate: setup ## write what follows from core/ops/table.go, and the list of behaviours
 	go run ./core/ops/gen
+	.venv/bin/python tests/behaviours/listing.py
 
 # --- checks ---------------------------------------------------------------------
 
 .PHONY: verify
-verify: ## fail if generated files, go.mod or the format of Go code are out of date
+verify: setup ## fail if generated files, go.mod or the format of Go code are out of date
 	go run ./core/ops/gen -check
+	.venv/bin/python tests/behaviours/listing.py --check
 	go mod tidy -diff
 	@gofmt -d $(GO_DIRS) | (! grep .)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -260,3 +261,63 @@ async def test_two_applications_in_two_schemas_do_not_see_each_other(
                     await call(other.id)
             with pytest.raises(ExecutionNotFound):
                 await here.client.signal(other.id, "go")
+
+
+# --- fork -----------------------------------------------------------------------------------------
+
+FORK = """
+import asyncio, os, signal, sys, threading
+from workflows import Client, Forked, Handle, Worker, job
+from workflows._cli import main
+
+@job
+async def works(): ...
+
+async def serve():
+    async with Worker():
+        pass
+
+handle = works.queue_sync()
+used = Client(pool_size=4)
+asyncio.run(used.stats())
+child = os.fork()
+if child:
+    handle.cancel  # the parent goes on
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert works.queue_sync().id != handle.id
+    sys.exit(code)
+signal.alarm(20)
+calls = {
+    "queue": lambda: asyncio.run(works.queue()),
+    "run": lambda: asyncio.run(works.run()),
+    "queue_sync": works.queue_sync,
+    "run_sync": works.run_sync,
+    "result": lambda: asyncio.run(handle.result()),
+    "result_sync": handle.result_sync,
+    "a used client": lambda: asyncio.run(used.stats()),
+    "a new client": lambda: asyncio.run(Client(pool_size=5).stats()),
+    "a worker": lambda: asyncio.run(serve()),
+}
+for what, call in calls.items():
+    try:
+        call()
+        print(what, "worked")
+    except Forked as error:
+        assert "fork.py:" in str(error), error
+        print(what, "forked")
+print("exit code", main(["list"]), flush=True)
+"""
+
+
+async def test_after_a_fork_whatever_is_called_says_so_at_once(
+    stage: Stage, tmp_path: Path
+) -> None:
+    """O16: in a child of a process that had used the library; the parent goes on."""
+    script = tmp_path / "fork.py"
+    script.write_text(FORK)
+    process = stage.run("fork", str(script))
+    assert await stage.exits(process) == 0, process.output
+    lines = process.output.splitlines()
+    assert [line for line in lines if line.endswith(" worked")] == []
+    assert len([line for line in lines if line.endswith(" forked")]) == 9
+    assert "exit code 1" in lines
