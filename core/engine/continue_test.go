@@ -62,6 +62,9 @@ func TestAContinuedWorkflowBeginsItsNextRunWithWhatNobodyHasTaken(t *testing.T) 
 	if between.Run != 2 || string(between.Args) != `["two"]` || between.HistoryLength != 3 || between.Language != nil || string(between.State) != `"early"` {
 		t.Fatalf("between the runs it is %s", asText(between))
 	}
+	if n := w.count(`SELECT count(*) FROM workflows.timers WHERE kind = 'sleep'`); n != 0 {
+		t.Fatalf("%d sleeps of the old run are left", n)
+	}
 	old := w.events(id, 1)
 	if last := old[len(old)-1]; last.Type != model.EventContinued || string(last.Payload) != `{"args" : ["one"], "kwargs" : {}}` || last.Position != 10 {
 		t.Fatalf("the old run ends with %s", asText(last))
@@ -319,10 +322,11 @@ func TestSignalsSentWhileAWorkflowContinuesAreNeitherLostNorDoubled(t *testing.T
 	w := newWorld(t)
 	sender := w.another(model.Config{})
 	worker, c := w.begun(model.NewExecution{})
+	id := c.ID
 	var sending sync.WaitGroup
 	sending.Go(func() {
 		for n := range signals {
-			_, err := sender.SendSignal(w.ctx, model.SendSignalRequest{Items: []model.Signal{{ID: c.ID, Name: "s", Payload: fmt.Append(nil, n)}}})
+			_, err := sender.SendSignal(w.ctx, model.SendSignalRequest{Items: []model.Signal{{ID: id, Name: "s", Payload: fmt.Append(nil, n)}}})
 			if err != nil {
 				t.Errorf("a signal was refused: %v", err)
 			}

@@ -43,6 +43,9 @@ func (e *Engine) CreateExecution(ctx context.Context, req model.CreateExecutionR
 		w.signals = append(w.signals, row.Signals...)
 		w.size += rowSize(&row)
 	}
+	if len(w.signals) > maxItems {
+		return model.CreateExecutionReply{}, invalid("items", "have %d signals; at most %d are sent at once", len(w.signals), maxItems)
+	}
 	w.root = w.creates[0].ID
 	if err := e.write(ctx, w); err != nil {
 		return model.CreateExecutionReply{}, err

@@ -51,7 +51,9 @@ func TestAHistoryThatIsFullTakesNoMore(t *testing.T) {
 	if f.Retryable || f.Details["limit"] != leastMaxHistory || f.Details["id"] != c.ID {
 		t.Errorf("details %v", f.Details)
 	}
-	w.tooLong(e, c, model.Advance{Then: model.ThenSuspend, Commands: []model.Command{timer(500, 1)}})
+	if f := w.tooLong(e, c, model.Advance{Then: model.ThenSuspend, Commands: []model.Command{timer(500, 1)}}); f.Details["length"] != leastMaxHistory {
+		t.Errorf("details %v", f.Details)
+	}
 	reply, err := e.SendSignal(w.ctx, model.SendSignalRequest{Items: []model.Signal{{ID: c.ID, Name: "s"}}})
 	if code := refused(w, reply.Results, err); code != fault.HistoryTooLong {
 		t.Fatalf("a signal was answered %s", code)

@@ -186,21 +186,24 @@ func TestStartsWithSignalsThatCannotBeAreRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	many := cart("", slices.Repeat([]string{"1"}, model.MaxStartSignals+1)...)
+	full := cart("", slices.Repeat([]string{"1"}, model.MaxStartSignals)...)
 	job, unnamed, large, odd := cart("", "1"), cart("", "1"), cart("", `"`+strings.Repeat("x", 1<<20)+`"`), cart("", "1")
 	job.Kind, unnamed.Signals[0].Name, odd.Signals[0].IdempotencyKey = model.Job, "", pointer("a\x00")
-	for path, x := range map[string]struct {
-		item model.NewExecution
-		code fault.Code
+	for name, x := range map[string]struct {
+		items []model.NewExecution
+		path  string
+		code  fault.Code
 	}{
-		"items[0].signals":                    {many, fault.InvalidRequest},
-		"items[0].signals ":                   {job, fault.InvalidRequest},
-		"items[0].signals[0].name":            {unnamed, fault.InvalidRequest},
-		"items[0].signals[0].payload":         {large, fault.PayloadTooLarge},
-		"items[0].signals[0].idempotency_key": {odd, fault.InvalidRequest},
+		"more than a start may have":   {[]model.NewExecution{many}, "items[0].signals", fault.InvalidRequest},
+		"more than a request may have": {slices.Repeat([]model.NewExecution{full}, 101), "items", fault.InvalidRequest},
+		"signals to a job":             {[]model.NewExecution{job}, "items[0].signals", fault.InvalidRequest},
+		"a signal without a name":      {[]model.NewExecution{unnamed}, "items[0].signals[0].name", fault.InvalidRequest},
+		"a large signal":               {[]model.NewExecution{large}, "items[0].signals[0].payload", fault.PayloadTooLarge},
+		"an odd key":                   {[]model.NewExecution{odd}, "items[0].signals[0].idempotency_key", fault.InvalidRequest},
 	} {
-		_, err := w.CreateExecution(w.ctx, model.CreateExecutionRequest{Items: []model.NewExecution{x.item}})
-		if f := fault.From(err); f.Code != x.code || f.Details["path"] != strings.TrimSpace(path) {
-			t.Errorf("%s: %v %v", path, err, f.Details)
+		_, err := w.CreateExecution(w.ctx, model.CreateExecutionRequest{Items: x.items})
+		if f := fault.From(err); f.Code != x.code || f.Details["path"] != x.path {
+			t.Errorf("%s: %v %v", name, err, f.Details)
 		}
 	}
 	_, c := w.begun(model.NewExecution{})

@@ -36,13 +36,13 @@ untaken AS (
         SELECT * FROM workflows.history h WHERE h.execution_id = held.id AND h.run = held.run AND h.position > held.position OFFSET 0) h),
 carried AS MATERIALIZED (
     SELECT *, row_number() OVER (PARTITION BY id ORDER BY position) AS place FROM untaken WHERE type = 'signal_received'),
-n AS (SELECT id, count(*)::int AS count FROM carried GROUP BY 1),
+n AS MATERIALIZED (SELECT id, count(*)::int AS count FROM carried GROUP BY 1),
 moved AS (
     UPDATE workflows.executions e SET
         status = 'pending', run = e.run + 1, run_at = now(), language = NULL, attempts = 0, crashes = 0, suspended_position = NULL,
         args = held.args::json, kwargs = held.kwargs::json, history_length = coalesce(n.count, 0)
     FROM held LEFT JOIN n ON n.id = held.id WHERE e.id = held.id
-    RETURNING e.id, e.queue),
+    RETURNING e.id, e.queue, held.ord),
 last AS (
     INSERT INTO workflows.history (execution_id, run, position, type, payload, at)
     SELECT id, run, history_length + 1, 'continued',
@@ -56,7 +56,7 @@ closing AS (
     INSERT INTO workflows.timers (execution_id, run, kind, sequence, due_at)
     SELECT held.id, held.run, 'close', held.run, now() FROM held WHERE `+hasChildrenToClose("held")+`
     ON CONFLICT DO NOTHING RETURNING execution_id)
-SELECT held.ord, moved.queue, EXISTS (SELECT FROM closing WHERE closing.execution_id = held.id) FROM held JOIN moved ON moved.id = held.id`)
+SELECT moved.ord, moved.queue, EXISTS (SELECT FROM closing WHERE closing.execution_id = moved.id) FROM moved`)
 
 // continueAsNew notes in finished which of the items have gone on.
 func (p *pipeline) continueAsNew(items []Finish, finished []Finished) {

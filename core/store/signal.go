@@ -46,7 +46,7 @@ var signalSQL = define("signal", `
 WITH x AS MATERIALIZED (
     SELECT x.*, row_number() OVER (PARTITION BY x.id, x.key ORDER BY x.ord) > 1
             OR EXISTS (SELECT FROM workflows.history h WHERE h.execution_id = x.id AND h.key = x.key OFFSET 0) AS known,
-        e.id IS NOT NULL AS found, e.kind, e.status, e.queue, e.worker, e.history_length
+        e.id IS NOT NULL AS found, e.run, e.kind, e.status, e.queue, e.worker, e.history_length
     FROM `+unnest(1, "x", "id uuid", "name text", "payload text", "key text")+`
     LEFT JOIN LATERAL (SELECT * FROM workflows.executions e WHERE e.id = x.id OFFSET 0) e ON true),
 fresh AS MATERIALIZED (
@@ -60,11 +60,10 @@ told AS (
         run_at = CASE WHEN e.status = 'suspended' THEN now() ELSE e.run_at END,
         status = CASE WHEN e.status = 'suspended' AND e.parked IS NULL THEN 'pending' ELSE e.status END
     FROM (SELECT id, count(*) FROM fresh GROUP BY 1) n WHERE e.id = n.id
-    RETURNING e.id, e.run, e.status, e.history_length),
+    RETURNING e.id, e.status, e.history_length),
 events AS (
     INSERT INTO workflows.history (execution_id, run, position, type, name, key, payload, at)
-    SELECT told.id, told.run, fresh.position, 'signal_received', fresh.name, fresh.key, fresh.payload::json, clock_timestamp()
-    FROM told JOIN fresh ON fresh.id = told.id)
+    SELECT id, run, position, 'signal_received', name, key, payload::json, clock_timestamp() FROM fresh)
 SELECT x.ord, x.id, x.found, coalesce(x.kind, ''), coalesce(told.status, x.status, ''), fresh.id IS NOT NULL,
     coalesce(x.queue, ''), x.worker, coalesce(told.history_length, x.history_length, 0), x.known
 FROM x LEFT JOIN fresh ON fresh.ord = x.ord LEFT JOIN told ON told.id = x.id`)

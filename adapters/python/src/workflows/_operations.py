@@ -503,7 +503,7 @@ class Event(TypedDict):
     The result of a completed activity, child or step; the error {type, message, ...} of
     a failed one; the payload of a signal; the number of a version; the state set; {"id":
     ...} of a scheduled activity or child; {"delay_ms": ...} of a timer; {"language", "runtime",
-    "sdk_version"} of started; {"args", "kwargs"} of the next run of continued.
+    "sdk_version"} of started; {"args", "kwargs"} of the run that ended with continued.
     """
 
 
@@ -1092,6 +1092,9 @@ async def create_execution(
     An idempotency key that is taken, by whatever state the first one is in, answers that one's
     id with created=false.
 
+    Signals of a workflow are stored together with it. If it was there already, they are sent to
+    the first one after, and signaled says whether it took them.
+
     Errors: invalid_request, invalid_payload, payload_too_large, busy, database_unavailable,
     schema_missing, schema_outdated, schema_too_new.
     """
@@ -1153,12 +1156,21 @@ async def advance_workflow(
 ) -> OutcomeReply:
     """Is the one write of a workflow: its new events and commands, and what follows.
 
-    Events and commands are always written when the lease holds, once for each sequence, so
-    that a write whose answer was lost can be repeated. The answer holds every event after the
-    request's position. Suspending where newer events have come, or completing without having
-    seen a request to stop, leaves the workflow running: apply the events and go on.
+    Events and commands are always written when the lease holds, once for each sequence,
+    so that a write whose answer was lost can be repeated. The answer holds every event
+    after the request's position. Suspending where newer events have come, or completing,
+    failing or continuing without having seen a request to stop, leaves the workflow running:
+    apply the events and go on.
 
-    Errors: lease_lost, execution_not_found, invalid_request, invalid_payload,
+    Continuing ends the run and starts the next one of the same execution, with arguments of its
+    own and a history that begins with the signals that nobody has taken. Timers of the old run
+    are gone, its children are closed like those of a workflow that ended; deadline, parent and
+    published state stay. A workflow that was asked to stop ends as cancelled instead.
+
+    A run that would get more events than max_history is refused with history_too_long; it can
+    still cancel, complete, fail and continue.
+
+    Errors: lease_lost, execution_not_found, history_too_long, invalid_request, invalid_payload,
     payload_too_large, database_unavailable.
     """
     return await channel.call(Operation.ADVANCE_WORKFLOW, request)
@@ -1170,7 +1182,7 @@ async def suspend_workflow(
 ) -> OutcomeReply:
     """Is advance_workflow with then=suspend.
 
-    Errors: lease_lost, execution_not_found, invalid_request, invalid_payload,
+    Errors: lease_lost, execution_not_found, history_too_long, invalid_request, invalid_payload,
     payload_too_large, database_unavailable.
     """
     return await channel.call(Operation.SUSPEND_WORKFLOW, request)
@@ -1182,8 +1194,8 @@ async def record_step(
 ) -> OutcomeReply:
     """Is advance_workflow with the outcome of one step and then=keep.
 
-    Errors: lease_lost, execution_not_found, invalid_request, payload_too_large,
-    database_unavailable.
+    Errors: lease_lost, execution_not_found, history_too_long, invalid_request,
+    payload_too_large, database_unavailable.
     """
     return await channel.call(Operation.RECORD_STEP, request)
 
@@ -1350,10 +1362,11 @@ async def send_signal(
 
     A signal is an event from the moment that it is accepted: it waits, in order, for the
     workflow to ask for it, even one that has not begun. With an idempotency key it is delivered
-    once to a workflow.
+    once to a workflow, whatever its run. A workflow whose history is full takes none until it
+    continues as new.
 
-    Errors: execution_not_found, execution_finished, invalid_state, invalid_request,
-    payload_too_large, database_unavailable.
+    Errors: execution_not_found, execution_finished, history_too_long, invalid_state,
+    invalid_request, payload_too_large, database_unavailable.
     """
     return await channel.call(Operation.SEND_SIGNAL, request)
 
@@ -1468,6 +1481,7 @@ OPERATIONS: Final[Mapping[str, OperationInfo]] = {
         errors=(
             "lease_lost",
             "execution_not_found",
+            "history_too_long",
             "invalid_request",
             "invalid_payload",
             "payload_too_large",
@@ -1479,6 +1493,7 @@ OPERATIONS: Final[Mapping[str, OperationInfo]] = {
         errors=(
             "lease_lost",
             "execution_not_found",
+            "history_too_long",
             "invalid_request",
             "invalid_payload",
             "payload_too_large",
@@ -1490,6 +1505,7 @@ OPERATIONS: Final[Mapping[str, OperationInfo]] = {
         errors=(
             "lease_lost",
             "execution_not_found",
+            "history_too_long",
             "invalid_request",
             "payload_too_large",
             "database_unavailable",
@@ -1586,6 +1602,7 @@ OPERATIONS: Final[Mapping[str, OperationInfo]] = {
         errors=(
             "execution_not_found",
             "execution_finished",
+            "history_too_long",
             "invalid_state",
             "invalid_request",
             "payload_too_large",
