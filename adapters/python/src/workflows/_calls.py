@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import uuid
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
@@ -133,12 +135,13 @@ class StepCall:
 class Turn:
     """What a workflow asks for when it waits, or is done."""
 
-    then: Literal["keep", "suspend", "complete", "fail", "park"]
+    then: Literal["keep", "suspend", "complete", "fail", "continue", "park"]
     commands: list[Json] = field(default_factory=list["Json"])
     steps: list[StepCall] = field(default_factory=list["StepCall"])
     result: Any = None
     error: Json | None = None
     message: str = ""
+    next_run: Json = field(default_factory=dict[str, Any])
 
 
 def failure_of(call: Call[Any], payload: Any) -> BaseException:
@@ -201,7 +204,7 @@ class ChildHandle(Handle[R]):
         """Cancels it. Whoever waits for its result gets ActivityCancelled or ChildCancelled."""
         changed = not self._call.done()
         if changed:
-            self._call.replay.cancel(self._call.sequence)
+            self._call.replay.stop(self._call)
         return {"status": "cancelled" if changed else "completed", "changed": changed}
 
     async def signal(self, name: str, payload: Any = None, key: str | None = None) -> Sent:
@@ -215,6 +218,10 @@ class ChildHandle(Handle[R]):
     async def status(self) -> Any:
         """Refused inside a workflow: the answer is not recorded."""
         raise _not_durable("status()", "await handle.result(), or ask from an activity")
+
+    async def get_state(self, type: Any = Any) -> Any:
+        """Refused inside a workflow: the answer is not recorded."""
+        raise _not_durable("get_state()", "a signal from it, or ask from an activity")
 
     async def terminate(self, reason: str = "") -> Any:
         """Refused inside a workflow."""
@@ -251,3 +258,32 @@ def frozen(value: Any) -> Any:
     if kind is dict:
         return {key: frozen(each) for key, each in value.items()}
     return value
+
+
+class ContinueAsNew(BaseException):
+    """Ends a run of a workflow, for the next one to begin.
+
+    It is not an Exception, so that no `except Exception` of the workflow keeps it.
+    """
+
+    def __init__(self, args: list[Any], kwargs: Json) -> None:
+        super().__init__("the workflow goes on as a new run")
+        self.args_ = args
+        self.kwargs_ = kwargs
+
+
+def continuation_of(error: BaseException | None) -> ContinueAsNew | None:
+    """Answers the ContinueAsNew that ended the code, also one from a task of a TaskGroup."""
+    if isinstance(error, BaseExceptionGroup):
+        onward, others = cast("BaseExceptionGroup[BaseException]", error).split(ContinueAsNew)
+        return continuation_of(onward.exceptions[0]) if onward is not None and not others else None
+    return error if isinstance(error, ContinueAsNew) else None
+
+
+def child_id(claimed: Mapping[str, Any], sequence: int, at: float) -> str:
+    """A UUIDv7 of the workflow's time that is the same if a lost command is given again."""
+    seed = f"{claimed['id']}:{claimed.get('run', 1)}:{sequence}"
+    bits = int.from_bytes(hashlib.blake2b(seed.encode(), digest_size=10).digest(), "big")
+    number = (int(at * 1000) << 80) | bits
+    number = number & ~(0xF << 76) | (0x7 << 76)
+    return str(uuid.UUID(int=number & ~(0x3 << 62) | (0x2 << 62)))

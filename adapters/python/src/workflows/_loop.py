@@ -408,6 +408,9 @@ def _refuse_unstable(futures: Iterable[object]) -> None:
             )
 
 
+# What a task says of a future that is not its loop's.
+_FOREIGN = "attached to a different loop"
+
 _HINTS = {
     "run_in_executor": "a thread's result is not recorded; make it a @step or an @activity",
     "call_soon_threadsafe": "other threads cannot be replayed; send the workflow a signal",
@@ -481,3 +484,15 @@ def not_durable(root: WorkflowTask[Any]) -> NotDurableError:
         f"activity, step, child, timer or signal is "
         "waited for. Await what the SDK gives, and let activities do the rest"
     )
+
+
+def explained(error: BaseException) -> BaseException:
+    """Answers what a workflow failed with, or what it means if asyncio has only said it its way."""
+    if type(error) is not RuntimeError or _FOREIGN not in str(error):
+        return error
+    meant = NotDurableError(
+        "the workflow awaits a future or task of another event loop, whose result is not "
+        "recorded; let an activity wait for it, or send the workflow a signal"
+    )
+    meant.__cause__ = error
+    return meant.with_traceback(error.__traceback__)
