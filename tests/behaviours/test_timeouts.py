@@ -16,7 +16,6 @@ from crash_stage import MARGIN, PATIENCE
 from workflows import (
     ActivityTimeout,
     ExecutionFailed,
-    ResultTimeout,
     StepError,
     activity,
     attempt_info,
@@ -350,11 +349,6 @@ async def test_a_schedule_timeout_fires_while_no_worker_serves_the_queue(here: H
     assert ran == ["job"]
 
 
-@pytest.mark.xfail(
-    reason="nobody looks at the clock while there is no worker at all yet",
-    raises=ResultTimeout,
-    strict=True,
-)
 async def test_a_schedule_timeout_fires_while_there_is_no_worker_at_all(here: Here) -> None:
     """T13."""
 
@@ -363,7 +357,7 @@ async def test_a_schedule_timeout_fires_while_there_is_no_worker_at_all(here: He
 
     handle = await here.queue(never)
     with pytest.raises(ExecutionFailed) as failed:
-        await handle.result(3)
+        await handle.result(PATIENCE)
     assert failed.value.type == "ScheduleTimeout"
 
 
@@ -452,7 +446,9 @@ async def test_a_workflow_past_its_timeout_fails_without_a_clean_up_and_takes_it
     assert failed.value.type == "ExecutionTimeout"
     assert 0.5 <= time.monotonic() - asked + 0.1 < 0.6 + MARGIN
     [child] = await here.children(handle)
-    await here.stage.is_in(here.handle(child), "cancelled")
+    with pytest.raises(ExecutionFailed) as failed:
+        await here.handle(child).result(PATIENCE)
+    assert failed.value.type == "ExecutionTimeout"
     await here.stage.until(lambda: ran == ["activity"], "the activity to be told")
 
 

@@ -164,7 +164,7 @@ def failure_of(call: Call[Any], payload: Any) -> BaseException:
     return raised
 
 
-def cancellation_of(call: Call[Any], payload: Any) -> BaseException:
+def cancellation_of(call: Call[Any], payload: Any = None) -> BaseException:
     """Answers what is raised when somebody cancelled what the call waits for."""
     told = cast("Mapping[str, Any]", payload if isinstance(payload, Mapping) else {})
     reason = cast("Mapping[str, Any]", told.get("error") or {}).get("message")
