@@ -112,11 +112,11 @@ def test_a_run_that_went_on_is_judged_with_its_own_arguments() -> None:
             continue_as_new(n + 1)
         return n
 
-    went_on = {"type": "continued", "payload": {"args": [2], "kwargs": {}}}
+    went_on: dict[str, Any] = {"type": "continued", "payload": {"args": [2], "kwargs": {}}}
     known = execution(args=[3], result=3, run=2)
     assert check({**known, "run": 1}, history(STARTED, went_on), w).verdict == "fits"
     assert check(known, history(STARTED), w).verdict == "fits"
-    ends = {"type": "continued", "payload": {"args": [3], "kwargs": {}}}
+    ends: dict[str, Any] = {"type": "continued", "payload": {"args": [3], "kwargs": {}}}
     assert check({**known, "run": 1}, history(STARTED, ends), w).verdict == "differs"
 
 
