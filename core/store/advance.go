@@ -46,7 +46,8 @@ type Advanced struct {
 
 // advanceSQL appends a holder's events and suspends it where nothing newer has
 // come. An entry that the history already has after the holder's position is
-// left out, so that a write whose reply was lost can be repeated.
+// left out, so that a write whose reply was lost can be repeated. A timer counts
+// from the time of its own event, or by its history it could end early.
 var advanceSQL = define("advance", `
 WITH i AS MATERIALIZED (
     SELECT * FROM `+unnest(1, "i", "id uuid", "epoch bigint", "token uuid", "position int", "suspend boolean", "waking boolean", "state text")+`),
@@ -88,10 +89,13 @@ written AS (
     INSERT INTO workflows.history (execution_id, run, position, type, sequence, name, payload, at)
     SELECT entries.id, entries.run, moved.base + row_number() OVER (PARTITION BY entries.id ORDER BY entries.ord),
         entries.type, entries.sequence, entries.name, entries.payload::json, clock_timestamp()
-    FROM entries JOIN moved ON moved.id = entries.id),
+    FROM entries JOIN moved ON moved.id = entries.id
+    RETURNING execution_id, sequence, type, at),
 timed AS (
     INSERT INTO workflows.timers (execution_id, run, kind, sequence, due_at)
-    SELECT id, run, 'sleep', sequence, clock_timestamp() + delay_ms * interval '1 ms' FROM entries WHERE type = 'timer_started' AND delay_ms > 0
+    SELECT entries.id, entries.run, 'sleep', entries.sequence, written.at + entries.delay_ms * interval '1 ms'
+    FROM entries JOIN written ON written.execution_id = entries.id AND written.sequence = entries.sequence AND written.type = entries.type
+    WHERE entries.type = 'timer_started' AND entries.delay_ms > 0
     ON CONFLICT (execution_id, kind, sequence) DO UPDATE SET run = excluded.run, due_at = excluded.due_at),
 x AS MATERIALIZED (
     SELECT x.*, given.run AS parent_run, given.root_id FROM `+unnest(15, "x", newRowTypes...)+`
