@@ -170,6 +170,23 @@ func TestATimerFiresWhenItIsDueAndZeroAtOnce(t *testing.T) {
 	_ = a
 }
 
+// O1: however long the statement took that wrote both.
+func TestATimerCountsFromTheTimeOfItsOwnEvent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.createOne(model.Workflow, "flow")
+	worker := w.worker(w.Engine)
+	c := w.claimOne(w.Engine, worker)
+	var timers []model.Command
+	for sequence := 1; sequence <= 20; sequence++ {
+		timers = append(timers, timer(sequence, int64(sequence)*3_600_000))
+	}
+	w.advance(w.Engine, c, model.Advance{Then: model.ThenSuspend, Commands: timers})
+	w.exec(`DO $$ BEGIN ASSERT 20 = (
+		SELECT count(*) FROM workflows.timers t JOIN workflows.history h ON h.execution_id = t.execution_id AND h.sequence = t.sequence
+		WHERE t.due_at - h.at = t.sequence * interval '1 hour'); END $$`)
+}
+
 func TestARepeatedAdvanceWritesNothingTwice(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -46,7 +46,8 @@ type Advanced struct {
 
 // advanceSQL appends a holder's events and suspends it where nothing newer has
 // come. An entry that the history already has after the holder's position is
-// left out, so that a write whose reply was lost can be repeated.
+// left out, so that a write whose reply was lost can be repeated. A timer counts
+// from the time of its own event, or by its history it could end early.
 //
 // A child whose id somebody else has taken fails the statement: an event that
 // names an execution which does not belong to it would be a lie for ever.
@@ -69,6 +70,7 @@ untimed AS (
     WHERE given.cancel AND t.execution_id = given.id AND t.kind = 'sleep' AND t.sequence = given.sequence AND t.run = given.run
     RETURNING t.execution_id, t.sequence),
 entries AS MATERIALIZED (
+    SELECT e.*, (SELECT clock_timestamp()) AS at FROM (
     SELECT id, run, type, sequence, name, payload, delay_ms, ord FROM given WHERE NOT cancel
     UNION ALL
     SELECT given.id, given.run, 'timer_cancelled', given.sequence, given.name, NULL, 0, given.ord
@@ -77,7 +79,7 @@ entries AS MATERIALIZED (
     SELECT given.id, given.run, CASE c.kind WHEN 'workflow' THEN 'child_cancelled' ELSE 'activity_cancelled' END, given.sequence, c.name, NULL, 0, given.ord
     FROM given CROSS JOIN LATERAL (
         SELECT * FROM workflows.executions c WHERE c.parent_id = given.id AND c.parent_run = given.run AND c.sequence = given.sequence OFFSET 0) c
-    WHERE given.cancel AND NOT c.reported AND c.status IN ('scheduled', 'pending', 'running', 'suspended')),
+    WHERE given.cancel AND NOT c.reported AND c.status IN ('scheduled', 'pending', 'running', 'suspended')) e),
 n AS (SELECT id, count(*)::int AS count FROM entries GROUP BY 1),
 moved AS (
     UPDATE workflows.executions e SET
@@ -92,11 +94,11 @@ moved AS (
 written AS (
     INSERT INTO workflows.history (execution_id, run, position, type, sequence, name, payload, at)
     SELECT entries.id, entries.run, moved.base + row_number() OVER (PARTITION BY entries.id ORDER BY entries.ord),
-        entries.type, entries.sequence, entries.name, entries.payload::json, clock_timestamp()
+        entries.type, entries.sequence, entries.name, entries.payload::json, entries.at
     FROM entries JOIN moved ON moved.id = entries.id),
 timed AS (
     INSERT INTO workflows.timers (execution_id, run, kind, sequence, due_at)
-    SELECT id, run, 'sleep', sequence, clock_timestamp() + delay_ms * interval '1 ms' FROM entries WHERE type = 'timer_started' AND delay_ms > 0
+    SELECT id, run, 'sleep', sequence, at + delay_ms * interval '1 ms' FROM entries WHERE type = 'timer_started' AND delay_ms > 0
     ON CONFLICT (execution_id, kind, sequence) DO UPDATE SET run = excluded.run, due_at = excluded.due_at),
 x AS MATERIALIZED (
     SELECT x.*, given.run AS parent_run, given.root_id, CASE WHEN x.close_policy <> 'detach' THEN given.deadline_at END AS parent_deadline

@@ -450,10 +450,9 @@ async def test_activities_that_complete_in_the_same_instant_are_both_in_history(
             calls = one.run(n), two.run(n)
             return [await each for each in calls]
 
-    # Longer than the test may take: who is woken by a poll only counts as hanging.
     async with (
-        stage.serving(functions, "default", "one", concurrency=40, poll_interval=600),
-        stage.serving(functions, "two", concurrency=20, poll_interval=600),
+        stage.serving(functions, "default", "one", concurrency=40),
+        stage.serving(functions, "two", concurrency=20),
     ):
         for start in range(0, 200, 20):
             loops = range(start, start + 20)

