@@ -16,6 +16,7 @@ from workflows import (
     activity,
     shield,
     sleep,
+    step,
     workflow,
 )
 
@@ -248,3 +249,47 @@ async def test_a_workflow_that_raises_cancelled_error_unasked_has_failed(here: H
     with pytest.raises(ExecutionFailed, match="by myself") as failed:
         await handle.result(PATIENCE)
     assert failed.value.type == "CancelledError"
+
+
+async def test_a_cancel_during_the_last_step_ends_in_one_state(here: Here) -> None:
+    """C5: 60 times, before, about when, and after it ends; client and row tell the same."""
+    lasts: dict[str, asyncio.Event] = {}
+    goes: dict[str, asyncio.Event] = {}
+
+    @step
+    async def last(name: str) -> str:
+        lasts[name].set()
+        await goes[name].wait()
+        return name
+
+    @workflow
+    async def ends(name: str) -> str:
+        return await last.run(name)
+
+    async def race_with(n: int) -> str:
+        name = str(n)
+        lasts[name], goes[name] = asyncio.Event(), asyncio.Event()
+        handle = await here.queue(ends, name)
+        await lasts[name].wait()
+        if n % 3 == 0:
+            changed = (await handle.cancel())["changed"]
+            goes[name].set()
+        else:
+            goes[name].set()
+            if n % 3 == 1:
+                await asyncio.sleep(n % 20 / 2000)
+            else:
+                await handle.result(PATIENCE)
+            changed = (await handle.cancel())["changed"]
+        told = await here.stage.client.wait(handle.id, PATIENCE)
+        assert told["status"] == ("cancelled" if changed else "completed"), "as it was promised"
+        assert told.get("result") == (None if changed else name)
+        again = await handle.cancel()
+        assert again == {"status": told["status"], "changed": False}
+        assert await here.stage.get(handle) == told
+        return told["status"]
+
+    await here.work(concurrency=20)
+    statuses = await asyncio.gather(*(race_with(n) for n in range(60)))
+    assert set(statuses[0::3]) == {"cancelled"}
+    assert set(statuses[2::3]) == {"completed"}
