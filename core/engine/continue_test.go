@@ -224,6 +224,9 @@ func TestASignalsKeyHoldsAcrossRuns(t *testing.T) {
 		t.Fatal("the first ones were not delivered")
 	}
 	w.goOn(w.Engine, c, model.Advance{Position: 3, Carry: []int{3}})
+	if n := w.count(`SELECT count(*) FROM workflows.history WHERE run = 2 AND key = 'k:carried'`); n != 1 {
+		t.Fatal("the carried signal has lost its key, which must outlive the old run's history")
+	}
 	if keyed("taken") || keyed("carried") || !keyed("new") {
 		t.Fatal("a signal was delivered twice, or not at all")
 	}
@@ -234,6 +237,28 @@ func TestASignalsKeyHoldsAcrossRuns(t *testing.T) {
 	}
 	if c = w.claimOne(w.Engine, worker); len(payloads(c.Events)) != 2 {
 		t.Fatalf("the third run has %s", asText(c.Events))
+	}
+}
+
+func TestContinuingWakesWhoWaitsForWork(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.createOne(model.Workflow, "flow")
+	worker := w.worker(w.Engine, func(r *model.StartWorkerRequest) { r.PollIntervalMS = 10 * patienceInTests.Milliseconds() })
+	c := w.claimOne(w.Engine, worker)
+	x, err := w.findWorker(worker)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := make(chan model.ClaimReply, 1)
+	go func() {
+		reply, _ := w.Claim(w.ctx, model.ClaimRequest{WorkerID: worker, N: 1, WaitMS: patienceInTests.Milliseconds()})
+		next <- reply
+	}()
+	w.eventually("a claim that waits", func() bool { return len(x.claiming) == 1 })
+	w.goOn(w.Engine, c, model.Advance{})
+	if reply := <-next; len(reply.Executions) != 1 || reply.Executions[0].Run != 2 {
+		t.Fatalf("claimed %s", asText(reply))
 	}
 }
 

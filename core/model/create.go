@@ -61,7 +61,8 @@ type NewExecution struct {
 	Retry *RetryPolicy `json:"retry,omitempty"`
 	// AttemptTimeoutMS bounds one attempt, in milliseconds; the worker enforces it. Default none.
 	AttemptTimeoutMS int64 `json:"attempt_timeout_ms,omitempty"`
-	// TimeoutMS bounds the whole execution with its retries, in milliseconds from its creation. Default none.
+	// TimeoutMS bounds the whole execution with its retries and runs, in milliseconds from its creation. Default none.
+	// A child that is not detached ends with its parent's deadline at the latest.
 	TimeoutMS int64 `json:"timeout_ms,omitempty"`
 	// ScheduleTimeoutMS bounds the time until the first start, in milliseconds from its creation. Default none.
 	ScheduleTimeoutMS int64 `json:"schedule_timeout_ms,omitempty"`

@@ -715,9 +715,10 @@ class NewExecution(TypedDict):
     Default none.
     """
     timeout_ms: NotRequired[int]
-    """timeout_ms bounds the whole execution with its retries, in milliseconds from its creation.
+    """timeout_ms bounds the whole execution with its retries and runs.
 
-    Default none.
+    In milliseconds from its creation. Default none. A child that is not detached ends with its
+    parent's deadline at the latest.
     """
     schedule_timeout_ms: NotRequired[int]
     """schedule_timeout_ms bounds the time until the first start.
