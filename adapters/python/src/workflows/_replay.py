@@ -32,9 +32,10 @@ from ._discard import discard
 from ._errors import NotDurableError, VersionError
 from ._functions import Function
 from ._history import COMMANDS, Event, History
-from ._loop import WorkflowLoop, WorkflowTask, explained, not_durable
+from ._loop import WorkflowLoop, explained, not_durable
 from ._payload import adapt, plain
 from ._signals import Signals
+from ._tasks import WorkflowTask
 from ._wire_errors import exception_to_error
 
 Json = dict[str, Any]
