@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, cast
 
-from program_evidence import Run, Tree, ended, is_cut_off, node_of, who
+from program_evidence import Run, Tree, ended, is_cut_off, is_expired, node_of, who
 from program_functions import label
 from program_generator import Node, nodes
 from program_model import deed, outcomes
@@ -161,9 +161,8 @@ def _outcome(_: Tree, run: Run) -> Iterator[str]:
     if not run.is_last:
         return
     if run.is_cut_off:
-        error: Any = row.get("error")
-        if not row.get("deadline_at") or error["type"] != "ExecutionTimeout":
-            yield f"it was ended from outside: {error}"
+        if not is_expired(row):
+            yield f"it was ended from outside: {row.get('error')}"
     elif row["status"] != "cancelled" and run.asked_to_stop:
         yield "it was asked to stop"
     elif row["status"] == "cancelled" and run.began and not run.asked_to_stop:
@@ -243,7 +242,7 @@ def _attempts(tree: Tree, row: Execution) -> Iterator[str]:
 
 def _deed(row: Execution, node: Node, calm: bool) -> Iterator[str]:
     how, times = node["how"], node.get("times", 0)
-    if row["status"] == "cancelled":
+    if row["status"] == "cancelled" or is_expired(row):
         return
     if how in ("endless", "gone"):
         yield f"only a cancel ends what is {how}"

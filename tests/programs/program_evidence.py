@@ -95,6 +95,12 @@ def is_cut_off(row: Execution) -> bool:
     return row["status"] == "failed" and error.get("language") == "core"
 
 
+def is_expired(row: Execution) -> bool:
+    """Say whether its own deadline, or that of what it belongs to, ended an execution."""
+    error: Any = row.get("error")
+    return is_cut_off(row) and "deadline_at" in row and error["type"] == "ExecutionTimeout"
+
+
 def ended(row: Execution) -> int:
     """Answer how many attempts have an outcome."""
     return row["failures"] + (row["status"] == "completed")

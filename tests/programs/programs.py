@@ -31,7 +31,7 @@ _SLICE = 50
 # Copies of one program, because what goes wrong once need not go wrong again.
 _COPIES = 30
 # Smaller programs that are tried at once, and copies of each.
-_TRIED, _COPIES_TRIED = 40, 3
+_TRIED, _COPIES_TRIED = 30, 2
 # Seconds after which a smaller program counts as hanging.
 _HANGS = 30.0
 

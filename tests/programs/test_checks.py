@@ -186,6 +186,24 @@ def test_an_activity_that_lost_its_worker_may_fail_less_often() -> None:
     assert spoilt(lambda tree: tree.rows[ACTIVITY_ID].update(failures=0)) == []
 
 
+def test_what_belongs_to_a_workflow_may_end_with_its_deadline() -> None:
+    late = {"language": "core", "type": "ExecutionTimeout", "message": "late"}
+
+    def spoil(tree: Any) -> None:
+        row = tree.rows[ACTIVITY_ID]
+        row.update(status="failed", error=late, deadline_at=at(3))
+        row["args"][0].update(how="endless")
+        payload = {"error": late, "attempts": 2}
+        changed(tree, 2, type="activity_failed", payload=payload)
+
+    assert spoilt(spoil) == []
+    assert any("is endless" in each for each in spoilt(lambda tree: [spoil(tree), drop(tree)]))
+
+
+def drop(tree: Any) -> None:
+    del tree.rows[ACTIVITY_ID]["deadline_at"]
+
+
 def test_a_run_that_is_continued_has_its_own_history() -> None:
     tree = good()
     root: Node = {"do": "again", "n": 8, "body": {"do": "turn", "n": 7}, "next": PROGRAM}
