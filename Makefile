@@ -24,6 +24,13 @@ POSTGRES_18_BIN := $(CURDIR)/.venv/postgres/bin
 POSTGRES_15_BIN := $(wildcard /usr/lib/postgresql/15/bin)
 TEST_POSTGRES_BINS := $(or $(WORKFLOWS_TEST_POSTGRES_BIN),$(POSTGRES_18_BIN) $(POSTGRES_15_BIN))
 
+# What `make programs` runs: so many, from seed FIRST on; or with SEED=7 that one many
+# times, and with SHRINK=1 then smaller ones, to find the smallest that still fails.
+PROGRAMS ?= 1000
+FIRST    ?= 1
+SEED     ?=
+SHRINK   ?=
+
 GO_TEST_FLAGS ?= -race -count=1 -timeout=10m
 PYTEST_FLAGS  ?= --numprocesses=logical
 
@@ -154,6 +161,11 @@ define test_adapter
 	env -u WORKFLOWS_DATABASE_URL WORKFLOWS_POSTGRES_BIN=$(firstword $(TEST_POSTGRES_BINS)) \
 	$$python -m pytest $(PYTEST_FLAGS) -m 'not slow' adapters/python/tests
 endef
+
+.PHONY: programs
+programs: setup build ## run random workflow programs on workers that are killed, and check each
+	env -u WORKFLOWS_DATABASE_URL WORKFLOWS_TEST_POSTGRES_BIN=$(firstword $(TEST_POSTGRES_BINS)) .venv/bin/python \
+	  tests/programs/programs.py --programs $(PROGRAMS) --first $(FIRST) $(SEED:%=--seed %) $(SHRINK:%=--shrink)
 
 .PHONY: check
 check: verify lint test ## what CI runs: verify, lint and test

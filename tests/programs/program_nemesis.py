@@ -1,0 +1,83 @@
+"""Kills and stops workers at moments that follow from a seed, and starts new ones."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import signal
+from collections.abc import Callable
+
+from crash_stage import HEARTBEAT_TIMEOUT, Stage, WorkerProcess
+from program_generator import Dice
+
+_SERVES = re.compile(r"worker (\S+) serves ")
+
+
+class Nemesis:
+    """What happens to the workers of a stage.
+
+    Three crashes in a row fail an execution, by design: whoever holds one that
+    has had two is left alone. And so are the last two that work, so that a busy
+    machine, where a new worker takes its time, gets somewhere as well.
+    """
+
+    def __init__(self, stage: Stage, seed: int, start: Callable[[], WorkerProcess]) -> None:
+        self._stage = stage
+        self._dice = Dice(seed)
+        self._start = start
+        self.alive: list[WorkerProcess] = []
+        self.kills = 0
+        # Names of those that were stopped for so long that their leases may be lost.
+        self.stopped: set[str] = set()
+        self._stops: dict[str, asyncio.Task[None]] = {}
+
+    async def haunt(self) -> None:
+        """Go on until cancelled."""
+        try:
+            while True:
+                await asyncio.sleep(self._dice.between(100, 900) / 1000)
+                working = [worker for worker in self.alive if self._works(worker)]
+                if len(working) > 2:
+                    await self._strike(self._dice.pick(working))
+        finally:
+            for stop in self._stops.values():
+                stop.cancel()
+            for worker in self.alive:
+                self._send(worker, signal.SIGCONT)
+
+    def _works(self, worker: WorkerProcess) -> bool:
+        return worker.name not in self._stops and " serves " in worker.output
+
+    async def _strike(self, worker: WorkerProcess) -> None:
+        kill, pause = self._dice.chance(50), self._dice.between(100, 2500) / 1000
+        self._send(worker, signal.SIGSTOP)  # it can claim no more while we look
+        if await self._holds_a_suspect(worker):
+            self._send(worker, signal.SIGCONT)
+        elif kill:
+            worker.kill()
+            self.kills += 1
+            self.alive[self.alive.index(worker)] = self._start()
+        else:
+            self._stops[worker.name] = asyncio.create_task(self._stop(worker, pause))
+
+    async def _stop(self, worker: WorkerProcess, pause: float) -> None:
+        if pause > HEARTBEAT_TIMEOUT / 2:
+            self.stopped.add(worker.name)
+        try:
+            await asyncio.sleep(pause)
+        finally:
+            self._stops.pop(worker.name, None)
+            self._send(worker, signal.SIGCONT)
+
+    async def _holds_a_suspect(self, worker: WorkerProcess) -> bool:
+        ids = _SERVES.findall(worker.output)
+        page = await self._stage.client.list(status=["running", "pending"], limit=1000)
+        return any(
+            row["crashes"] >= 2 and row.get("worker") in ids and row["status"] == "running"
+            for row in page["executions"]
+        )
+
+    def _send(self, worker: WorkerProcess, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            worker.send(number)
