@@ -72,7 +72,8 @@ class Replay:
         self.root: WorkflowTask[Any] | None = None
         self.position = 0
         self.seed = int(claimed["id"][-12:], 16)
-        self.commands: list[Json] = []
+        # What the code has asked for and nobody has heard of yet, by sequence.
+        self.commands: dict[int, Json] = {}
         self.steps: dict[int, StepCall] = {}
         self.steps_running: set[int] = set()
         self.steps_dropped: list[int] = []
@@ -224,8 +225,7 @@ class Replay:
         self.steps_running.update(step.call.sequence for step in steps)
         if not self.pending and not self.timers and not self.signals.awaited:
             return self._failure(not_durable(root))
-        commands, self.commands = self.commands, []
-        return Turn("keep" if self.steps_running else "suspend", commands, steps)
+        return Turn("keep" if self.steps_running else "suspend", self._handed_over(), steps)
 
     def _outcome(self, root: asyncio.Task[Any]) -> Turn:
         if self.history.recorded and not self._version_refused():
@@ -243,8 +243,7 @@ class Replay:
             result = plain(root.result(), self.function.result_type, path="result")
         except Exception as error:  # a model's own code may have written it
             return self._failure(error)
-        commands, self.commands = self.commands, []
-        return Turn("complete", commands, result=result)
+        return Turn("complete", self._handed_over(), result=result)
 
     def _next_run(self, onward: ContinueAsNew) -> Turn:
         commands, self.commands = self.commands, []
@@ -256,8 +255,11 @@ class Replay:
         sequence = sequence_of(error)
         if sequence is not None:
             wire["sequence"] = sequence
-        commands, self.commands = self.commands, []
-        return Turn("fail", commands, error=wire)
+        return Turn("fail", self._handed_over(), error=wire)
+
+    def _handed_over(self) -> list[Json]:
+        commands, self.commands = self.commands, {}
+        return list(commands.values())
 
     def step_ended(self, sequence: int) -> None:
         """Notes that the outcome of a step is on its way into the history."""
@@ -380,7 +382,7 @@ class Replay:
 
     def _emit(self, command: Json) -> None:
         if self.history.fault is None:
-            self.commands.append(command)
+            self.commands[command["sequence"]] = command
 
     def start_timer(self, delay: float, name: str, fire: Callable[[], None]) -> int:
         """Starts a durable timer and answers its sequence."""
@@ -410,11 +412,11 @@ class Replay:
         """Gives the command to cancel what another started, unless its end is known already."""
         if sequence in self.history.ended:
             return
-        for index, command in enumerate(self.commands):
-            if command["sequence"] == sequence and command["type"] in ("schedule", "start_timer"):
-                del self.commands[index]  # nobody has heard of it yet
-                return
-        self._emit({"type": "cancel", "sequence": sequence})
+        unheard = self.commands.get(sequence)
+        if unheard is not None and unheard["type"] != "cancel":
+            del self.commands[sequence]  # nobody has heard of it yet
+        else:
+            self._emit({"type": "cancel", "sequence": sequence})
 
     def stop(self, call: Call[Any]) -> None:
         """Cancels what a call waits for, and ends the wait.

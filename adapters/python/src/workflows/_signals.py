@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any
 
 from ._calls import Call, new_call
@@ -21,7 +21,8 @@ class Signals:
     def __init__(self, replay: Replay) -> None:
         self._replay = replay
         self._buffered: dict[str, deque[tuple[int, Any]]] = {}
-        self._waiting: dict[str, deque[Call[Any]]] = {}
+        # By name, in the order of the calls; a wait in the middle may be given up.
+        self._waiting: dict[str, OrderedDict[Call[Any], None]] = {}
 
     @property
     def awaited(self) -> bool:
@@ -37,7 +38,7 @@ class Signals:
         """Takes a signal to the first wait for its name, or keeps it."""
         waiting = self._waiting.get(name)
         if waiting:
-            self._deliver(waiting.popleft(), payload)
+            self._deliver(waiting.popitem(last=False)[0], payload)
         else:
             self._buffered.setdefault(name, deque()).append((position, payload))
 
@@ -49,7 +50,7 @@ class Signals:
         if buffered:
             self._deliver(call, buffered.popleft()[1])
             return call
-        self._waiting.setdefault(name, deque()).append(call)
+        self._waiting.setdefault(name, OrderedDict())[call] = None
         if delay_ms is not None:
             label = f"signal {name}".encode("utf-8", "replace")[:255].decode("utf-8", "ignore")
             call.sequence = self._replay.timer(delay_ms, label, lambda: self._late(call, delay_ms))
@@ -58,8 +59,8 @@ class Signals:
     def abandoned(self, call: Call[Any]) -> None:
         """The code cancelled a wait: it takes no signal, and its timer is not needed."""
         waiting = self._waiting.get(call.name)
-        if waiting and call in waiting:
-            waiting.remove(call)
+        if waiting is not None:
+            waiting.pop(call, None)
         self._replay.cancel_timer(call.sequence)
 
     def drop(self) -> None:
@@ -78,6 +79,6 @@ class Signals:
         self._replay.cancel_timer(call.sequence)
 
     def _late(self, call: Call[Any], delay_ms: int) -> None:
-        self._waiting[call.name].remove(call)
+        del self._waiting[call.name][call]
         message = f"no signal {call.name!r} came within {delay_ms / 1000:g} s"
         call.fail(SignalTimeout(message, call.name))
