@@ -140,7 +140,7 @@ func TestALockedRowDoesNotHoldUpItsBatch(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	locked, free := w.createOne(model.Workflow, "locked"), w.createOne(model.Workflow, "free")
-	conn, err := pgx.Connect(w.ctx, w.url)
+	conn, err := pgx.Connect(w.ctx, w.direct)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,8 @@ const (
 	defaultSchema     = "workflows"
 	defaultMaxPayload = 1 << 20
 	maxPoolSize       = 1000
+	// listenOff in place of a URL.
+	listenOff = "off"
 )
 
 // settings are a configuration with its defaults put in.
