@@ -123,7 +123,7 @@ Exit codes: 0 done; 1 the operation or the execution failed, or was interrupted;
 	root.AddGroup(&cobra.Group{ID: groupExecutions, Title: "Executions:"}, &cobra.Group{ID: groupSystem, Title: "System:"})
 	a.add(root, groupExecutions, a.enqueue(), a.status(), a.result(), a.history(), a.list(), a.signal())
 	a.add(root, groupExecutions, a.controls()...)
-	a.add(root, groupSystem, a.migrate(), a.worker(), a.workers(), a.stats(), a.doctor(), a.version())
+	a.add(root, groupSystem, a.migrate(), a.worker(), a.replay(), a.workers(), a.stats(), a.doctor(), a.version())
 	return root
 }
 

@@ -225,7 +225,8 @@ func TestHistoryShowsEveryPage(t *testing.T) {
 	pages := func() *fake {
 		return answering(t,
 			"get_history", model.GetHistoryReply{Run: 2, Events: events[:1], More: true},
-			"get_history", model.GetHistoryReply{Run: 2, Events: events[1:]})
+			"get_history", model.GetHistoryReply{Run: 2, Events: events[1:]},
+			"get_execution", model.Execution{Name: "order"})
 	}
 	f := pages()
 	f.run("history", anID).want(t, exitOK, `run 2, begun 2026-11-23 11:59:00Z (1m00s ago)
@@ -235,7 +236,8 @@ func TestHistoryShowsEveryPage(t *testing.T) {
 `, "")
 	f.wantAsked(`get_history {"id":"`+anID+`"}`, `get_history {"id":"`+anID+`","run":2,"after":1}`)
 	got := pages().run("history", anID, "--json")
-	if !strings.HasPrefix(got.stdout, `{"run":2,"events":[{"position":1,`) || strings.Contains(got.stdout, "more") || strings.Count(got.stdout, "\n") != 1 {
+	if !strings.HasPrefix(got.stdout, `{"execution":{`) || !strings.Contains(got.stdout, `"name":"order"`) ||
+		!strings.Contains(got.stdout, `},"run":2,"events":[{"position":1,`) || strings.Contains(got.stdout, "more") || strings.Count(got.stdout, "\n") != 1 {
 		t.Errorf("stdout %q", got.stdout)
 	}
 }
@@ -244,5 +246,8 @@ func TestAnExecutionWithoutHistoryIsSaidToHaveNone(t *testing.T) {
 	t.Parallel()
 	f := answering(t, "get_history", model.GetHistoryReply{Run: 1})
 	f.run("history", anID).want(t, exitOK, "", "it has no events: only workflows that have started have any\n")
-	f.run("history", anID, "--json").want(t, exitOK, `{"run":1,"events":[]}`+"\n", "")
+	f = answering(t, "get_history", model.GetHistoryReply{Run: 1}, "get_execution", model.Execution{})
+	if got := f.run("history", anID, "--json"); got.code != exitOK || !strings.HasSuffix(got.stdout, `"run":1,"events":[]}`+"\n") {
+		t.Errorf("exit code %d, stdout %q", got.code, got.stdout)
+	}
 }

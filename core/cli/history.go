@@ -18,7 +18,8 @@ func (a *app) history() *cobra.Command {
 		Use:   "history ID",
 		Short: "Show what happened in a workflow, event by event",
 		Example: `  workflows history 0190d3a0-5c1e-7d3a-8f21-9a4be2c7d601
-  workflows history 0190d3a0-5c1e-7d3a-8f21-9a4be2c7d601 --run 1 --json | jq '.events[].type'`,
+  workflows history 0190d3a0-5c1e-7d3a-8f21-9a4be2c7d601 --run 1 --json | jq '.events[].type'
+  workflows history 0190d3a0-5c1e-7d3a-8f21-9a4be2c7d601 --json > order.json   # for workflows replay`,
 		Args: takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if request.ID, err = parseID(args[0]); err != nil {
@@ -28,6 +29,11 @@ func (a *app) history() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if a.json { // with what it was started with, the document is all that a replay needs
+				if _, found.Execution, err = ask[model.Execution](cmd.Context(), a, "get_execution", model.GetExecutionRequest{ID: request.ID}); err != nil {
+					return err
+				}
+			}
 			a.show(found, func() { a.printHistory(found) })
 			return nil
 		},
@@ -36,8 +42,11 @@ func (a *app) history() *cobra.Command {
 	return cmd
 }
 
-// chapter is a GetHistoryReply that keeps each event as it came.
+// chapter is a GetHistoryReply that keeps each event as it came, with the
+// execution that it belongs to.
 type chapter struct {
+	Execution json.RawMessage `json:"execution,omitempty"`
+
 	Run    int               `json:"run"`
 	Events []json.RawMessage `json:"events"`
 	More   bool              `json:"more,omitempty"`

@@ -103,6 +103,24 @@ Node: npm install libworkflows, then
 	}
 }
 
+func (a *app) replay() *cobra.Command {
+	return &cobra.Command{
+		Use:   "replay",
+		Short: "Try today's code on stored histories; comes with the language adapter",
+		Long: `A replay runs your workflows' code, so it belongs to the adapter for their language.
+
+Python: pip install libworkflows, then
+  python -m workflows replay -m your.module`,
+		DisableFlagParsing: true, // its flags are the adapter's
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 && (args[0] == "-h" || args[0] == "--help") {
+				return cmd.Help()
+			}
+			return fmt.Errorf("a replay runs your workflows' code, so it comes with their language's adapter; in Python: python -m workflows replay -m your.module")
+		},
+	}
+}
+
 func (a *app) workers() *cobra.Command {
 	return &cobra.Command{
 		Use:     "workers",

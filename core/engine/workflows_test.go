@@ -149,7 +149,7 @@ func TestASignalToNobodyOrToTheDeadIsRefused(t *testing.T) {
 	w.wants(id, model.Completed)
 }
 
-// O1, O2
+// O2: and none before it is due.
 func TestATimerFiresWhenItIsDueAndZeroAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -168,6 +168,23 @@ func TestATimerFiresWhenItIsDueAndZeroAtOnce(t *testing.T) {
 		t.Fatalf("it fired after %s: %s", took, asText(c.Events))
 	}
 	_ = a
+}
+
+// O1: however long the statement took that wrote both.
+func TestATimerCountsFromTheTimeOfItsOwnEvent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.createOne(model.Workflow, "flow")
+	worker := w.worker(w.Engine)
+	c := w.claimOne(w.Engine, worker)
+	var timers []model.Command
+	for sequence := 1; sequence <= 20; sequence++ {
+		timers = append(timers, timer(sequence, int64(sequence)*3_600_000))
+	}
+	w.advance(w.Engine, c, model.Advance{Then: model.ThenSuspend, Commands: timers})
+	w.exec(`DO $$ BEGIN ASSERT 20 = (
+		SELECT count(*) FROM workflows.timers t JOIN workflows.history h ON h.execution_id = t.execution_id AND h.sequence = t.sequence
+		WHERE t.due_at - h.at = t.sequence * interval '1 hour'); END $$`)
 }
 
 func TestARepeatedAdvanceWritesNothingTwice(t *testing.T) {
@@ -363,7 +380,7 @@ func TestARetriedWorkflowGoesOnFromItsHistoryWithoutTheFailure(t *testing.T) {
 	}
 }
 
-// S8
+// Whoever holds it, and if nobody ever does.
 func TestAnExecutionPastItsDeadlineFails(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -15,12 +15,16 @@ from workflows._operations import Operation
 
 _WORKER: Mapping[str, Any] = {
     "queues": ["default"],
-    "concurrency": 2,
     "language": "python",
     "name": "one and the same",
     "heartbeat_interval_ms": 200,
     "heartbeat_timeout_ms": 1000,
 }
+
+
+def start(client: Client, concurrency: int) -> str:
+    request = {**_WORKER, "concurrency": concurrency}
+    return client.engine.call(Operation.START_WORKER, request)["worker_id"]
 
 
 def claim(client: Client, worker_id: str) -> dict[str, Any]:
@@ -34,8 +38,7 @@ def claim(client: Client, worker_id: str) -> dict[str, Any]:
 
 def main(job: str, workflow: str) -> None:
     client = Client()
-    call = client.engine.call
-    worker_id: str = call(Operation.START_WORKER, _WORKER)["worker_id"]
+    worker_id = start(client, concurrency=2)
     held = claim(client, worker_id)
     leases = {
         "job": {"id": job, "lease": held[job]["lease"]},

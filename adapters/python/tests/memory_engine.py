@@ -343,17 +343,19 @@ class MemoryEngine:
                 child.reported = True
                 self.cancel(child)
 
-    def cancel(self, row: Row) -> None:
+    def cancel(self, row: Row, reason: str = "") -> None:
         """Asks an execution to stop."""
         if row.status in FINAL or row.cancel_requested:
             return
         row.cancel_requested = True
         if row.is_workflow and row.events:
-            self.tell(row, "cancel_requested")
+            told = {"type": "Cancelled", "message": reason} if reason else None
+            self.tell(row, "cancel_requested", payload=told)
         elif row.status == "running":
             self.notices.append({"id": row.id, "lease": self.lease(row), "cancel_requested": True})
         else:
-            self.end(row, False, None, {"type": "Cancelled", "message": "it was cancelled"})
+            message = reason or "it was cancelled"
+            self.end(row, False, None, {"type": "Cancelled", "message": message})
         self.changed.set()
 
     def end(self, row: Row, ok: bool, result: Any, error: Any) -> None:

@@ -116,8 +116,8 @@ class Story:
         self.engine.advance_to(self.engine.now + timedelta(seconds=seconds))
         return self.go()
 
-    def cancel(self) -> Story:
-        self.engine.cancel(self.row)
+    def cancel(self, reason: str = "") -> Story:
+        self.engine.cancel(self.row, reason)
         return self.go()
 
     def crash(self) -> Story:

@@ -1,4 +1,4 @@
-"""The command line: the library's, and the worker, which only Python can run."""
+"""The command line: the library's, and what only Python can run: worker and replay."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _VALUED = ("--database-url", "--schema")  # the library's global flags; they may
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and answer the status to exit with.
 
-    `worker` and `--version` are this package's; everything else is the library's.
+    `worker`, `replay` and `--version` are this package's; everything else is the library's.
 
     Args:
         argv: the arguments without the program's name. Default the process's.
@@ -35,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         at = _command_at(arguments)
         if at is not None and arguments[at] == "worker":
             return _worker(arguments[:at] + arguments[at + 1 :])
+        if at is not None and arguments[at] == "replay":
+            return _replay(arguments[:at] + arguments[at + 1 :])
         return _library(arguments)
     except WorkflowsError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -139,6 +141,16 @@ def _worker(arguments: list[str]) -> int:
 
     asyncio.run(Worker(options.queues or ["default"], concurrency=options.concurrency).run())
     return _leave(0)
+
+
+def _replay(arguments: list[str]) -> int:
+    from ._replay_command import parser, run
+
+    try:
+        options = parser().parse_args(arguments)
+    except SystemExit as done:  # argparse has said why
+        return int(done.code or 0)
+    return run(options) if _import(options.modules) else 2
 
 
 def _log() -> None:

@@ -1,0 +1,216 @@
+"""`workflows replay`: verdicts on histories, and the command."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import workflows
+import workflows._functions as functions
+from workflows import activity, continue_as_new, workflow
+from workflows._registry import Registry
+from workflows._replay_command import Verdict, check
+
+AT = "2026-01-01T00:00:00+00:00"
+ID = "018f0000-0000-7000-8000-000000000001"
+
+
+@pytest.fixture(autouse=True)
+def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(functions, "registry", Registry())
+
+
+def execution(**fields: Any) -> dict[str, Any]:
+    about = {"id": ID, "root_id": ID, "run": 1, "name": "w", "queue": "default"}
+    return {**about, "kind": "workflow", "status": "completed", **fields}
+
+
+def history(*events: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"position": n, "at": AT, **event} for n, event in enumerate(events, 1)]
+
+
+STARTED = {"type": "started"}
+
+
+def scheduled(name: str) -> dict[str, Any]:
+    return {"type": "activity_scheduled", "sequence": 1, "name": name, "payload": {"id": ID}}
+
+
+def completed(name: str, result: Any) -> dict[str, Any]:
+    return {"type": "activity_completed", "sequence": 1, "name": name, "payload": result}
+
+
+def verdict_of(events: list[dict[str, Any]], **fields: Any) -> Verdict:
+    """Judges a workflow that doubles what its activity answers."""
+
+    @activity(name="a")
+    async def a() -> int: ...
+
+    @workflow(name="w")
+    async def w() -> int:
+        return 2 * await a.run()
+
+    return check(execution(**fields), events, w)
+
+
+CALLED = [STARTED, scheduled("a"), completed("a", 3)]
+
+
+def test_a_history_fits_the_code_that_made_it() -> None:
+    verdict = verdict_of(history(*CALLED), result=6)
+    assert verdict == Verdict(ID, 1, "w", 3, "fits")
+
+
+def test_a_history_fits_the_code_that_waits_where_it_did() -> None:
+    assert verdict_of(history(*CALLED[:2]), status="suspended").verdict == "fits"
+
+
+def test_other_commands_differ_and_both_are_named() -> None:
+    verdict = verdict_of(history(STARTED, scheduled("b"), completed("b", 3)), result=6)
+    assert verdict.verdict == "differs"
+    assert "'b'" in verdict.message
+    assert "'a'" in verdict.message
+
+
+def test_another_result_differs() -> None:
+    verdict = verdict_of(history(*CALLED), result=9)
+    assert verdict.verdict == "differs"
+    assert "the result 9. Today it ends with the result 6" in verdict.message
+
+
+def test_what_failed_and_ends_well_today_differs() -> None:
+    error = {"type": "ValueError", "message": "no", "language": "python"}
+    verdict = verdict_of(history(*CALLED), status="failed", error=error)
+    assert verdict.verdict == "differs"
+    assert "fails with ValueError: no. Today it ends with the result 6" in verdict.message
+
+
+def test_a_deadline_is_nothing_that_the_code_does() -> None:
+    error = {"type": "ExecutionTimeout", "message": "late", "language": "core"}
+    assert verdict_of(history(*CALLED[:2]), status="failed", error=error).verdict == "fits"
+
+
+def test_code_that_fails_where_it_waited_raises() -> None:
+    @workflow(name="w")
+    async def w() -> None:
+        raise KeyError("new bug")
+
+    verdict = check(execution(status="suspended"), history(STARTED), w)
+    assert verdict.verdict == "raises"
+    assert "KeyError" in verdict.message
+
+
+def test_a_run_that_went_on_is_judged_with_its_own_arguments() -> None:
+    @workflow(name="w")
+    async def w(n: int) -> int:
+        if n < 3:
+            continue_as_new(n + 1)
+        return n
+
+    went_on: dict[str, Any] = {"type": "continued", "payload": {"args": [2], "kwargs": {}}}
+    known = execution(args=[3], result=3, run=2)
+    assert check({**known, "run": 1}, history(STARTED, went_on), w).verdict == "fits"
+    assert check(known, history(STARTED), w).verdict == "fits"
+    ends: dict[str, Any] = {"type": "continued", "payload": {"args": [3], "kwargs": {}}}
+    assert check({**known, "run": 1}, history(STARTED, ends), w).verdict == "differs"
+
+
+# --- the command ------------------------------------------------------------------------
+
+CODE = """
+from workflows import activity, workflow, wait_for_signal
+
+@activity
+async def {first}() -> int: return 1
+
+@workflow
+async def order(n: int) -> int:
+    m = await {first}.run()
+    return n + m + await wait_for_signal("go", int)
+"""
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def command(database: str, tmp_path: Path) -> Command:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "workflows", *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "WORKFLOWS_DATABASE_URL": database},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    return run
+
+
+@contextmanager
+def worker_of(database: str, directory: Path) -> Generator[subprocess.Popen[bytes]]:
+    """A worker for the module shop."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "workflows", "worker", "-m", "shop"],
+        cwd=directory,
+        env={**os.environ, "WORKFLOWS_DATABASE_URL": database},
+        stderr=subprocess.DEVNULL,
+    ) as worker:
+        try:
+            yield worker
+        finally:
+            worker.terminate()
+
+
+async def test_the_command_judges_what_is_not_finished(
+    command: Command, database: str, tmp_path: Path
+) -> None:
+    """NonDeterminismError is found by `workflows replay` before a deployment."""
+    (tmp_path / "shop.py").write_text(CODE.format(first="reserve"))
+    async with workflows.Client(database) as client:
+        [created] = await client.create([{"kind": "workflow", "name": "order", "args": [1]}])
+        id = created["id"]
+        with worker_of(database, tmp_path) as worker:
+            while "activity_completed" not in {e["type"] for e in await client.history(id)}:
+                assert worker.poll() is None
+            while (await client.get(id))["status"] != "suspended":
+                assert worker.poll() is None
+        before = await client.history(id)
+
+        fits = command("replay", "-m", "shop", "--id", id)
+        assert (fits.returncode, fits.stderr) == (0, "")
+        assert f"fits     {id}  order, {len(before)} events" in fits.stdout
+        stored = command("history", id, "--json")
+        (tmp_path / "order.json").write_text(stored.stdout)
+
+        (tmp_path / "shop.py").write_text(CODE.format(first="charge"))
+        differs = command("replay", "-m", "shop")
+        assert differs.returncode == 1
+        assert f"differs  {id}  order" in differs.stdout
+        assert "'reserve'" in differs.stdout
+        assert "'charge'" in differs.stdout
+        assert "1 replayed: 0 fit, 1 differ" in differs.stdout
+
+        as_json = command("replay", "-m", "shop", "--file", "order.json", "--json")
+        assert as_json.returncode == 1
+        [judged] = json.loads(as_json.stdout)["histories"]
+        assert (judged["id"], judged["verdict"]) == (id, "differs")
+        assert await client.history(id) == before  # nothing was written
+        await client.terminate(id)
+
+
+def test_what_is_no_history_is_said_to_be_none(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(CODE.format(first="reserve"))
+    (tmp_path / "wrong.json").write_text("[]")
+    wrong = command("replay", "-m", "shop", "--file", "wrong.json")
+    assert wrong.returncode == 2
+    assert "does not hold what `workflows history ID --json` prints" in wrong.stderr
+    assert command("replay").returncode == 2
+    assert command("replay", "-m", "nowhere").returncode == 2
+    missing = command("replay", "-m", "shop", "--file", "missing.json")
+    assert (missing.returncode, "Traceback" in missing.stderr) == (2, False)
