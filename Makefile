@@ -133,8 +133,15 @@ $(GOLANGCI):
 	GOBIN=$(CURDIR)/.tools/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	mv .tools/bin/golangci-lint $@
 
+# Not a stamp: a machine that could not have one yesterday may today.
+.tools/pgbouncer/pgbouncer:
+	@core/internal/pgtest/pgbouncer.sh $(@D) || true
+
+.PHONY: pgbouncer
+pgbouncer: .tools/pgbouncer/pgbouncer ## fetch a PgBouncer for the tests, if the machine has none
+
 .PHONY: test
-test: setup build $(C_EXAMPLES) ## run every test, on PostgreSQL 18 and on 15 if it is installed
+test: setup build pgbouncer $(C_EXAMPLES) ## run every test, on PostgreSQL 18 and on 15 if it is installed
 	$(foreach bin,$(TEST_POSTGRES_BINS),$(call go_test,$(bin)))
 	$(call python_test,$(firstword $(TEST_POSTGRES_BINS)),2000)
 	$(call python_test,$(lastword $(TEST_POSTGRES_BINS)),0)

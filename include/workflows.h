@@ -113,7 +113,7 @@ extern "C" {
 #define WF_ABI_VERSION 1
 
 /* Identifies the operations with their types; "operations" in wf_build_info is the library's. */
-#define WF_OPERATIONS_DIGEST "19bbbc9fac7355b6"
+#define WF_OPERATIONS_DIGEST "62f450fbdf41eb81"
 
 /* What functions return. */
 enum {
@@ -306,7 +306,8 @@ int wf_cancel(uint64_t channel, uint64_t token);
  *
  * request  MigrateRequest {direction?, confirm?}
  * reply    MigrateReply {schema, from, version, latest}
- * errors   invalid_request, permission_denied, schema_too_new, database_unavailable
+ * errors   invalid_request, invalid_state, permission_denied, schema_too_new, timeout,
+ *          database_unavailable
  */
 int wf_migrate(uint64_t engine, const char *request, size_t n, char **reply, size_t *reply_n);
 
@@ -601,8 +602,9 @@ int wf_retry_execution(uint64_t engine, const char *request, size_t n, char **re
 /*
  * Counts what is not finished, by queue, and lists the workers.
  *
- * request  StatsRequest {}
- * reply    StatsReply {schema, schema_version, server_version, server_time, queues, workers}
+ * request  StatsRequest {try_listen?}
+ * reply    StatsReply {schema, schema_version, server_version, server_time, pooled, prepared,
+ *          listening?, queues, workers}
  * errors   schema_missing, database_unavailable
  */
 int wf_stats(uint64_t engine, const char *request, size_t n, char **reply, size_t *reply_n);

@@ -51,7 +51,7 @@ func (a *app) doctor() *cobra.Command {
 		Use:   "doctor",
 		Short: "Check the set-up and say what to do about it",
 		Long: `Check the set-up, one line a check: configuration, database, schema, clocks,
-workers, queues, parked executions. The exit code is 1 if a check says FAIL.`,
+connection, workers, queues, parked executions. The exit code is 1 if a check says FAIL.`,
 		Example: "  workflows doctor\n  workflows doctor --json | jq '.checks[] | select(.grade != \"ok\")'",
 		Args:    takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -72,12 +72,13 @@ func (c *checkup) examine(ctx context.Context) {
 		return
 	}
 	before := c.app.now()
-	s, _, err := ask[model.StatsReply](ctx, c.app, "stats", model.StatsRequest{})
+	s, _, err := ask[model.StatsReply](ctx, c.app, "stats", model.StatsRequest{TryListen: true})
 	if err != nil {
 		c.trouble(err)
 		return
 	}
 	c.server(s)
+	c.connection(s)
 	c.clock(s, before, c.app.now())
 	c.workers(s)
 	c.queues(s)
@@ -164,6 +165,27 @@ func (c *checkup) server(s model.StatsReply) {
 		c.add("server", bad, fmt.Sprintf("upgrade to PostgreSQL %d or newer", oldestServer), "PostgreSQL %s is too old", s.ServerVersion)
 	default:
 		c.add("server", good, "", "PostgreSQL %s", s.ServerVersion)
+	}
+}
+
+// connection tells what stands between us and PostgreSQL, and whether hints come through.
+func (c *checkup) connection(s model.StatsReply) {
+	switch {
+	case !s.Pooled:
+		c.add("connection", good, "", "direct: sessions are ours, with our settings")
+	case s.Prepared:
+		c.add("connection", good, "", "through a pooler, which keeps prepared statements: settings travel with each transaction")
+	default:
+		c.add("connection", good, "PgBouncer 1.21 or newer with max_prepared_statements would spare the planning",
+			"through a pooler: settings travel with each transaction, and each statement is planned anew")
+	}
+	switch s.Listening {
+	case "on":
+		c.add("hints", good, "", "LISTEN works: due work is picked up at once")
+	case "off":
+		c.add("hints", good, "", "LISTEN is off: due work is found by polling")
+	default:
+		c.add("hints", doubt, "", "due work is found by polling: %s", s.Listening) // the text says what to do
 	}
 }
 

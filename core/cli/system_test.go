@@ -54,8 +54,9 @@ func aWorker(status string, silent time.Duration, queues ...string) model.Worker
 func healthy() model.StatsReply {
 	return model.StatsReply{
 		Schema: "workflows", SchemaVersion: 1, ServerVersion: "15.18 (Debian 15.18-0+deb12u1)", ServerTime: testNow,
-		Queues:  []model.QueueStats{{Queue: "mail", Pending: 2, Running: 3, OldestPendingMS: 840}},
-		Workers: []model.Worker{aWorker("active", 2*time.Second, "mail", "default")},
+		Queues:   []model.QueueStats{{Queue: "mail", Pending: 2, Running: 3, OldestPendingMS: 840}},
+		Workers:  []model.Worker{aWorker("active", 2*time.Second, "mail", "default")},
+		Prepared: true, Listening: "on",
 	}
 }
 
@@ -86,6 +87,8 @@ func TestDoctorFindsNothingWrongWithAHealthySetUp(t *testing.T) {
 ok    database       PostgreSQL answers
 ok    schema         schema workflows is at version 1, as this library is
 ok    server         PostgreSQL 15.18 (Debian 15.18-0+deb12u1)
+ok    connection     direct: sessions are ours, with our settings
+ok    hints          LISTEN works: due work is picked up at once
 ok    clock          this clock and the database's agree
 ok    workers        1 worker is alive
 ok    queues         every queue with due work has a worker and is up to date
@@ -134,6 +137,10 @@ func TestDoctorNamesEachAilment(t *testing.T) {
 		{"an old server", stats(func(s *model.StatsReply) { s.ServerVersion = "13.9" }), exitFailed, "FAIL  server         PostgreSQL 13.9 is too old; upgrade to PostgreSQL 14 or newer\n"},
 		{"a beta server", stats(func(s *model.StatsReply) { s.ServerVersion = "19beta1" }), exitOK, "ok    server         PostgreSQL 19beta1\n"},
 		{"a server without a version", stats(func(s *model.StatsReply) { s.ServerVersion = "" }), exitOK, "warn  server "},
+		{"a pooler that prepares", stats(func(s *model.StatsReply) { s.Pooled = true }), exitOK, "ok    connection     through a pooler, which keeps prepared statements: settings travel with each transaction\n"},
+		{"a pooler that does not", stats(func(s *model.StatsReply) { s.Pooled, s.Prepared = true, false }), exitOK, "each statement is planned anew; PgBouncer 1.21 or newer with max_prepared_statements"},
+		{"no hints", stats(func(s *model.StatsReply) { s.Listening = "off" }), exitOK, "ok    hints          LISTEN is off: due work is found by polling\n"},
+		{"no way for hints", stats(func(s *model.StatsReply) { s.Listening = "set WORKFLOWS_LISTEN_URL" }), exitOK, "warn  hints          due work is found by polling: set WORKFLOWS_LISTEN_URL\n"},
 		{"clocks apart", stats(func(s *model.StatsReply) { s.ServerTime = testNow.Add(20 * time.Second) }), exitOK, "warn  clock          this clock and the database's are 20s apart"},
 		{"no worker", stats(func(s *model.StatsReply) { s.Workers, s.Queues = nil, nil }), exitOK, "warn  workers        no worker is alive"},
 		{"a silent worker", stats(func(s *model.StatsReply) { s.Workers = append(s.Workers, aWorker("active", time.Minute, "x")) }), exitOK, "warn  workers        1 worker is active but silent"},

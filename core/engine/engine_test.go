@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -24,14 +25,28 @@ type world struct {
 	*testing.T
 	*Engine
 	ctx    context.Context
-	url    string
+	url    string // for engines
+	direct string // for the test itself
+	listen string // for engines that do not say
 	schema string
 }
 
+// pooledEnv makes every test here go through a PgBouncer in transaction mode.
+const pooledEnv = "WORKFLOWS_TEST_POOLED"
+
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	if os.Getenv(pooledEnv) != "" {
+		p := pgtest.PgBouncer(t)
+		return openWorld(t, p.URL(), p.Direct(), p.Direct(), p.Schema())
+	}
 	url, schema := pgtest.Schema(t)
-	w := &world{T: t, url: url, schema: schema}
+	return openWorld(t, url, url, "", schema)
+}
+
+func openWorld(t *testing.T, url, direct, listen, schema string) *world {
+	t.Helper()
+	w := &world{T: t, url: url, direct: direct, listen: listen, schema: schema}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patienceInTests)
 	t.Cleanup(cancel)
 	w.ctx = ctx
@@ -45,7 +60,7 @@ func newWorld(t *testing.T) *world {
 // another opens a further engine, as another process would.
 func (w *world) another(config model.Config) *Engine {
 	w.Helper()
-	config.DatabaseURL, config.Schema = w.url, w.schema
+	config.DatabaseURL, config.Schema, config.ListenURL = w.url, w.schema, first(config.ListenURL, w.listen)
 	e, err := Open(w.ctx, config)
 	if err != nil {
 		w.Fatalf("open: %v", err)
@@ -201,25 +216,29 @@ func (w *world) eventually(what string, holds func() bool) {
 // exec runs SQL of a test's own against the schema called workflows in it.
 func (w *world) exec(sql string, args ...any) {
 	w.Helper()
-	conn, err := pgx.Connect(w.ctx, w.url)
+	conn, err := pgx.Connect(w.ctx, w.direct)
 	if err != nil {
 		w.Fatalf("connect: %v", err)
 	}
 	defer func() { _ = conn.Close(w.ctx) }()
-	if _, err := conn.Exec(w.ctx, strings.ReplaceAll(sql, "workflows.", pgx.Identifier{w.schema}.Sanitize()+"."), args...); err != nil {
+	if _, err := conn.Exec(w.ctx, w.inSchema(sql), args...); err != nil {
 		w.Fatalf("exec: %v", err)
 	}
+}
+
+func (w *world) inSchema(sql string) string {
+	return strings.ReplaceAll(sql, "workflows.", pgx.Identifier{w.schema}.Sanitize()+".")
 }
 
 // count answers the number that a query of a test's own finds.
 func (w *world) count(sql string, args ...any) (n int) {
 	w.Helper()
-	conn, err := pgx.Connect(w.ctx, w.url)
+	conn, err := pgx.Connect(w.ctx, w.direct)
 	if err != nil {
 		w.Fatalf("connect: %v", err)
 	}
 	defer func() { _ = conn.Close(w.ctx) }()
-	if err := conn.QueryRow(w.ctx, strings.ReplaceAll(sql, "workflows.", pgx.Identifier{w.schema}.Sanitize()+"."), args...).Scan(&n); err != nil {
+	if err := conn.QueryRow(w.ctx, w.inSchema(sql), args...).Scan(&n); err != nil {
 		w.Fatalf("count: %v", err)
 	}
 	return n

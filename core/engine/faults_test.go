@@ -79,7 +79,7 @@ func drain(w *world, e *Engine, worker uuid.UUID, jobs int, ran *sync.Map, done 
 func TestARestartOfPostgreSQLLosesAndDoublesNothing(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Server(t)
-	w := &world{T: t, url: server.URL(), schema: "workflows"}
+	w := &world{T: t, url: server.URL(), direct: server.URL(), schema: "workflows"}
 	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
 	t.Cleanup(cancel)
 	w.ctx = ctx
@@ -140,7 +140,7 @@ func TestALockedRowDoesNotHoldUpItsBatch(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	locked, free := w.createOne(model.Workflow, "locked"), w.createOne(model.Workflow, "free")
-	conn, err := pgx.Connect(w.ctx, w.url)
+	conn, err := pgx.Connect(w.ctx, w.direct)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/libworkflows/libworkflows/core/fault"
 	"github.com/libworkflows/libworkflows/core/model"
 	"github.com/libworkflows/libworkflows/core/store"
 )
@@ -212,7 +213,7 @@ func (h hint) text() string {
 
 // listen makes this process hear hints, from its first worker or waiter on.
 func (h *hints) listen() {
-	if h.engine.settings.listenURL == "off" {
+	if h.engine.settings.listenURL == listenOff {
 		return
 	}
 	h.listening.Do(func() { h.engine.spawn("listener", h.hearing) })
@@ -226,6 +227,10 @@ func (h *hints) hearing(ctx context.Context) {
 			h.missed()
 		}, h.hear)
 		if ctx.Err() != nil {
+			return
+		}
+		if fault.CodeOf(err) == fault.InvalidConfig {
+			slog.Warn("hints are not heard; work is found by polling", "error", err)
 			return
 		}
 		slog.Debug("hints are not heard for now; polling goes on", "error", err)

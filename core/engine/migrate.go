@@ -11,7 +11,7 @@ import (
 //
 // Many processes may migrate at once: one works, the others wait for it.
 //
-// Errors: invalid_request, permission_denied, schema_too_new, database_unavailable.
+// Errors: invalid_request, invalid_state, permission_denied, schema_too_new, timeout, database_unavailable.
 func (e *Engine) Migrate(ctx context.Context, req model.MigrateRequest) (model.MigrateReply, error) {
 	reply := model.MigrateReply{Schema: e.store.Schema(), Latest: model.SchemaVersion}
 	var act func(context.Context) error

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/libworkflows/libworkflows/core/fault"
 	"github.com/libworkflows/libworkflows/core/model"
 )
 
@@ -98,12 +99,27 @@ func (e *Engine) GetHistory(ctx context.Context, req model.GetHistoryRequest) (m
 // Stats counts what is not finished, by queue, and lists the workers.
 //
 // Errors: schema_missing, database_unavailable.
-func (e *Engine) Stats(ctx context.Context, _ model.StatsRequest) (model.StatsReply, error) {
+func (e *Engine) Stats(ctx context.Context, req model.StatsRequest) (model.StatsReply, error) {
 	version, err := e.store.Version(ctx)
 	if err != nil {
 		return model.StatsReply{}, err
 	}
 	reply, err := e.store.Stats(ctx)
 	reply.SchemaVersion = version
+	reply.Pooled, reply.Prepared = e.store.Pooled()
+	if req.TryListen && err == nil {
+		reply.Listening = e.tryListen(ctx)
+	}
 	return reply, err
+}
+
+// tryListen answers on, off, or why hints are not heard.
+func (e *Engine) tryListen(ctx context.Context) string {
+	if e.settings.listenURL == listenOff {
+		return listenOff
+	}
+	if err := e.store.TryListen(ctx, e.settings.listenURL); err != nil {
+		return fault.From(err).Message
+	}
+	return "on"
 }

@@ -18,7 +18,7 @@ import (
 // lock holds a row as somebody at a psql prompt would, until the answer is called.
 func (w *world) lock(id uuid.UUID) (unlock func()) {
 	w.Helper()
-	conn, err := pgx.Connect(w.ctx, w.url)
+	conn, err := pgx.Connect(w.ctx, w.direct)
 	if err != nil {
 		w.Fatal(err)
 	}

@@ -17,6 +17,8 @@ const (
 	defaultSchema     = "workflows"
 	defaultMaxPayload = 1 << 20
 	maxPoolSize       = 1000
+	// listenOff in place of a URL.
+	listenOff = "off"
 
 	defaultMaxHistory = 50_000
 	leastMaxHistory   = 100

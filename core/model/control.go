@@ -104,7 +104,10 @@ type MigrateReply struct {
 }
 
 // StatsRequest asks for counts.
-type StatsRequest struct{}
+type StatsRequest struct {
+	// TryListen also makes a connection to where hints would be heard, and tells in Listening what came of it.
+	TryListen bool `json:"try_listen,omitempty"`
+}
 
 // QueueStats counts what is not finished in one queue.
 type QueueStats struct {
@@ -120,19 +123,25 @@ type QueueStats struct {
 
 // StatsReply tells how the system stands.
 type StatsReply struct {
-	Schema        string       `json:"schema"`
-	SchemaVersion int          `json:"schema_version"`
-	ServerVersion string       `json:"server_version"`
-	ServerTime    time.Time    `json:"server_time"`
-	Queues        []QueueStats `json:"queues"`
-	Workers       []Worker     `json:"workers"`
+	Schema        string    `json:"schema"`
+	SchemaVersion int       `json:"schema_version"`
+	ServerVersion string    `json:"server_version"`
+	ServerTime    time.Time `json:"server_time"`
+	// Pooled is true when a pooler, such as PgBouncer, was found on the way to PostgreSQL.
+	Pooled bool `json:"pooled"`
+	// Prepared is false when that pooler loses prepared statements, so that each is planned anew every time.
+	Prepared bool `json:"prepared"`
+	// Listening is "on", "off" as configured, or says why hints cannot be heard. Only if asked for.
+	Listening string       `json:"listening,omitempty"`
+	Queues    []QueueStats `json:"queues"`
+	Workers   []Worker     `json:"workers"`
 }
 
 // Config opens an engine.
 type Config struct {
 	// DatabaseURL of PostgreSQL, or embedded: or embedded:PATH for a private one. Default WORKFLOWS_DATABASE_URL, then embedded:.
 	DatabaseURL string `json:"database_url,omitempty"`
-	// ListenURL for LISTEN, when DatabaseURL goes through a transaction pooler; "off" polls only. Default WORKFLOWS_LISTEN_URL, then DatabaseURL.
+	// ListenURL for LISTEN, when DatabaseURL goes through a pooler in transaction mode; "off" polls only. Default WORKFLOWS_LISTEN_URL, then DatabaseURL.
 	ListenURL string `json:"listen_url,omitempty"`
 	// Schema, default WORKFLOWS_SCHEMA, then "workflows".
 	Schema string `json:"schema,omitempty"`

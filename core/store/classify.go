@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/libworkflows/libworkflows/core/fault"
@@ -13,7 +14,10 @@ import (
 
 // classify is the one place where a database error becomes a fault. The cause
 // stays inside: its text may hold the connection string.
-func (s *Store) classify(err error) error {
+func (s *Store) classify(err error) error { return s.classifyAt(s.config.ConnConfig, err) }
+
+// classifyAt is for a connection that is not to where the database is.
+func (s *Store) classifyAt(config *pgx.ConnConfig, err error) error {
 	var already *fault.Error
 	var server *pgconn.PgError
 	switch {
@@ -28,12 +32,20 @@ func (s *Store) classify(err error) error {
 	case errors.Is(err, context.DeadlineExceeded) && !isConnect(err):
 		return fault.New(fault.Timeout, nil, "the database did not answer in time").Because(err)
 	default:
-		return s.unreachable(err)
+		where := place(config)
+		return fault.New(fault.DatabaseUnavailable, fault.Details{"host": where},
+			"PostgreSQL at %s cannot be reached; check that it runs and that the database URL is right", where).Because(err)
 	}
 }
 
 func (s *Store) classifyServer(server *pgconn.PgError, err error) error {
 	switch code := server.Code; {
+	case code == "08P01" && strings.Contains(server.Message, "statement pooling"):
+		return fault.New(fault.InvalidConfig, fault.Details{"sqlstate": code},
+			"the pooler lends sessions by the statement, and a write is more than one: set its pool_mode to transaction or session").Because(err)
+	case code == "08P01" && strings.Contains(server.Message, "startup parameter"):
+		return fault.New(fault.InvalidConfig, fault.Details{"sqlstate": code},
+			"the pooler does not take a parameter of the database URL (%s); take it out, or name it in the pooler's ignore_startup_parameters", server.Message).Because(err)
 	case code == "23505" && server.ConstraintName == "executions_pkey": // a root's insert passes over it: this is a child
 		return fault.New(fault.InvalidRequest, nil,
 			"the id of an execution to schedule is taken by another execution; choose another, or leave it to the library").Because(err)
@@ -64,13 +76,17 @@ func isTransient(code string) bool {
 	switch {
 	case strings.HasPrefix(code, "08"), strings.HasPrefix(code, "53"), strings.HasPrefix(code, "57"), strings.HasPrefix(code, "58"):
 		return true
-	case code == "0A000", code == "26000": // a plan or a statement that a migration or a pooler took away
+	case code == "0A000", isStrayName(code): // a plan or a statement that a migration or a pooler took away
 		return true
 	case code == "40001", code == "40P01", code == "55P03", code == "25P03", code == "25006":
 		return true
 	}
 	return false
 }
+
+// isStrayName says whether a prepared statement is not where it was left, or is
+// where nobody has put it: the session is not the one that it was.
+func isStrayName(code string) bool { return code == "26000" || code == "42P05" }
 
 // SplitWorthwhile says whether a smaller batch may pass where this one did
 // not: one value that PostgreSQL refuses must not fail the others.
@@ -93,11 +109,10 @@ func isConnect(err error) bool {
 	return errors.As(err, &connect)
 }
 
-func (s *Store) unreachable(err error) error {
-	where := s.config.ConnConfig.Host
-	if !strings.HasPrefix(where, "/") {
-		where = net.JoinHostPort(where, portText(s.config.ConnConfig.Port))
+// place names a server without user and password.
+func place(config *pgx.ConnConfig) string {
+	if strings.HasPrefix(config.Host, "/") {
+		return config.Host
 	}
-	return fault.New(fault.DatabaseUnavailable, fault.Details{"host": where},
-		"PostgreSQL at %s cannot be reached; check that it runs and that the database URL is right", where).Because(err)
+	return net.JoinHostPort(config.Host, portText(config.Port))
 }

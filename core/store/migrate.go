@@ -1,11 +1,8 @@
 package store
 
 import (
-	"bytes"
 	"context"
-	"database/sql"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"strings"
@@ -13,11 +10,10 @@ import (
 
 	"github.com/golang-migrate/migrate/v4"
 	"github.com/golang-migrate/migrate/v4/database"
-	migratepgx "github.com/golang-migrate/migrate/v4/database/pgx/v5"
 	"github.com/golang-migrate/migrate/v4/source"
 	"github.com/golang-migrate/migrate/v4/source/iofs"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/libworkflows/libworkflows/core/fault"
 	"github.com/libworkflows/libworkflows/core/model"
@@ -28,24 +24,19 @@ const (
 	migrationsTable = "schema_migrations"
 	// migrateTimeout bounds the wait for another process that migrates.
 	migrateTimeout = 2 * time.Minute
+	migratePoll    = 100 * time.Millisecond
 )
 
-var versionSQL = define("version", `SELECT version, dirty FROM workflows.`+migrationsTable)
+var versionSQL = define("version", `SELECT version FROM workflows.`+migrationsTable+` WHERE NOT dirty`)
 
 // Version answers the schema's version, 0 when it was never migrated.
 func (s *Store) Version(ctx context.Context) (int, error) {
 	var version int
-	var dirty bool
-	err := s.pool.QueryRow(ctx, s.texts[versionSQL]).Scan(&version, &dirty)
-	switch classified := s.classify(err); {
-	case isNoRows(err), fault.CodeOf(classified) == fault.SchemaMissing:
+	err := s.query(ctx, versionSQL, func(row pgx.CollectableRow) error { return row.Scan(&version) })
+	if fault.CodeOf(err) == fault.SchemaMissing {
 		return 0, nil
-	case err != nil:
-		return 0, classified
-	case dirty:
-		return 0, nil // a migration was cut off; it is run again
 	}
-	return version, nil
+	return version, err
 }
 
 // CheckVersion refuses a schema that this library was not written for.
@@ -73,100 +64,85 @@ func (s *Store) MigrateUp(ctx context.Context) error {
 	if version, err := s.Version(ctx); err != nil || version == model.SchemaVersion {
 		return err
 	}
-	return s.migrating(ctx, func(m *migrate.Migrate) error { return m.Up() })
+	return s.migrating(ctx, func(_ *migration, m *migrate.Migrate) error { return m.Up() })
 }
 
 // MigrateDown removes everything.
 func (s *Store) MigrateDown(ctx context.Context) error {
-	if err := s.migrating(ctx, func(m *migrate.Migrate) error { return m.Down() }); err != nil {
-		return err
-	}
-	if _, err := s.pool.Exec(ctx, "DROP TABLE IF EXISTS "+quoteSchema(s.schema)+"."+migrationsTable); err != nil {
-		return s.classify(err)
-	}
-	var server *pgconn.PgError
-	_, err := s.pool.Exec(ctx, "DROP SCHEMA IF EXISTS "+quoteSchema(s.schema))
-	if errors.As(err, &server) && (server.Code == "2BP01" || server.Code == "42501") {
-		return nil // somebody else's tables are in it, or it is not ours to drop
-	}
-	return s.classify(err)
+	return s.migrating(ctx, func(d *migration, m *migrate.Migrate) error {
+		if err := m.Down(); err != nil && !errors.Is(err, migrate.ErrNoChange) {
+			return err
+		}
+		return d.removeSchema()
+	})
 }
 
-// migrating runs a migration under a lock of our own, which also covers the
-// creation of the schema.
-func (s *Store) migrating(ctx context.Context, run func(*migrate.Migrate) error) error {
+// migrating runs a migration alone. One that finds another under way asks again
+// until that is done: waiting in the database would keep a pooler's session.
+func (s *Store) migrating(ctx context.Context, run func(*migration, *migrate.Migrate) error) error {
 	ctx, cancel := context.WithTimeout(ctx, migrateTimeout)
 	defer cancel()
-	settings := s.config.ConnConfig.Copy()
-	settings.RuntimeParams["statement_timeout"] = "0"
-	settings.RuntimeParams["lock_timeout"] = "0" // the lock of another migration is waited for, by ctx
-	db := stdlib.OpenDB(*settings)
-	defer func() { _ = db.Close() }()
-	lock, err := db.Conn(ctx)
-	if err != nil {
-		return s.classify(err)
+	for waited := false; ; waited = true {
+		alone, err := s.migrateAlone(ctx, run)
+		switch {
+		case waited && !alone && ctx.Err() != nil:
+			return fault.New(fault.Timeout, fault.Details{"schema": s.schema}, "another process has been migrating schema %q for too long; see whether it hangs", s.schema).Because(ctx.Err())
+		case alone || err != nil:
+			return s.classify(s.migrationCause(err))
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(migratePoll):
+		}
 	}
-	defer func() { _ = lock.Close() }()
-	if err := s.prepare(ctx, lock); err != nil {
-		return s.classify(err)
-	}
-	m, err := s.migrator(db)
-	if err != nil {
-		return s.classify(err)
-	}
-	if err := undirty(ctx, lock, m, s.schema); err != nil {
-		return s.classify(err)
-	}
-	if err := run(m); err != nil && !errors.Is(err, migrate.ErrNoChange) {
-		return s.classify(migrationCause(err))
-	}
-	return nil
 }
 
-// prepare takes the lock, which ends with the connection, and makes the schema.
-func (s *Store) prepare(ctx context.Context, lock *sql.Conn) error {
-	if _, err := lock.ExecContext(ctx, `SELECT pg_advisory_lock(hashtextextended('libworkflows migrate ' || $1, 0))`, s.schema); err != nil {
-		return err
-	}
-	var exists bool
-	if err := lock.QueryRowContext(ctx, `SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)`, s.schema).Scan(&exists); err != nil || exists {
-		return err
-	}
-	_, err := lock.ExecContext(ctx, "CREATE SCHEMA "+quoteSchema(s.schema))
-	return err
-}
-
-func (s *Store) migrator(db *sql.DB) (*migrate.Migrate, error) {
-	driver, err := migratepgx.WithInstance(db, &migratepgx.Config{SchemaName: s.schema, MigrationsTable: migrationsTable})
+// migrateAlone runs a migration in one transaction, which also covers the
+// creation of the schema, if it gets the lock.
+func (s *Store) migrateAlone(ctx context.Context, run func(*migration, *migrate.Migrate) error) (alone bool, err error) {
+	conn, err := s.acquire(ctx, s.pool)
 	if err != nil {
-		return nil, err
+		return false, err
+	}
+	defer conn.Release()
+	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // no effect after the commit
+	d := &migration{ctx: ctx, tx: tx, schema: s.schema}
+	if alone, err = d.begin(s.texts[settingsSQL]); err != nil || !alone {
+		return alone, err
 	}
 	files, err := iofs.New(migrations.Files, ".")
 	if err != nil {
-		return nil, err
+		return alone, err
 	}
-	return migrate.NewWithInstance("embedded", schemaSource{files, s.schema}, s.schema, driver)
+	m, err := migrate.NewWithInstance("embedded", schemaSource{files, s.schema}, s.schema, d)
+	if err != nil {
+		return alone, err
+	}
+	if err := run(d, m); err != nil && !errors.Is(err, migrate.ErrNoChange) {
+		return alone, err
+	}
+	return alone, tx.Commit(ctx)
 }
 
-// schemaSource puts the configured schema into the files, and ends each with
-// the record that it was applied. The record commits with the migration itself,
-// so a kill in between never leaves anybody to guess.
+// schemaSource puts the configured schema into the files.
 type schemaSource struct {
 	source.Driver
 	schema string
 }
 
 func (s schemaSource) ReadUp(version uint) (io.ReadCloser, string, error) {
-	file, name, err := s.Driver.ReadUp(version)
-	return s.rewrite(file, name, err, version)
+	return s.rewrite(s.Driver.ReadUp(version))
 }
 
 func (s schemaSource) ReadDown(version uint) (io.ReadCloser, string, error) {
-	file, name, err := s.Driver.ReadDown(version)
-	return s.rewrite(file, name, err, version-1)
+	return s.rewrite(s.Driver.ReadDown(version))
 }
 
-func (s schemaSource) rewrite(file io.ReadCloser, name string, err error, applied uint) (io.ReadCloser, string, error) {
+func (s schemaSource) rewrite(file io.ReadCloser, name string, err error) (io.ReadCloser, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
@@ -175,45 +151,107 @@ func (s schemaSource) rewrite(file io.ReadCloser, name string, err error, applie
 	if err != nil {
 		return nil, "", err
 	}
-	record := fmt.Sprintf("\nCOMMENT ON TABLE workflows.%s IS 'applied %d';\n", migrationsTable, applied)
-	rewritten := strings.ReplaceAll(string(text)+record, "workflows.", quoteSchema(s.schema)+".")
-	return io.NopCloser(bytes.NewReader([]byte(rewritten))), name, nil
+	rewritten := strings.ReplaceAll(string(text), "workflows.", quoteSchema(s.schema)+".")
+	return io.NopCloser(strings.NewReader(rewritten)), name, nil
 }
 
-// undirty finds out how far a migration came that was cut off: it is a single
-// transaction, so it was applied whole, with its record, or not at all.
-func undirty(ctx context.Context, conn *sql.Conn, m *migrate.Migrate, schema string) error {
-	_, dirty, err := m.Version()
-	if errors.Is(err, migrate.ErrNilVersion) || (err == nil && !dirty) {
+// migration is golang-migrate's database: one transaction, which is the lock as
+// well and the only note of how far it came. Its own driver holds a lock for the
+// session, which a pooler would lend to somebody else, and notes "dirty" in
+// transactions before and after.
+type migration struct {
+	ctx    context.Context
+	tx     pgx.Tx
+	schema string
+}
+
+// begin takes the lock, if nobody has it, and makes the schema.
+func (d *migration) begin(settings string) (alone bool, err error) {
+	for _, sql := range []string{settings, `SET LOCAL lock_timeout = 0`, `SET LOCAL statement_timeout = 0`} {
+		if _, err := d.tx.Exec(d.ctx, sql); err != nil {
+			return false, err
+		}
+	}
+	const lock = `SELECT pg_try_advisory_xact_lock(hashtextextended('libworkflows migrate ' || $1, 0)), EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)`
+	var exists bool
+	if err := d.tx.QueryRow(d.ctx, lock, d.schema).Scan(&alone, &exists); err != nil || !alone {
+		return alone, err
+	}
+	if !exists {
+		if _, err := d.tx.Exec(d.ctx, "CREATE SCHEMA "+quoteSchema(d.schema)); err != nil {
+			return alone, err
+		}
+	}
+	_, err = d.tx.Exec(d.ctx, "CREATE TABLE IF NOT EXISTS "+d.table()+" (version bigint NOT NULL PRIMARY KEY, dirty boolean NOT NULL)")
+	return alone, err
+}
+
+func (d *migration) table() string { return quoteSchema(d.schema) + "." + migrationsTable }
+
+// removeSchema leaves a schema that has somebody else's tables, or is not ours to drop.
+func (d *migration) removeSchema() error {
+	if _, err := d.tx.Exec(d.ctx, "DROP TABLE "+d.table()); err != nil {
+		return err
+	}
+	attempt, err := d.tx.Begin(d.ctx)
+	if err != nil {
+		return err
+	}
+	_, err = attempt.Exec(d.ctx, "DROP SCHEMA "+quoteSchema(d.schema))
+	var server *pgconn.PgError
+	if errors.As(err, &server) && (server.Code == "2BP01" || server.Code == "42501") {
+		return attempt.Rollback(d.ctx)
+	}
+	return errors.Join(err, attempt.Commit(d.ctx))
+}
+
+func (d *migration) Run(file io.Reader) error {
+	text, err := io.ReadAll(file)
+	if err != nil {
+		return err
+	}
+	_, err = d.tx.Exec(d.ctx, string(text))
+	return err
+}
+
+// SetVersion is called before and after each file; only what comes after it counts.
+func (d *migration) SetVersion(version int, dirty bool) error {
+	if dirty {
 		return nil
 	}
-	if err != nil {
+	if _, err := d.tx.Exec(d.ctx, "DELETE FROM "+d.table()); err != nil || version == database.NilVersion {
 		return err
 	}
-	var comment sql.NullString
-	err = conn.QueryRowContext(ctx, `
-SELECT obj_description(c.oid, 'pg_class') FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = $1 AND c.relname = $2`, schema, migrationsTable).Scan(&comment)
-	if err != nil {
-		return err
-	}
-	applied := 0
-	if _, err := fmt.Sscanf(comment.String, "applied %d", &applied); err != nil || applied == 0 {
-		return m.Force(database.NilVersion)
-	}
-	return m.Force(applied)
+	_, err := d.tx.Exec(d.ctx, "INSERT INTO "+d.table()+" VALUES ($1, false)", version)
+	return err
 }
 
-// migrationCause unwraps golang-migrate's error, so that it is classified by
-// what PostgreSQL said.
-func migrationCause(err error) error {
-	var failed database.Error
+func (d *migration) Version() (version int, dirty bool, err error) {
+	err = d.tx.QueryRow(d.ctx, "SELECT version, dirty FROM "+d.table()).Scan(&version, &dirty)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return database.NilVersion, false, nil
+	}
+	return version, dirty, err
+}
+
+// The rest is what golang-migrate asks of a database, and the transaction has done.
+
+func (d *migration) Open(string) (database.Driver, error) { return d, nil }
+func (d *migration) Close() error                         { return nil }
+func (d *migration) Lock() error                          { return nil }
+func (d *migration) Unlock() error                        { return nil }
+func (d *migration) Drop() error                          { return errors.ErrUnsupported }
+
+// migrationCause says what golang-migrate means.
+func (s *Store) migrationCause(err error) error {
 	var missing *fs.PathError
+	var dirty migrate.ErrDirty
 	switch {
-	case errors.As(err, &failed) && failed.OrigErr != nil:
-		return failed.OrigErr
 	case errors.As(err, &missing): // the schema's version has no file here
 		return fault.New(fault.SchemaTooNew, nil, "the schema is newer than this library, which cannot migrate it; update libworkflows").Because(err)
+	case errors.As(err, &dirty): // not by us
+		return fault.New(fault.InvalidState, fault.Details{"schema": s.schema, "version": dirty.Version},
+			"somebody else's migration of schema %q to version %d was cut off; mend the tables and set %s.dirty to false", s.schema, dirty.Version, migrationsTable).Because(err)
 	}
 	return err
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/libworkflows/libworkflows/core/fault"
 	"github.com/libworkflows/libworkflows/core/internal/pgtest"
 	"github.com/libworkflows/libworkflows/core/model"
@@ -79,30 +81,94 @@ func TestFiftyProcessesThatMigrateAtOnceAllSucceed(t *testing.T) {
 	}
 }
 
-func TestAMigrationThatWasCutOffIsRunAgain(t *testing.T) {
+// A migration is one transaction: nothing is left of one that is killed, and
+// nobody has to find out how far it came.
+func TestAMigrationThatIsCutOffLeavesNothingAndIsRunAgain(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
-	for name, cut := range map[string]string{
-		"before it was applied": `TRUNCATE workflows.schema_migrations; INSERT INTO workflows.schema_migrations VALUES (1, true);
-			COMMENT ON TABLE workflows.schema_migrations IS NULL; DROP TABLE workflows.executions, workflows.history, workflows.timers, workflows.workers`,
-		"after it was applied": `UPDATE workflows.schema_migrations SET dirty = true`,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := open(t)
-			if _, err := s.pool.Exec(ctx, strings.ReplaceAll(cut, "workflows.", quoteSchema(s.schema)+".")); err != nil {
-				t.Fatal(err)
-			}
-			if err := s.MigrateUp(ctx); err != nil {
-				t.Fatal(err)
-			}
-			if err := s.CheckVersion(ctx); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := s.Stats(ctx); err != nil {
-				t.Fatal(err)
-			}
-		})
+	s := unmigrated(t)
+	obstacle, pid := s.obstruct(t, "workers")
+	ended := make(chan error, 1)
+	go func() { ended <- s.MigrateUp(ctx) }()
+	blocked := s.blockedBy(t, pid)
+
+	hasty, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	if err := s.MigrateUp(hasty); fault.CodeOf(err) != fault.Timeout || !strings.Contains(err.Error(), "another process") {
+		t.Errorf("beside another migration: %v", err)
+	}
+
+	var tables int
+	s.scan(t, &tables, `SELECT pg_terminate_backend($1)::int`, blocked)
+	if err := <-ended; fault.CodeOf(err) != fault.DatabaseUnavailable {
+		t.Errorf("a migration that was killed: %v", err)
+	}
+	if err := obstacle.Rollback(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if s.scan(t, &tables, `SELECT count(*) FROM pg_tables WHERE schemaname = $1`, s.schema); tables != 0 {
+		t.Errorf("it left %d tables", tables)
+	}
+	if err := s.MigrateUp(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.CheckVersion(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// obstruct makes a table that a migration will make, in a transaction that stays open.
+func (s *Store) obstruct(t *testing.T, table string) (obstacle pgx.Tx, pid uint32) {
+	t.Helper()
+	ctx := context.Background()
+	conn, err := pgx.ConnectConfig(ctx, s.config.ConnConfig)
+	if err == nil {
+		t.Cleanup(func() { _ = conn.Close(ctx) })
+		_, err = conn.Exec(ctx, "CREATE SCHEMA "+quoteSchema(s.schema))
+	}
+	if err == nil {
+		obstacle, err = conn.Begin(ctx)
+	}
+	if err == nil {
+		_, err = obstacle.Exec(ctx, "CREATE TABLE "+quoteSchema(s.schema)+"."+table+" ()")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return obstacle, conn.PgConn().PID()
+}
+
+// blockedBy waits until a process of the server waits for another, and answers it.
+func (s *Store) blockedBy(t *testing.T, pid uint32) (blocked int) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); blocked == 0; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("nobody ran into the obstacle")
+		}
+		s.scan(t, &blocked, `SELECT coalesce(min(pid), 0) FROM pg_stat_activity WHERE $1 = ANY(pg_blocking_pids(pid))`, int(pid))
+	}
+	return blocked
+}
+
+func (s *Store) scan(t *testing.T, into any, sql string, args ...any) {
+	t.Helper()
+	if err := s.pool.QueryRow(context.Background(), sql, args...).Scan(into); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSomebodyElsesMigrationThatWasCutOffIsReported(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	s := open(t)
+	if _, err := s.pool.Exec(ctx, "UPDATE "+quoteSchema(s.schema)+"."+migrationsTable+" SET dirty = true"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.CheckVersion(ctx); fault.CodeOf(err) != fault.SchemaMissing {
+		t.Errorf("a schema in between: %v", err)
+	}
+	if err := s.MigrateUp(ctx); fault.CodeOf(err) != fault.InvalidState {
+		t.Errorf("migrating it: %v", err)
 	}
 }
 

@@ -2,10 +2,14 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -58,18 +62,69 @@ func (p *pipeline) run(ctx context.Context, pool *pgxpool.Pool) error {
 	if len(p.steps) == 0 {
 		return nil
 	}
-	conn, err := pool.Acquire(ctx)
+	conn, err := p.store.acquire(ctx, pool)
 	if err != nil {
 		return p.store.classify(err)
 	}
 	defer conn.Release()
+	if isPooled(conn.Conn()) {
+		p.enclose()
+	}
 	results := conn.SendBatch(ctx, &p.batch)
 	err = p.collect(results)
 	if closeErr := results.Close(); err == nil {
 		err = closeErr
 	}
+	if err != nil {
+		p.store.failed(ctx, conn.Conn(), err)
+	}
 	return p.store.classify(err)
 }
+
+// failed leaves the connection fit for others. It cannot wait for ctx, which may be over.
+func (s *Store) failed(ctx context.Context, conn *pgx.Conn, err error) {
+	var server *pgconn.PgError
+	if errors.As(err, &server) && isStrayName(server.Code) {
+		s.distrust()
+	}
+	if conn.PgConn().TxStatus() != 'E' {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackPatience)
+	defer cancel()
+	_, _ = conn.Exec(ctx, "ROLLBACK") // if that fails too, the pool sees it and drops the connection
+}
+
+// distrust gives up prepared statements by name, and every connection that has some.
+func (s *Store) distrust() {
+	slog.Warn("prepared statements get lost on the way to PostgreSQL; they are used no more")
+	s.route.pooled.Store(true)
+	s.route.asked.Store(true)
+	s.route.named.Store(false)
+	s.pool.Reset()
+	s.control.Reset()
+}
+
+// The first two begin a transaction on a pooled connection, the third ends it.
+// Isolation is fixed before the settings are read, so that BEGIN has to say it.
+var (
+	beginSQL    = define("begin", `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE`)
+	settingsSQL = define("settings", localSettings())
+	commitSQL   = define("commit", `COMMIT`)
+)
+
+// enclose makes the pipeline a transaction that brings its settings along.
+func (p *pipeline) enclose() {
+	whole := p.store.pipeline()
+	whole.add(beginSQL, nil)
+	whole.add(settingsSQL, nil)
+	whole.batch.QueuedQueries = append(whole.batch.QueuedQueries, p.batch.QueuedQueries...)
+	whole.steps = append(whole.steps, p.steps...)
+	whole.add(commitSQL, nil)
+	*p = *whole
+}
+
+const rollbackPatience = 5 * time.Second
 
 func (p *pipeline) collect(results pgx.BatchResults) error {
 	for _, step := range p.steps {

@@ -2,9 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"net"
 	"regexp"
 	"time"
 
@@ -32,6 +29,7 @@ type Config struct {
 type Store struct {
 	schema  string
 	config  *pgxpool.Config
+	route   *route
 	pool    *pgxpool.Pool
 	control *pgxpool.Pool
 	texts   map[*statement]string
@@ -51,7 +49,8 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{schema: config.Schema, config: settings, texts: render(config.Schema)}
+	s := &Store{schema: config.Schema, config: settings, route: newRoute(settings.ConnConfig), texts: render(config.Schema)}
+	settings.BeforeConnect, settings.AfterConnect = s.route.prepare, s.route.verify
 	if s.pool, err = pgxpool.NewWithConfig(ctx, settings); err != nil {
 		return nil, s.classify(err)
 	}
@@ -74,6 +73,13 @@ func (s *Store) Close() {
 	s.pool.Close()
 }
 
+// Pooled says whether a pooler stands before PostgreSQL, and whether prepared
+// statements are kept nevertheless.
+func (s *Store) Pooled() (pooled, prepared bool) {
+	pooled = s.route.pooled.Load()
+	return pooled, !pooled || s.route.named.Load()
+}
+
 // Schema answers the schema's name.
 func (s *Store) Schema() string { return s.schema }
 
@@ -89,37 +95,7 @@ func poolConfig(config Config) (*pgxpool.Config, error) {
 		settings.MaxConns = int32(config.PoolSize)
 	}
 	settings.MaxConnIdleTime = 5 * time.Minute
-	settings.ConnConfig.ConnectTimeout = connectTimeout
-	settings.ConnConfig.DialFunc = dialer.DialContext
-	for name, value := range sessionSettings {
-		settings.ConnConfig.RuntimeParams[name] = value
-	}
 	return settings, nil
-}
-
-// dialer notices within some ten seconds that the other side is gone without a word.
-var dialer = &net.Dialer{
-	Timeout:         connectTimeout,
-	KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3},
-}
-
-// sessionSettings hold whatever the role's or the database's defaults are.
-var sessionSettings = map[string]string{
-	"application_name":                    "libworkflows",
-	"default_transaction_isolation":       "read committed",
-	"synchronous_commit":                  "on",
-	"search_path":                         "pg_catalog",
-	"TimeZone":                            "UTC",
-	"lock_timeout":                        "1000",
-	"statement_timeout":                   "60000",
-	"idle_in_transaction_session_timeout": "60000",
-	"client_min_messages":                 "warning",
-	// Planning the larger statements takes several times as long as running them.
-	// A plan that is kept was made when the tables were still empty, so none may
-	// depend on their size: every statement has an index that serves it.
-	"plan_cache_mode": "force_generic_plan",
-	"enable_seqscan":  "off",
-	"jit":             "off",
 }
 
 var serverSQL = define("server", `
@@ -132,8 +108,9 @@ func (s *Store) checkServer(ctx context.Context) error {
 	defer cancel()
 	var version int
 	var encoding string
-	if err := s.pool.QueryRow(ctx, s.texts[serverSQL]).Scan(&version, &encoding); err != nil {
-		return s.classify(err)
+	err := s.query(ctx, serverSQL, func(row pgx.CollectableRow) error { return row.Scan(&version, &encoding) })
+	if err != nil {
+		return err
 	}
 	if version < oldestServer {
 		return fault.New(fault.InvalidConfig, fault.Details{"server_version": version},
@@ -146,24 +123,20 @@ func (s *Store) checkServer(ctx context.Context) error {
 	return nil
 }
 
+// acquire takes a connection out of a pool.
+func (s *Store) acquire(ctx context.Context, pool *pgxpool.Pool) (*pgxpool.Conn, error) {
+	return connecting(s.route, func() (*pgxpool.Conn, error) { return pool.Acquire(ctx) })
+}
+
 // query runs one statement and hands each row to scan.
 func (s *Store) query(ctx context.Context, stmt *statement, scan func(pgx.CollectableRow) error, args ...any) error {
 	return s.queryOn(ctx, s.pool, stmt, scan, args...)
 }
 
-type querier interface {
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-}
-
-func (s *Store) queryOn(ctx context.Context, on querier, stmt *statement, scan func(pgx.CollectableRow) error, args ...any) error {
-	rows, err := on.Query(ctx, s.texts[stmt], plain(args)...)
-	if err == nil {
-		err = eachRow(rows, scan)
-	}
-	if err != nil {
-		return s.classify(fmt.Errorf("%s: %w", stmt.name, err))
-	}
-	return nil
+func (s *Store) queryOn(ctx context.Context, pool *pgxpool.Pool, stmt *statement, scan func(pgx.CollectableRow) error, args ...any) error {
+	p := s.pipeline()
+	p.add(stmt, scan, args...)
+	return p.run(ctx, pool)
 }
 
 func eachRow(rows pgx.Rows, scan func(pgx.CollectableRow) error) error {
@@ -175,7 +148,5 @@ func eachRow(rows pgx.Rows, scan func(pgx.CollectableRow) error) error {
 	}
 	return rows.Err()
 }
-
-func isNoRows(err error) bool { return errors.Is(err, pgx.ErrNoRows) }
 
 func quoteSchema(schema string) string { return pgx.Identifier{schema}.Sanitize() }

@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -28,6 +30,8 @@ type keeperOrder struct {
 	Dir      string
 	Settings []string
 	Linger   time.Duration // how long it stays on after its test process
+	// Lenient lets in whoever reaches the socket: a pooler runs as another user than the tests.
+	Lenient bool
 }
 
 // keeperReport is a line that a keeper answers: at the start and, when something
@@ -70,7 +74,15 @@ func report(r keeperReport) int {
 func open(order keeperOrder) (*embedded.Server, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), keeperPatience)
 	defer cancel()
-	return embedded.Open(ctx, order.Dir, testBinaries(), order.Settings...)
+	settings := order.Settings
+	if order.Lenient {
+		rules := filepath.Join(order.Dir, "pg_hba.conf")
+		if err := os.WriteFile(rules, []byte("local all all trust\n"), 0o644); err != nil {
+			return nil, err
+		}
+		settings = append(slices.Clone(settings), "hba_file="+rules)
+	}
+	return embedded.Open(ctx, order.Dir, testBinaries(), settings...)
 }
 
 // keeper is the test process's end of one.

@@ -59,17 +59,22 @@ var sharedKeeper = sync.OnceValues(func() (*keeper, error) {
 	if url := os.Getenv(urlEnv); url != "" {
 		return &keeper{url: url}, nil
 	}
-	dir, err := sharedDirectory()
+	return startShared("test", false)
+})
+
+// startShared starts a server, or joins it. Nothing in it outlives a test, so it
+// need not outlive a crash of the machine.
+func startShared(name string, lenient bool) (*keeper, error) {
+	dir, err := sharedDirectory(name)
 	if err != nil {
 		return nil, err
 	}
-	// Nothing in it outlives a test, so it need not outlive a crash of the machine.
-	return startKeeper(keeperOrder{Dir: dir, Settings: []string{"fsync=off", "full_page_writes=off"}, Linger: linger})
-})
+	return startKeeper(keeperOrder{Dir: dir, Settings: []string{"fsync=off", "full_page_writes=off"}, Linger: linger, Lenient: lenient})
+}
 
 // sharedDirectory is one per user and version of PostgreSQL. Its name can be
 // foreseen, so it must be ours.
-func sharedDirectory() (string, error) {
+func sharedDirectory(name string) (string, error) {
 	chosen, err := embedded.Locate(context.Background(), testBinaries())
 	if err != nil {
 		return "", err
@@ -77,7 +82,7 @@ func sharedDirectory() (string, error) {
 	if wanted := os.Getenv(binEnv); wanted != "" && filepath.Clean(wanted) != chosen.Dir {
 		return "", fmt.Errorf("%s is %s, which cannot be used or has something in %s before it", binEnv, wanted, embedded.BinariesVariable)
 	}
-	dir := filepath.Join(os.TempDir(), fmt.Sprintf("libworkflows-test-%d-%d", os.Getuid(), chosen.Major))
+	dir := filepath.Join(os.TempDir(), fmt.Sprintf("libworkflows-%s-%d-%d", name, os.Getuid(), chosen.Major))
 	if err := os.Mkdir(dir, 0o711); err != nil && !os.IsExist(err) {
 		return "", err
 	}
@@ -104,6 +109,11 @@ func testBinaries() []string {
 func Schema(t testing.TB) (url, schema string) {
 	t.Helper()
 	url = URL(t)
+	return url, schemaIn(t, url)
+}
+
+func schemaIn(t testing.TB, url string) (schema string) {
+	t.Helper()
 	schema = schemaName(t.Name())
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -114,7 +124,7 @@ func Schema(t testing.TB) (url, schema string) {
 			t.Errorf("cannot drop schema %s (did the test leave a transaction open?): %v", schema, err)
 		}
 	})
-	return url, schema
+	return schema
 }
 
 // schemaName tells whose a kept schema is, within the 48 bytes that the store allows.

@@ -198,7 +198,7 @@ func TestTheTestBinariesAreTheOnesAskedFor(t *testing.T) {
 		t.Errorf("the server is %s, the binaries are %d", version, chosen.Major)
 	}
 	t.Setenv(binEnv, "/nowhere")
-	if _, err := sharedDirectory(); err == nil || !strings.Contains(err.Error(), "/nowhere") {
+	if _, err := sharedDirectory("test"); err == nil || !strings.Contains(err.Error(), "/nowhere") {
 		t.Errorf("a wrong %s was answered %v", binEnv, err)
 	}
 }

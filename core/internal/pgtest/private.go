@@ -40,6 +40,7 @@ type PrivateServer struct {
 	t        testing.TB
 	dir      string
 	settings []string
+	lenient  bool
 	keeper   *keeper
 }
 
@@ -48,6 +49,13 @@ type PrivateServer struct {
 func Server(t testing.TB, settings ...string) *PrivateServer {
 	t.Helper()
 	s := &PrivateServer{t: t, dir: t.TempDir(), settings: settings}
+	s.open()
+	return s
+}
+
+func (s *PrivateServer) open() {
+	t := s.t
+	t.Helper()
 	k, err := startKeeper(s.order())
 	if err != nil {
 		t.Fatalf("no PostgreSQL of its own for the test: %v", err)
@@ -58,10 +66,11 @@ func Server(t testing.TB, settings ...string) *PrivateServer {
 			t.Errorf("stopping the test's own PostgreSQL: %v", err)
 		}
 	})
-	return s
 }
 
-func (s *PrivateServer) order() keeperOrder { return keeperOrder{Dir: s.dir, Settings: s.settings} }
+func (s *PrivateServer) order() keeperOrder {
+	return keeperOrder{Dir: s.dir, Settings: s.settings, Lenient: s.lenient}
+}
 
 // URL answers the server's address. It stays the same over restarts.
 func (s *PrivateServer) URL() string { return s.keeper.url }

@@ -23,7 +23,7 @@ from typing import (
 ABI_VERSION: Final = 1
 """The version of the C interface that this was generated for."""
 
-DIGEST: Final = "19bbbc9fac7355b6"
+DIGEST: Final = "62f450fbdf41eb81"
 """Identifies the operations with their types. The library's must be the same."""
 
 Payload: TypeAlias = "Mapping[str, Payload] | Sequence[Payload] | str | int | float | bool | None"
@@ -432,7 +432,7 @@ class Config(TypedDict):
     Default WORKFLOWS_DATABASE_URL, then embedded:.
     """
     listen_url: NotRequired[str]
-    """listen_url for LISTEN, when database_url goes through a transaction pooler.
+    """listen_url for LISTEN, when database_url goes through a pooler in transaction mode.
 
     "off" polls only. Default WORKFLOWS_LISTEN_URL, then database_url.
     """
@@ -951,12 +951,30 @@ class StatsReply(TypedDict):
     schema_version: int
     server_version: str
     server_time: str
+    pooled: bool
+    """pooled is true when a pooler, such as PgBouncer, was found on the way to PostgreSQL."""
+    prepared: bool
+    """prepared is false when that pooler loses prepared statements.
+
+    So that each is planned anew every time.
+    """
+    listening: NotRequired[str]
+    """listening is "on", "off" as configured, or says why hints cannot be heard.
+
+    Only if asked for.
+    """
     queues: list[QueueStats]
     workers: list[Worker]
 
 
 class StatsRequest(TypedDict):
     """StatsRequest asks for counts."""
+
+    try_listen: NotRequired[bool]
+    """try_listen also makes a connection to where hints would be heard.
+
+    And tells in Listening what came of it.
+    """
 
 
 class StepEvent(TypedDict):
@@ -1079,7 +1097,8 @@ async def migrate(
 
     Many processes may migrate at once: one works, the others wait for it.
 
-    Errors: invalid_request, permission_denied, schema_too_new, database_unavailable.
+    Errors: invalid_request, invalid_state, permission_denied, schema_too_new, timeout,
+    database_unavailable.
     """
     return await channel.call(Operation.MIGRATE, request)
 
@@ -1435,8 +1454,10 @@ OPERATIONS: Final[Mapping[str, OperationInfo]] = {
         number=Operation.MIGRATE,
         errors=(
             "invalid_request",
+            "invalid_state",
             "permission_denied",
             "schema_too_new",
+            "timeout",
             "database_unavailable",
         ),
     ),
