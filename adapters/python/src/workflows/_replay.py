@@ -30,7 +30,7 @@ from ._discard import discard
 from ._errors import VersionError
 from ._functions import Function
 from ._history import COMMANDS, Event, History
-from ._loop import WorkflowLoop, not_durable
+from ._loop import WorkflowLoop, not_durable, place_of_wait
 from ._payload import adapt, plain
 from ._signals import Signals
 from ._tasks import WorkflowTask
@@ -274,12 +274,11 @@ class Replay:
         """Notes that the code has not asked for what history recorded next."""
         if self._version_refused():
             return
-        self.history.mismatch(
-            event,
-            "nothing, it ended"
-            if ended or (self.root is not None and self.root.done())
-            else "nothing, it waits",
-        )
+        root = self.root
+        if ended or root is None or root.done():
+            self.history.mismatch(event, "nothing, it ended")
+        else:
+            self.history.mismatch(event, "nothing, it waits", place_of_wait(root))
 
     def _version_refused(self) -> bool:
         """Whether the code ended for want of the recorded version, and not for want of commands."""
