@@ -38,7 +38,7 @@ func (a *app) describe(e model.Execution) {
 		{"id", e.ID.String()},
 		{"name", fmt.Sprintf("%s (%s)", printable(e.Name), e.Kind)},
 		{"status", a.paint(string(e.Status))},
-		{"parked", text(e.Parked)},
+		{"parked", headline(e.Parked)},
 		{"queue", fmt.Sprintf("%s, priority %d", printable(e.Queue), e.Priority)},
 		{"created", a.moment(&e.CreatedAt)},
 		{"due", onlyIf(e.Status == model.Scheduled, a.moment(&e.RunAt))},
@@ -61,18 +61,38 @@ func (a *app) describe(e model.Execution) {
 		{"result", inline(e.Result)},
 		{"error", onlyIf(len(e.Error) > 0, summary(e.Error))},
 	})
+	if e.Parked != nil {
+		_, rest, _ := strings.Cut(*e.Parked, "\n")
+		a.block(rest)
+	}
 	a.stack(e.Error)
+}
+
+// headline tells the first line of why an execution is parked.
+func headline(parked *string) string {
+	if parked == nil {
+		return ""
+	}
+	line, _, _ := strings.Cut(*parked, "\n")
+	return printable(line)
 }
 
 // stack prints where the user's code failed.
 func (a *app) stack(raw model.Payload) {
 	var f failure
-	if json.Unmarshal(raw, &f) != nil || f.Stack == "" {
+	if json.Unmarshal(raw, &f) == nil {
+		a.block(f.Stack)
+	}
+}
+
+// block prints lines as they are, below what is told of an execution.
+func (a *app) block(text string) {
+	if text == "" {
 		return
 	}
 	a.line("")
-	for _, line := range strings.Split(strings.TrimRight(f.Stack, "\n"), "\n") {
-		a.line("  " + printable(strings.ReplaceAll(line, "\t", "    ")))
+	for _, line := range strings.Split(strings.TrimRight(text, "\n"), "\n") {
+		a.line(strings.TrimRight("  "+printable(strings.ReplaceAll(line, "\t", "    ")), " "))
 	}
 }
 
@@ -147,6 +167,9 @@ func (a *app) list() *cobra.Command {
 				return err
 			}
 			a.show(found, func() { a.printList(found) })
+			if filter.Parked && len(found.Executions) > 0 {
+				a.note("why, and what to do about it: workflows status ID")
+			}
 			return nil
 		},
 	}
@@ -202,7 +225,7 @@ func (a *app) printList(found page) {
 func remark(e model.Execution, a *app) string {
 	switch {
 	case e.Parked != nil:
-		return "parked: " + shorten(*e.Parked, 60)
+		return "parked: " + shorten(headline(e.Parked), 60)
 	case e.Status == model.Failed:
 		return shorten(summary(e.Error), 60)
 	case e.Status == model.Scheduled:

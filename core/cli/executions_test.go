@@ -37,6 +37,12 @@ func failed() model.Execution {
 	return e
 }
 
+func parkedWith(why string) model.Execution {
+	e := anExecution(model.Suspended)
+	e.Parked = &why
+	return e
+}
+
 func created(fresh bool) model.CreateExecutionReply {
 	return model.CreateExecutionReply{Results: []model.Created{{ID: uuid.MustParse(anID), Created: fresh}}}
 }
@@ -167,6 +173,30 @@ error     ValueError: no such address
 `, "")
 }
 
+func TestStatusShowsWhyAWorkflowIsParkedLineByLine(t *testing.T) {
+	t.Parallel()
+	f := answering(t, "get_execution", parkedWith("it does not fit\n  position  recorded\n\n\tthen: workflows resume\n"))
+	got := f.run("status", anID)
+	if !strings.Contains(got.stdout, "\nparked    it does not fit\n") {
+		t.Errorf("the first line is not among the facts: %s", got.stdout)
+	}
+	if !strings.HasSuffix(got.stdout, "\n\n    position  recorded\n\n      then: workflows resume\n") {
+		t.Errorf("the rest does not follow as it is: %q", got.stdout)
+	}
+}
+
+func TestListingWhatIsParkedSaysWhereToReadOn(t *testing.T) {
+	t.Parallel()
+	reply := model.ListExecutionsReply{Executions: []model.Execution{parkedWith("it does not fit")}}
+	f := answering(t, "list_executions", reply)
+	if got := f.run("list", "--parked"); got.stderr != "why, and what to do about it: workflows status ID\n" {
+		t.Errorf("stderr %q", got.stderr)
+	}
+	if got := answering(t, "list_executions", reply).run("list", "--parked", "--json"); got.stderr != "" {
+		t.Errorf("a program is told %q", got.stderr)
+	}
+}
+
 func TestStatusWithJSONIsTheExecutionAsTheCoreWroteIt(t *testing.T) {
 	t.Parallel()
 	e := completed(`{"b":1,"a":[1E2,-0.0,"<\ud800>"]}`)
@@ -181,15 +211,13 @@ func TestListAlignsAndRemarks(t *testing.T) {
 	t.Parallel()
 	scheduled := anExecution(model.Scheduled)
 	scheduled.RunAt, scheduled.Name = *at(-5 * time.Minute), "später"
-	parked := anExecution(model.Suspended)
-	parked.Parked = new(string)
-	*parked.Parked = "the code does not fit\nthe history"
+	parked := parkedWith("the code does not fit\nthe history")
 	reply := model.ListExecutionsReply{Executions: []model.Execution{completed("1"), failed(), scheduled, parked}}
 	answering(t, "list_executions", reply).run("list").want(t, exitOK, `ID                                    KIND  NAME        QUEUE  STATUS     CREATED    REMARK
 0190d3a0-5c1e-7d3a-8f21-9a4be2c7d601  job   send_email  mail   completed  3m00s ago
 0190d3a0-5c1e-7d3a-8f21-9a4be2c7d601  job   send_email  mail   failed     3m00s ago  ValueError: no such address
 0190d3a0-5c1e-7d3a-8f21-9a4be2c7d601  job   später      mail   scheduled  3m00s ago  due in 5m00s
-0190d3a0-5c1e-7d3a-8f21-9a4be2c7d601  job   send_email  mail   suspended  3m00s ago  parked: the code does not fit�the history
+0190d3a0-5c1e-7d3a-8f21-9a4be2c7d601  job   send_email  mail   suspended  3m00s ago  parked: the code does not fit
 `, "")
 }
 
@@ -201,7 +229,7 @@ func TestListFollowsCursorsUpToTheLimit(t *testing.T) {
 		"list_executions", model.ListExecutionsReply{Cursor: "b"}, // a page may be empty and not the last
 		"list_executions", model.ListExecutionsReply{Executions: one, Cursor: "c"})
 	got := f.run("list", "--limit", "2", "--status", "completed,failed", "--kind", "job", "--name", "f", "-q", "mail", "--parked")
-	if strings.Count(got.stdout, anID) != 2 || got.stderr != "there may be more; raise --limit\n" {
+	if strings.Count(got.stdout, anID) != 2 || got.stderr != "there may be more; raise --limit\nwhy, and what to do about it: workflows status ID\n" {
 		t.Errorf("stdout %q, stderr %q", got.stdout, got.stderr)
 	}
 	filter := `list_executions {"status":["completed","failed"],"kind":"job","name":"f","queue":"mail","parked":true,"limit":`

@@ -253,3 +253,17 @@ def test_the_state_of_another_is_not_read_in_workflow_code() -> None:
 
     turn = replayed(w, STARTED)
     assert (turn.error or {})["type"] == "NotDurableError"
+
+
+def test_what_comes_after_the_end_of_the_code_asks_for_nothing() -> None:
+    """A signal for a wait that was given up would cancel its timer once more."""
+
+    @workflow
+    async def w() -> str:
+        abandoned = asyncio.ensure_future(wait_for_signal("s", timeout=60))
+        await wait_for_signal("end")
+        return f"over, {abandoned.done()}"
+
+    timer = {"type": "timer_started", "sequence": 1, "name": "signal s"}
+    turn = replayed(w, STARTED, timer, signal("end", 1), signal("s", 2))
+    assert (turn.then, turn.commands, turn.result) == ("complete", [], "over, False")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 import uuid
+from collections import deque
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from ._errors import NonDeterminismError
+from ._errors import NonDeterminismError, VersionError
+from ._loop import place_of_call
 
 Event = Mapping[str, Any]
 
@@ -39,6 +41,10 @@ _NAMES = {
     "state": "set_state",
     "step": "the step",
 }
+_BEFORE = 3
+_AFTER = 2
+_MAX_NAME = 48
+_MAX_PLACE = 120
 
 
 class History:
@@ -46,6 +52,7 @@ class History:
 
     __slots__ = (
         "_ats",
+        "_fitted",
         "_id",
         "_last",
         "_marked",
@@ -81,6 +88,8 @@ class History:
         # The code has gone further than history.
         self.live = False
         self._last = 0
+        # The commands that fitted last, to be told together with one that does not.
+        self._fitted: deque[Event] = deque(maxlen=_BEFORE)
         self._marked: set[int] = set()
         self._ats: list[str] = []
         self._now: datetime | None = None
@@ -129,23 +138,68 @@ class History:
         if recorded is None:
             self.live = self.live or sequence > self._last
         elif COMMANDS[recorded["type"]] != kind or (recorded.get("name") or "") != name:
-            self.mismatch(recorded, f"{_NAMES[kind]} {name!r}")
+            self.mismatch(recorded, _called(kind, name), place_of_call())
+        else:
+            self._fitted.append(recorded)
         return sequence, recorded
 
-    def mismatch(self, recorded: Event, attempted: str) -> None:
+    def mismatch(self, recorded: Event, attempted: str, where: str = "") -> None:
         """Notes that the code does not fit, at the first place where it does not."""
-        position, sequence = recorded["position"], recorded["sequence"]
-        was = f"{_NAMES[COMMANDS[recorded['type']]]} {recorded.get('name') or ''!r}"
         self.fault = self.fault or NonDeterminismError(
-            f"the code of workflow {self._name!r} does not fit its history.\n"
-            f"  at position {position} history recorded: {was} (sequence {sequence})\n"
-            f"  at that point the code attempted: {attempted}\n"
-            "Put the old code back, or make the change conditional with workflows.get_version(); "
-            "then retry the workflow.",
-            position=position,
-            recorded=was,
+            self._told(recorded, attempted, where),
+            position=recorded["position"],
+            recorded=_of(recorded),
             attempted=attempted,
         )
+
+    def _told(self, recorded: Event, attempted: str, where: str) -> str:
+        position, sequence, id = recorded["position"], recorded["sequence"], self._id
+        return (
+            f"the code of workflow {_short(self._name)} does not fit its history, at position "
+            f"{position}.\n"
+            f"  at position {position} history recorded: {_of(recorded)} (sequence {sequence})\n"
+            f"  at that point the code attempted: {attempted}{where[-_MAX_PLACE:]}\n"
+            "\n"
+            f"{self._beside(recorded, attempted)}\n"
+            "\n"
+            "Put the old code back, or make the change conditional with workflows.get_version(); "
+            f"then: workflows retry {id}\n"
+            f"To try code on it without running anything: workflows replay -m MODULE --id {id}"
+        )
+
+    def _beside(self, recorded: Event, attempted: str) -> str:
+        """A table of the commands up to the mismatch and what history has after it."""
+        sequence = recorded["sequence"]
+        ahead = [self.recorded.get(sequence + further) for further in range(1, _AFTER + 1)]
+        rows = [("position", "history recorded", "the code attempted")]
+        rows += [(str(each["position"]), _of(each), "the same") for each in self._fitted]
+        rows += [(f"-> {recorded['position']}", _of(recorded), attempted)]
+        rows += [(str(each["position"]), _of(each), "") for each in ahead if each is not None]
+        width = max(len(row[1]) for row in rows)
+        return "\n".join(f"  {at:>9}  {was:<{width}}  {is_}".rstrip() for at, was, is_ in rows)
+
+    def version(self, change: str, minimum: int, maximum: int) -> tuple[int, int | None]:
+        """Answers the version of a change, and the sequence of its marker if it is a new one.
+
+        Raises:
+            VersionError: the code does not have the version that was recorded.
+        """
+        version, sequence = self.versions.get(change), None
+        if version is None and self.goes_on:  # it passed this point without a marker
+            version = self.versions[change] = minimum
+        elif version is None:
+            version, sequence = maximum, self.mark(change, maximum)
+        if not minimum <= version <= maximum:
+            raise VersionError(
+                f"the workflow recorded version {version} of {change!r}, and this code knows "
+                f"{minimum} to {maximum}; deploy code that "
+                "still has that version until no such workflow is left",
+                change=change,
+                recorded=version,
+                minimum=minimum,
+                maximum=maximum,
+            )
+        return version, sequence
 
     def mark(self, change: str, version: int) -> int:
         """Chooses a version that history does not have, and answers the sequence of its marker."""
@@ -180,3 +234,16 @@ class History:
         if self._uuids is None:
             self._uuids = random.Random(f"{self._id}:{self.origin}:uuid4")
         return uuid.UUID(int=self._uuids.getrandbits(128), version=4)
+
+
+def _of(event: Event) -> str:
+    return _called(COMMANDS[event["type"]], event.get("name") or "")
+
+
+def _called(kind: str, name: str) -> str:
+    return f"{_NAMES[kind]} {_short(name)}" if name else _NAMES[kind]
+
+
+def _short(name: str) -> str:
+    shown = repr(name)
+    return shown if len(shown) <= _MAX_NAME else f"{shown[: _MAX_NAME - 2]}…{shown[-1]}"

@@ -373,6 +373,8 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
             )
 
 
+_STEPPING = WorkflowLoop.run_until_idle.__code__
+
 # Identified by their code, because a task made in them cannot be told from another.
 _ENSURE_FUTURE: types.CodeType = getattr(tasks, "_ensure_future", tasks.ensure_future).__code__
 _AS_COMPLETED = {
@@ -471,17 +473,32 @@ def refuse_inside(what: str, instead: str) -> None:
         raise NotDurableError(f"{what} is not durable inside a workflow; use {instead}")
 
 
-def not_durable(root: WorkflowTask[Any]) -> NotDurableError:
-    """Answers the error of a root that waits for nothing durable, with the place where it waits."""
+def place_of_call() -> str:
+    """Answers where the workflow's code stands that is running, as " at FILE:LINE", or nothing."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code is not _STEPPING:
+        if not frame.f_code.co_filename.startswith(_NOT_THEIRS):
+            return f" at {frame.f_code.co_filename}:{frame.f_lineno}"
+        frame = frame.f_back
+    return ""
+
+
+def place_of_wait(root: WorkflowTask[Any]) -> str:
+    """Answers where a workflow waits, in the same form."""
     where = ""
     inner: Any = root.get_coro()
     while inner is not None and (frame := getattr(inner, "cr_frame", None)) is not None:
         if not where or not frame.f_code.co_filename.startswith(_NOT_THEIRS):
             where = f" at {frame.f_code.co_filename}:{frame.f_lineno}"
         inner = inner.cr_await
+    return where
+
+
+def not_durable(root: WorkflowTask[Any]) -> NotDurableError:
+    """Answers the error of a root that waits for nothing durable, with the place where it waits."""
     return NotDurableError(
-        f"the workflow awaits something{where} that nothing durable will ever end: no "
-        f"activity, step, child, timer or signal is "
+        f"the workflow awaits something{place_of_wait(root)} that nothing durable will ever end: "
+        "no activity, step, child, timer or signal is "
         "waited for. Await what the SDK gives, and let activities do the rest"
     )
 

@@ -32,7 +32,7 @@ from ._discard import discard
 from ._errors import NotDurableError, VersionError
 from ._functions import Function
 from ._history import COMMANDS, Event, History
-from ._loop import WorkflowLoop, explained, not_durable
+from ._loop import WorkflowLoop, explained, not_durable, place_of_wait
 from ._payload import adapt, plain
 from ._signals import Signals
 from ._tasks import WorkflowTask
@@ -118,6 +118,10 @@ class Replay:
         if kind in COMMANDS and event["sequence"] in self.history.recorded:
             self._missing(event)
             return
+        if self.root is not None and self.root.done():
+            if kind == "signal_received":
+                self.signals.keep(event["name"], event.get("payload"), event["position"])
+            return  # the rest is nothing to code that has ended
         handler = self._HANDLERS.get(kind)
         if handler is not None:
             self.loop.progressed()
@@ -246,9 +250,8 @@ class Replay:
         return Turn("complete", self._handed_over(), result=result)
 
     def _next_run(self, onward: ContinueAsNew) -> Turn:
-        commands, self.commands = self.commands, []
         following = {"args": onward.args_, "kwargs": onward.kwargs_, "carry": self.signals.untaken}
-        return Turn("continue", commands, next_run=following)
+        return Turn("continue", self._handed_over(), next_run=following)
 
     def _failure(self, error: BaseException) -> Turn:
         wire = exception_to_error(error)
@@ -289,12 +292,11 @@ class Replay:
         """Notes that the code has not asked for what history recorded next."""
         if self._version_refused():
             return
-        self.history.mismatch(
-            event,
-            "nothing, it ended"
-            if ended or (self.root is not None and self.root.done())
-            else "nothing, it waits",
-        )
+        root = self.root
+        if ended or root is None or root.done():
+            self.history.mismatch(event, "nothing, it ended")
+        else:
+            self.history.mismatch(event, "nothing, it waits", place_of_wait(root))
 
     def _version_refused(self) -> bool:
         """Whether the code ended for want of the recorded version, and not for want of commands."""
@@ -466,25 +468,10 @@ class Replay:
 
     def get_version(self, change: str, minimum: int, maximum: int) -> int:
         """The version of a change that this workflow goes by, one for all its life."""
-        history = self.history
-        version = history.versions.get(change)
-        if version is None and history.goes_on:  # it passed this point without a marker
-            version = history.versions[change] = minimum
-        elif version is None:
-            version = maximum
-            sequence = history.mark(change, version)
+        version, sequence = self.history.version(change, minimum, maximum)
+        if sequence is not None:
             self._emit(
                 {"type": "mark_version", "sequence": sequence, "name": change, "version": version}
-            )
-        if not minimum <= version <= maximum:
-            raise VersionError(
-                f"the workflow recorded version {version} of {change!r}, and this code knows "
-                f"{minimum} to {maximum}; deploy code that "
-                "still has that version until no such workflow is left",
-                change=change,
-                recorded=version,
-                minimum=minimum,
-                maximum=maximum,
             )
         return version
 

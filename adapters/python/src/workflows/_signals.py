@@ -40,7 +40,11 @@ class Signals:
         if waiting:
             self._deliver(waiting.popitem(last=False)[0], payload)
         else:
-            self._buffered.setdefault(name, deque()).append((position, payload))
+            self.keep(name, payload, position)
+
+    def keep(self, name: str, payload: Any, position: int) -> None:
+        """Keeps a signal that nobody takes now."""
+        self._buffered.setdefault(name, deque()).append((position, payload))
 
     def wait(self, name: str, kind: Any, delay_ms: int | None) -> Call[Any]:
         """Answers the wait for the next signal of a name; those that came early wait for it."""
