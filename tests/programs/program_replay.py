@@ -48,6 +48,10 @@ class Watched(Replay):
         self.asked.append((sequence, recorded is not None, before, self.is_replaying()))
         return sequence, recorded
 
+    @property
+    def _is_over(self) -> bool:
+        return self.root is not None and self.root.done()
+
     def abandoned(self, call: Call[Any]) -> None:
         """Notes what is cancelled."""
         if call.kind in ("activity", "child") and call.sequence in self.pending:
@@ -61,12 +65,14 @@ class Watched(Replay):
 
     def cancel_timer(self, sequence: int) -> None:
         """Notes what is cancelled."""
-        if sequence in self.timers:
+        if sequence in self.timers and not self._is_over:
             self.abandoned_ones.add(sequence)
         super().cancel_timer(sequence)
 
     def cancel(self, sequence: int) -> None:
         """Notes a command that is taken back."""
+        if self._is_over:
+            return  # a signal came after the end, to a wait that nobody awaits any more
         given = len(self.commands)
         super().cancel(sequence)
         if len(self.commands) < given:
@@ -186,7 +192,8 @@ def check(claimed: Json, events: Sequence[Event], cut_off: bool) -> Json:
 
 
 def _end(turn: Turn) -> Json:
-    return {"then": turn.then, "result": turn.result, "error": turn.error}
+    error = turn.error and {"type": turn.error["type"], "message": turn.error["message"]}
+    return {"then": turn.then, "result": turn.result, "error": error}  # a stack is of its process
 
 
 def _against(prefix: Prefix, whole: Prefix, events: Sequence[Event], cut_off: bool) -> list[str]:

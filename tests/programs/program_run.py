@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import workflows
 from crash_stage import BINARIES, Stage, WorkerProcess
+from crash_stage import HERE as CRASH
 from program_checks import FINAL, problems
 from program_evidence import Entry, Run, Tree, describe
 from program_functions import program as interpreter
@@ -24,6 +26,9 @@ from workflows import ExecutionFinished, ResultTimeout
 Json = dict[str, Any]
 
 HERE = Path(__file__).parent
+
+# What a replaying process imports, whichever Python it is.
+_IMPORTED = (HERE, CRASH, Path(workflows.__file__).parents[1])
 
 _TROUBLE = ("failed inside the adapter", "panicked", "Segmentation", "fatal error", "a callback of")
 _MAX_LINE = 64 * 1024 * 1024
@@ -55,17 +60,20 @@ class Report:
 
 
 class Replayer:
-    """A process that replays histories, with a hash seed of its own."""
+    """A process that replays histories, with a hash seed of its own.
+
+    The second is of another version of Python if PROGRAMS_REPLAY_PYTHON names one: histories
+    must replay the same there.
+    """
 
     def __init__(self, hash_seed: int) -> None:
         self._hash_seed = hash_seed
         self._lock = asyncio.Lock()
 
     async def __aenter__(self) -> Replayer:
+        other = os.environ.get("PROGRAMS_REPLAY_PYTHON") if self._hash_seed > 1 else None
         self._process = await asyncio.create_subprocess_exec(
-            os.environ.get("PROGRAMS_REPLAY_PYTHON", sys.executable)
-            if self._hash_seed > 1
-            else sys.executable,
+            other or sys.executable,
             str(HERE / "program_replay.py"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -73,7 +81,7 @@ class Replayer:
             env={
                 **{k: v for k, v in os.environ.items() if k != "CRASH_STAGE"},
                 "PYTHONHASHSEED": str(self._hash_seed),
-                "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+                "PYTHONPATH": os.pathsep.join(map(str, _IMPORTED)),
             },
         )
         return self

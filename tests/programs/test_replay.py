@@ -150,3 +150,12 @@ def test_a_workflow_in_memory_that_goes_other_ways_is_noticed(
     monkeypatch.setattr(Replay, "feed", never_one_alone)
     found = problems(STRAIGHT, *RAN)
     assert any("in memory" in each for each in found), found
+
+
+def test_a_signal_that_comes_after_the_end_asks_for_nothing() -> None:
+    waits: Node = {"do": "signal", "n": 9, "by": "early", "count": 2, "together": True}
+    root: Node = {"do": "timeout", "n": 8, "ms": 10, "body": {**waits, "timeout_ms": LONG_MS}}
+    limits = [("timer_started", n, "signal signal 9", {"delay_ms": LONG_MS}) for n in (2, 3)]
+    end = (("timer_fired", 1), ("signal_received", None, "signal 9", "9.0"), ("timer_cancelled", 2))
+    limit = ("timer_started", 1, "timeout", {"delay_ms": 10})
+    assert problems(root, limit, *limits, *end) == []
