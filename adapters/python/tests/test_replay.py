@@ -75,7 +75,7 @@ def test_awaited_activities_run_one_after_another(cold: bool) -> None:
     story = Story(w, cold=cold)
     for sequence in range(1, 6):
         assert story.status == "suspended"
-        assert story.child(sequence).new["args"] == [sequence - 1]
+        assert story.child(sequence).args == [sequence - 1]
         story.crash().complete(sequence, sequence * 10)
     assert story.result == [10, 20, 30, 40, 50]
     assert len(story.commands) == 5, "no command is given twice"  # R1
@@ -430,7 +430,7 @@ def test_arguments_that_do_not_fit_fail_the_workflow() -> None:
     async def w(x: int) -> None: ...
 
     story = Story(w, 1, start=False)
-    story.row.new["args"] = [1, 2, 3]
+    story.row.args = [1, 2, 3]
     assert story.go().error["type"] == "TypeError"
 
 

@@ -28,6 +28,11 @@ class Signals:
         """Whether a wait is open."""
         return any(self._waiting.values())
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """For which signals waits are open."""
+        return tuple(name for name, waiting in self._waiting.items() if waiting)
+
     def received(self, name: str, payload: Any) -> None:
         """Takes a signal to the first wait for its name, or keeps it."""
         waiting = self._waiting.get(name)

@@ -1,0 +1,1 @@
+"""Workflows in a test: no database, no library, no waiting."""
