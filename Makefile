@@ -80,14 +80,16 @@ $(C_EXAMPLES): build/examples/%: examples/c/%.c include/workflows.h | build
 	$(CC) $(C_FLAGS) -Iinclude $< -o $@ -Lbuild -lworkflows -Wl,-rpath,'$$ORIGIN/..'
 
 .PHONY: generate
-generate: ## write the header, types and documents that follow from core/ops/table.go
+generate: setup ## write what follows from core/ops/table.go, and the list of behaviours
 	go run ./core/ops/gen
+	.venv/bin/python tests/behaviours/listing.py
 
 # --- checks ---------------------------------------------------------------------
 
 .PHONY: verify
-verify: ## fail if generated files, go.mod or the format of Go code are out of date
+verify: setup ## fail if generated files, go.mod or the format of Go code are out of date
 	go run ./core/ops/gen -check
+	.venv/bin/python tests/behaviours/listing.py --check
 	go mod tidy -diff
 	@gofmt -d $(GO_DIRS) | (! grep .)
 
@@ -111,14 +113,22 @@ $(GOLANGCI):
 
 .PHONY: test
 test: setup build $(C_EXAMPLES) ## run every test, on PostgreSQL 18 and on 15 if it is installed
-	$(foreach bin,$(TEST_POSTGRES_BINS),$(call test_on,$(bin)))
+	$(foreach bin,$(TEST_POSTGRES_BINS),$(call go_test,$(bin)))
+	$(call python_test,$(firstword $(TEST_POSTGRES_BINS)),2000)
+	$(call python_test,$(lastword $(TEST_POSTGRES_BINS)),0)
 	@for example in $(C_EXAMPLES); do echo "==> $$example"; $(EXAMPLE_ENV) timeout 60 $$example; done
 
 # The tests on one PostgreSQL. A database that you use for real is kept out of it.
-define test_on
-@echo '==> tests on' "$$($(1)/postgres --version)"
+define go_test
+@echo '==> Go tests on' "$$($(1)/postgres --version)"
 env -u WORKFLOWS_DATABASE_URL WORKFLOWS_TEST_POSTGRES_BIN=$(1) go test $(GO_TEST_FLAGS) ./...
-env -u WORKFLOWS_DATABASE_URL WORKFLOWS_TEST_POSTGRES_BIN=$(1) .venv/bin/pytest $(PYTEST_FLAGS)
+
+endef
+
+# Twice: with suspended workflows kept in memory, and with each resumed by a replay from the start.
+define python_test
+@echo '==> Python tests on' "$$($(1)/postgres --version)," 'suspended workflows kept in memory: $(2)'
+env -u WORKFLOWS_DATABASE_URL WORKFLOWS_TEST_POSTGRES_BIN=$(1) WORKFLOWS_WORKER_WARM=$(2) .venv/bin/pytest $(PYTEST_FLAGS)
 
 endef
 

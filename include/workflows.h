@@ -88,6 +88,7 @@
  *     worker_not_found     no worker of this engine has this id
  *     wrong_language       a workflow was begun by code of another language
  *     internal             a bug in the library
+ *     history_too_long     a workflow's history is full; let it continue as new
  *
  *   Any operation may fail with invalid_request, payload_too_large, closed, busy, cancelled,
  *   timeout, database_unavailable, permission_denied, schema_missing, schema_outdated,
@@ -112,7 +113,7 @@ extern "C" {
 #define WF_ABI_VERSION 1
 
 /* Identifies the operations with their types; "operations" in wf_build_info is the library's. */
-#define WF_OPERATIONS_DIGEST "4742574d6568cee8"
+#define WF_OPERATIONS_DIGEST "19bbbc9fac7355b6"
 
 /* What functions return. */
 enum {
@@ -315,6 +316,9 @@ int wf_migrate(uint64_t engine, const char *request, size_t n, char **reply, siz
  * An idempotency key that is taken, by whatever state the first one is in, answers that one's id
  * with created=false.
  *
+ * Signals of a workflow are stored together with it. If it was there already, they are sent to the
+ * first one after, and signaled says whether it took them.
+ *
  * request  CreateExecutionRequest {items}
  * reply    CreateExecutionReply {results}
  * errors   invalid_request, invalid_payload, payload_too_large, busy, database_unavailable,
@@ -368,13 +372,21 @@ int wf_recover(uint64_t engine, const char *request, size_t n, char **reply, siz
  *
  * Events and commands are always written when the lease holds, once for each sequence, so that a
  * write whose answer was lost can be repeated. The answer holds every event after the request's
- * position. Suspending where newer events have come, or completing without having seen a request to
- * stop, leaves the workflow running: apply the events and go on.
+ * position. Suspending where newer events have come, or completing, failing or continuing without
+ * having seen a request to stop, leaves the workflow running: apply the events and go on.
+ *
+ * Continuing ends the run and starts the next one of the same execution, with arguments of its own
+ * and a history that begins with the signals that nobody has taken. Timers of the old run are gone,
+ * its children are closed like those of a workflow that ended; deadline, parent and published state
+ * stay. A workflow that was asked to stop ends as cancelled instead.
+ *
+ * A run that would get more events than max_history is refused with history_too_long; it can still
+ * cancel, complete, fail and continue.
  *
  * request  AdvanceWorkflowRequest {items}
  * reply    OutcomeReply {results}
- * errors   lease_lost, execution_not_found, invalid_request, invalid_payload, payload_too_large,
- *          database_unavailable
+ * errors   lease_lost, execution_not_found, history_too_long, invalid_request, invalid_payload,
+ *          payload_too_large, database_unavailable
  */
 int wf_advance_workflow(uint64_t engine, const char *request, size_t n, char **reply, size_t *reply_n);
 
@@ -383,8 +395,8 @@ int wf_advance_workflow(uint64_t engine, const char *request, size_t n, char **r
  *
  * request  SuspendWorkflowRequest {items}
  * reply    OutcomeReply {results}
- * errors   lease_lost, execution_not_found, invalid_request, invalid_payload, payload_too_large,
- *          database_unavailable
+ * errors   lease_lost, execution_not_found, history_too_long, invalid_request, invalid_payload,
+ *          payload_too_large, database_unavailable
  */
 int wf_suspend_workflow(uint64_t engine, const char *request, size_t n, char **reply, size_t *reply_n);
 
@@ -393,7 +405,7 @@ int wf_suspend_workflow(uint64_t engine, const char *request, size_t n, char **r
  *
  * request  RecordStepRequest {items}
  * reply    OutcomeReply {results}
- * errors   lease_lost, execution_not_found, invalid_request, payload_too_large,
+ * errors   lease_lost, execution_not_found, history_too_long, invalid_request, payload_too_large,
  *          database_unavailable
  */
 int wf_record_step(uint64_t engine, const char *request, size_t n, char **reply, size_t *reply_n);
@@ -538,12 +550,13 @@ int wf_pull_events(uint64_t engine, const char *request, size_t n, char **reply,
  *
  * A signal is an event from the moment that it is accepted: it waits, in order, for the workflow
  * to ask for it, even one that has not begun. With an idempotency key it is delivered once to a
- * workflow.
+ * workflow, whatever its run. A workflow whose history is full takes none until it continues as
+ * new.
  *
  * request  SendSignalRequest {items}
  * reply    SendSignalReply {results}
- * errors   execution_not_found, execution_finished, invalid_state, invalid_request,
- *          payload_too_large, database_unavailable
+ * errors   execution_not_found, execution_finished, history_too_long, invalid_state,
+ *          invalid_request, payload_too_large, database_unavailable
  */
 int wf_send_signal(uint64_t engine, const char *request, size_t n, char **reply, size_t *reply_n);
 
@@ -555,8 +568,8 @@ int wf_send_signal(uint64_t engine, const char *request, size_t n, char **reply,
  * reports, and is registered anew under the same id.
  *
  * request  StartWorkerRequest {queues, concurrency?, language?, runtime?, sdk_version?, name?,
- *          heartbeat_interval_ms?, heartbeat_timeout_ms?, poll_interval_ms?}
- * reply    StartWorkerReply {worker_id}
+ *          heartbeat_interval_ms?, heartbeat_timeout_ms?, poll_interval_ms?, warm?}
+ * reply    StartWorkerReply {worker_id, max_history}
  * errors   invalid_request, schema_missing, schema_outdated, schema_too_new, database_unavailable
  */
 int wf_start_worker(uint64_t engine, const char *request, size_t n, char **reply, size_t *reply_n);

@@ -22,7 +22,8 @@ cancel what is finished changes nothing and is no error.`),
 Prefer cancel, which lets the code clean up.`),
 		a.control("retry", "retry_execution", "Run failed or cancelled executions again", `Run failed or cancelled executions again, as a new run of the same id.
 
-A workflow keeps what it has achieved and goes on from there.`),
+A workflow keeps what it has achieved and goes on from there. A parked one goes
+on as with resume.`),
 		a.control("resume", "resume_workflow", "Let parked workflows go on", `Let parked workflows go on, once what they were parked for is mended.
 
 See them with: workflows list --parked`),

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/libworkflows/libworkflows/core/model"
 	"github.com/libworkflows/libworkflows/core/store"
@@ -14,10 +15,19 @@ import (
 // Events and commands are always written when the lease holds, once for each
 // sequence, so that a write whose answer was lost can be repeated. The answer
 // holds every event after the request's position. Suspending where newer events
-// have come, or completing without having seen a request to stop, leaves the
-// workflow running: apply the events and go on.
+// have come, or completing, failing or continuing without having seen a request
+// to stop, leaves the workflow running: apply the events and go on.
 //
-// Errors: lease_lost, execution_not_found, invalid_request, invalid_payload, payload_too_large, database_unavailable.
+// Continuing ends the run and starts the next one of the same execution, with
+// arguments of its own and a history that begins with the signals that nobody has
+// taken. Timers of the old run are gone, its children are closed like those of a
+// workflow that ended; deadline, parent and published state stay. A workflow that
+// was asked to stop ends as cancelled instead.
+//
+// A run that would get more events than max_history is refused with
+// history_too_long; it can still cancel, complete, fail and continue.
+//
+// Errors: lease_lost, execution_not_found, history_too_long, invalid_request, invalid_payload, payload_too_large, database_unavailable.
 func (e *Engine) AdvanceWorkflow(ctx context.Context, req model.AdvanceWorkflowRequest) (model.OutcomeReply, error) {
 	results, err := each(ctx, e, req.Items, e.prepareAdvance, e.advanced)
 	return model.OutcomeReply{Results: results}, err
@@ -25,7 +35,7 @@ func (e *Engine) AdvanceWorkflow(ctx context.Context, req model.AdvanceWorkflowR
 
 // SuspendWorkflow is advance_workflow with then=suspend.
 //
-// Errors: lease_lost, execution_not_found, invalid_request, invalid_payload, payload_too_large, database_unavailable.
+// Errors: lease_lost, execution_not_found, history_too_long, invalid_request, invalid_payload, payload_too_large, database_unavailable.
 func (e *Engine) SuspendWorkflow(ctx context.Context, req model.SuspendWorkflowRequest) (model.OutcomeReply, error) {
 	results, err := each(ctx, e, req.Items, func(i int, s model.Suspension) (*work, error) {
 		return e.prepareAdvance(i, model.Advance{ID: s.ID, Lease: s.Lease, Position: s.Position, Commands: s.Commands, Then: model.ThenSuspend})
@@ -35,7 +45,7 @@ func (e *Engine) SuspendWorkflow(ctx context.Context, req model.SuspendWorkflowR
 
 // RecordStep is advance_workflow with the outcome of one step and then=keep.
 //
-// Errors: lease_lost, execution_not_found, invalid_request, payload_too_large, database_unavailable.
+// Errors: lease_lost, execution_not_found, history_too_long, invalid_request, payload_too_large, database_unavailable.
 func (e *Engine) RecordStep(ctx context.Context, req model.RecordStepRequest) (model.OutcomeReply, error) {
 	results, err := each(ctx, e, req.Items, func(i int, r model.StepRecord) (*work, error) {
 		return e.prepareAdvance(i, model.Advance{
@@ -74,11 +84,16 @@ func (e *Engine) prepareAdvance(i int, a model.Advance) (*work, error) {
 	if err := b.build(); err != nil {
 		return nil, err
 	}
-	w := &work{size: b.size, cancels: b.cancels}
 	finish, err := e.endOf(path, &a)
 	if err != nil {
 		return nil, err
 	}
+	if finish == nil {
+		if err := b.fits(); err != nil {
+			return nil, err
+		}
+	}
+	w := &work{size: b.size + len(a.Result) + len(a.Error) + len(a.Args) + len(a.Kwargs), cancels: b.cancels}
 	w.root, _ = e.leases.begin(a.ID, a.Lease)
 	w.finished = finish
 	if finish == nil || len(b.out.Entries) > 0 || b.out.State != nil {
@@ -98,8 +113,51 @@ func (e *Engine) endOf(path string, a *model.Advance) (*store.Finish, error) {
 		return &finish, e.checkPayload(path+".result", a.Result)
 	case model.ThenFail:
 		return &finish, e.setError(path+".error", a.Error, &finish)
+	case model.ThenContinue:
+		next, err := e.nextRun(path, a)
+		finish.OK, finish.Continue = true, next
+		return &finish, err
 	}
-	return nil, invalid(path+".then", "is %q; it must be keep, suspend, complete or fail", a.Then)
+	return nil, invalid(path+".then", "is %q; it must be keep, suspend, complete, fail or continue", a.Then)
+}
+
+// nextRun answers what the next run begins with.
+func (e *Engine) nextRun(path string, a *model.Advance) (*store.Continue, error) {
+	next := &store.Continue{Args: absent(a.Args), Kwargs: absent(a.Kwargs)}
+	for _, err := range []error{
+		checkShape(path+".args", next.Args, '[', "array"),
+		checkShape(path+".kwargs", next.Kwargs, '{', "object"),
+		e.checkPayload(path+".args", next.Args),
+		e.checkPayload(path+".kwargs", next.Kwargs),
+	} {
+		if err != nil {
+			return nil, err
+		}
+	}
+	for i, position := range a.Carry {
+		if position < 1 || position > a.Position {
+			return nil, invalid(fmt.Sprintf("%s.carry[%d]", path, i), "is %d; it must be the position of a signal that the code has seen, 1 to %d", position, a.Position)
+		}
+		next.Carry = append(next.Carry, int32(position))
+	}
+	slices.Sort(next.Carry)
+	next.Carry = slices.Compact(next.Carry)
+	return next, nil
+}
+
+// fits refuses what would make the history too long. What only cancels passes: it
+// adds no more than is open, and lets a workflow come to its end.
+func (b *advanceBuilder) fits() error {
+	added := 0
+	for i := range b.out.Entries {
+		if !b.out.Entries[i].Cancel {
+			added++
+		}
+	}
+	if added > 0 && b.request.Position+added > b.engine.settings.maxHistory {
+		return b.engine.tooLong(b.request.ID, b.request.Position, added)
+	}
+	return nil
 }
 
 func (b *advanceBuilder) build() error {
@@ -181,6 +239,9 @@ func (b *advanceBuilder) schedule(path string, c *model.Command) error {
 	}
 	if c.Execution.IdempotencyKey != nil {
 		return invalid(path+".execution.idempotency_key", "is not for workflow code: the sequence already makes the start happen once")
+	}
+	if len(c.Execution.Signals) > 0 {
+		return invalid(path+".execution.signals", "are not for workflow code: send them to the child, in a step")
 	}
 	row, err := b.engine.newRow(path+".execution", c.Execution)
 	if err != nil {

@@ -118,7 +118,7 @@ func (w *worker) ask(ctx context.Context, n int, suspect bool) ([]model.Claimed,
 	}()
 	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimLimit)
 	defer cancel()
-	claimed, err := w.engine.store.Claim(limited, store.Claim{Worker: id, Queues: w.request.Queues, N: n, Token: token, Suspect: suspect})
+	claimed, err := w.engine.store.Claim(limited, store.Claim{Worker: id, Queues: w.request.Queues, N: n, Token: token, Suspect: suspect, Warm: w.request.Warm})
 	if err != nil {
 		poke(w.beatNow) // it may have taken some all the same: the beat finds out
 		return nil, err

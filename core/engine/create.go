@@ -3,7 +3,9 @@ package engine
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -17,6 +19,9 @@ var null = []byte("null")
 //
 // An idempotency key that is taken, by whatever state the first one is in,
 // answers that one's id with created=false.
+//
+// Signals of a workflow are stored together with it. If it was there already,
+// they are sent to the first one after, and signaled says whether it took them.
 //
 // Errors: invalid_request, invalid_payload, payload_too_large, busy, database_unavailable, schema_missing, schema_outdated, schema_too_new.
 func (e *Engine) CreateExecution(ctx context.Context, req model.CreateExecutionRequest) (model.CreateExecutionReply, error) {
@@ -35,13 +40,77 @@ func (e *Engine) CreateExecution(ctx context.Context, req model.CreateExecutionR
 		}
 		ids[row.ID] = true
 		w.creates[i] = row
-		w.size += len(row.Args) + len(row.Kwargs) + 200
+		w.signals = append(w.signals, row.Signals...)
+		w.size += rowSize(&row)
+	}
+	if len(w.signals) > maxItems {
+		return model.CreateExecutionReply{}, invalid("items", "have %d signals; at most %d are sent at once", len(w.signals), maxItems)
 	}
 	w.root = w.creates[0].ID
 	if err := e.write(ctx, w); err != nil {
 		return model.CreateExecutionReply{}, err
 	}
-	return created(w), nil
+	reply := created(w)
+	return reply, e.signalCreated(ctx, w, reply.Results)
+}
+
+func rowSize(row *store.NewRow) int {
+	size := len(row.Args) + len(row.Kwargs) + 200
+	for i := range row.Signals {
+		size += signalSize(&row.Signals[i])
+	}
+	return size
+}
+
+// signalCreated says who took the signals that came with a start, and sends
+// those on whose row lost to an idempotency key.
+func (e *Engine) signalCreated(ctx context.Context, w *work, results []model.Created) error {
+	outcomes, sent := w.out.signals, make([]*work, len(w.creates))
+	for i := range w.creates {
+		row, n := &w.creates[i], len(w.creates[i].Signals)
+		switch {
+		case n == 0:
+			continue
+		case results[i].ID == row.ID:
+			results[i].Signaled = taken(outcomes[:n])
+		default:
+			sent[i] = redirected(row, results[i].ID)
+			if err := e.submit(ctx, sent[i]); err != nil {
+				return err
+			}
+		}
+		outcomes = outcomes[n:]
+	}
+	for i, x := range sent {
+		if x == nil {
+			continue
+		}
+		if err := x.wait(ctx); err != nil {
+			return err
+		}
+		results[i].Signaled = taken(x.out.signals)
+	}
+	return nil
+}
+
+// redirected are a row's signals to the execution that has its key. They keep the
+// keys that they were given, so that no try of ours doubles them.
+func redirected(row *store.NewRow, winner uuid.UUID) *work {
+	signals := slices.Clone(row.Signals)
+	for i := range signals {
+		signals[i].ID = winner
+	}
+	return &work{root: winner, size: rowSize(row), signals: signals}
+}
+
+func taken(signaled []store.Signaled) *bool {
+	for i := range signaled {
+		if !signaled[i].Changed && !signaled[i].Known {
+			return new(bool)
+		}
+	}
+	all := true
+	return &all
 }
 
 func created(w *work) model.CreateExecutionReply {
@@ -71,11 +140,42 @@ func (e *Engine) newRow(path string, n *model.NewExecution) (store.NewRow, error
 	}
 	if n.ID != nil {
 		row.ID = *n.ID
-		return row, checkID(path+".id", row.ID)
+		if err := checkID(path+".id", row.ID); err != nil {
+			return row, err
+		}
+		return row, e.addSignals(path, n, &row)
 	}
 	id, err := uuid.NewV7()
+	if err != nil {
+		return row, err
+	}
 	row.ID = id
-	return row, err
+	return row, e.addSignals(path, n, &row)
+}
+
+// addSignals checks the signals that come with a start.
+func (e *Engine) addSignals(path string, n *model.NewExecution, row *store.NewRow) error {
+	if len(n.Signals) > 0 && n.Kind != model.Workflow {
+		return invalid(path+".signals", "are for workflows only; this is of kind %s", n.Kind)
+	}
+	if len(n.Signals) > model.MaxStartSignals {
+		return invalid(path+".signals", "has %d entries; at most %d start with a workflow", len(n.Signals), model.MaxStartSignals)
+	}
+	for i, s := range n.Signals {
+		signal, err := e.newSignal(fmt.Sprintf("%s.signals[%d]", path, i), row.ID, s, startKey(row.ID, i, s))
+		if err != nil {
+			return err
+		}
+		row.Signals = append(row.Signals, signal)
+	}
+	return nil
+}
+
+// startKey follows from the start alone: who repeats one, with an id of its own,
+// sends no signal twice.
+func startKey(id uuid.UUID, i int, s model.StartSignal) string {
+	digest := sha256.Sum256(append([]byte(s.Name+"\x00"), s.Payload...))
+	return fmt.Sprintf("s:%s:%d:%x", id, i, digest[:8])
 }
 
 // absent treats a null argument list as none.

@@ -14,8 +14,8 @@ func (e *Engine) effects(w *work) {
 	for i := range w.out.made {
 		e.madeEffects(&w.out.made[i])
 	}
-	if w.signal != nil {
-		e.wokenEffects(w.out.signal.Woken)
+	for i := range w.out.signals {
+		e.wokenEffects(w.out.signals[i].Woken)
 	}
 	if w.release != nil && w.out.release.Held {
 		e.dueEffects(w.out.release.Status, w.out.release.Queue, w.out.release.RunAt)
@@ -29,17 +29,28 @@ func (e *Engine) effects(w *work) {
 	for i := range w.cancels {
 		e.cancelEffects(&w.out.marked[i], &w.out.ended[i])
 	}
-	if f := &w.out.finished; w.finished != nil && f.Held {
-		e.dueEffects(f.Status, f.Queue, f.RunAt)
-		if f.Status.Final() {
-			e.toldEffects(w.finished.ID, &f.Told)
-		}
+	if w.finished != nil {
+		e.finishEffects(w.finished.ID, &w.out.finished)
 	}
 }
 
 func (e *Engine) madeEffects(m *store.Made) {
 	if m.Inserted {
 		e.dueEffects(model.Status(m.Status), m.Queue, m.RunAt)
+	}
+}
+
+func (e *Engine) finishEffects(id uuid.UUID, f *store.Finished) {
+	switch {
+	case f.Continued:
+		e.wake(f.Queue)
+		if f.Closing {
+			e.ticker.in(0)
+		}
+	case f.Held && f.Status.Final():
+		e.toldEffects(id, &f.Told)
+	case f.Held:
+		e.dueEffects(f.Status, f.Queue, f.RunAt)
 	}
 }
 

@@ -150,6 +150,15 @@ func (w *world) advance(e *Engine, c model.Claimed, a model.Advance) model.Advan
 	return only(w, reply.Results, err)
 }
 
+// begun answers a workflow that somebody holds.
+func (w *world) begun(n model.NewExecution) (worker uuid.UUID, c model.Claimed) {
+	w.Helper()
+	n.Kind, n.Name = model.Workflow, "flow"
+	w.create(n)
+	worker = w.worker(w.Engine)
+	return worker, w.claimOne(w.Engine, worker)
+}
+
 func (w *world) get(id uuid.UUID) model.Execution {
 	w.Helper()
 	execution, err := w.GetExecution(w.ctx, model.GetExecutionRequest{ID: id})
@@ -200,6 +209,20 @@ func (w *world) exec(sql string, args ...any) {
 	if _, err := conn.Exec(w.ctx, strings.ReplaceAll(sql, "workflows.", pgx.Identifier{w.schema}.Sanitize()+"."), args...); err != nil {
 		w.Fatalf("exec: %v", err)
 	}
+}
+
+// count answers the number that a query of a test's own finds.
+func (w *world) count(sql string, args ...any) (n int) {
+	w.Helper()
+	conn, err := pgx.Connect(w.ctx, w.url)
+	if err != nil {
+		w.Fatalf("connect: %v", err)
+	}
+	defer func() { _ = conn.Close(w.ctx) }()
+	if err := conn.QueryRow(w.ctx, strings.ReplaceAll(sql, "workflows.", pgx.Identifier{w.schema}.Sanitize()+"."), args...).Scan(&n); err != nil {
+		w.Fatalf("count: %v", err)
+	}
+	return n
 }
 
 func types(events []model.Event) (names []model.EventType) {

@@ -327,3 +327,33 @@ func TestListingPagesThroughEverythingNewestFirst(t *testing.T) {
 		t.Fatalf("%d listed, want 12", len(seen))
 	}
 }
+
+// Q17: whoever opens it, before anything is claimed.
+func TestALibraryThatDoesNotFitTheSchemaRefusesBeforeClaiming(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	id := w.createOne(model.Job, "waits")
+	for _, other := range []struct {
+		name    string
+		version int
+		code    fault.Code
+		advice  string
+	}{
+		{name: "an older library", version: model.SchemaVersion + 1, code: fault.SchemaTooNew, advice: "update libworkflows"},
+		{name: "a newer library", version: -1, code: fault.SchemaOutdated, advice: "workflows migrate up"},
+	} {
+		w.exec(`UPDATE workflows.schema_migrations SET version = $1`, other.version)
+		e := w.another(model.Config{})
+		_, starting := e.StartWorker(w.ctx, model.StartWorkerRequest{Queues: []string{"default"}, Language: "test"})
+		_, creating := e.CreateExecution(w.ctx, model.CreateExecutionRequest{Items: []model.NewExecution{{Kind: model.Job, Name: "more"}}})
+		for _, err := range []error{starting, creating} {
+			if fault.CodeOf(err) != other.code || !strings.Contains(fault.From(err).Message, other.advice) {
+				t.Errorf("%s: %v", other.name, err)
+			}
+		}
+	}
+	w.exec(`UPDATE workflows.schema_migrations SET version = $1`, model.SchemaVersion)
+	if page, err := w.ListExecutions(w.ctx, model.ListExecutionsRequest{}); err != nil || len(page.Executions) != 1 || page.Executions[0].ID != id || page.Executions[0].Status != model.Pending {
+		t.Fatalf("there is %s, %v", asText(page), err)
+	}
+}

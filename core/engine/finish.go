@@ -107,9 +107,9 @@ func judge(x *store.Finish, f *store.Finished) (model.Advanced, error) {
 	switch {
 	case !f.Found:
 		return model.Advanced{}, notFound(x.ID)
-	case f.Held:
+	case f.Held, f.Continued:
 		return model.Advanced{Status: f.Status}, nil
-	case f.SameLease && isRepeat(x.OK, f.Status):
+	case f.SameLease && isRepeat(x, f.Status):
 		return model.Advanced{Status: f.Status}, nil
 	}
 	return model.Advanced{}, lost(x.ID)
@@ -117,12 +117,14 @@ func judge(x *store.Finish, f *store.Finished) (model.Advanced, error) {
 
 // isRepeat says whether a row that still bears the lease stands where this very
 // outcome left it.
-func isRepeat(ok bool, status model.Status) bool {
+func isRepeat(x *store.Finish, status model.Status) bool {
 	switch status {
+	case model.Pending:
+		return !x.OK || x.Continue != nil
 	case model.Completed:
-		return ok
-	case model.Failed, model.Scheduled, model.Pending:
-		return !ok
+		return x.OK && x.Continue == nil
+	case model.Failed, model.Scheduled:
+		return !x.OK
 	case model.Cancelled:
 		return true
 	}

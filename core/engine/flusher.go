@@ -203,7 +203,7 @@ func (f *flusher) attempt(ctx context.Context, works []*work) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, flushLimit)
 	defer cancel()
-	var b store.Batch
+	b := store.Batch{MaxHistory: f.engine.settings.maxHistory}
 	for _, w := range works {
 		w.addTo(&b)
 	}
@@ -307,7 +307,7 @@ func finishAll(works []*work, err error) {
 
 // blame makes a data error, which split down to one work, that work's fault.
 func blame(err error) error {
-	if !store.SplitWorthwhile(err) {
+	if !store.SplitWorthwhile(err) || fault.CodeOf(err) != fault.Internal {
 		return err
 	}
 	return fault.New(fault.InvalidPayload, fault.From(err).Details, "PostgreSQL refuses a value in this request; check its payloads and ids").Because(err)

@@ -24,7 +24,7 @@ func advanceOf(id uuid.UUID) *work { return &work{advance: &store.Advance{ID: id
 func TestABatchWritesAnExecutionOnceAndKeepsTheOrder(t *testing.T) {
 	t.Parallel()
 	a, b := uuid.New(), uuid.New()
-	works := []*work{advanceOf(a), advanceOf(b), advanceOf(a), {finished: &store.Finish{ID: a}}, {signal: &store.Signal{ID: a}}}
+	works := []*work{advanceOf(a), advanceOf(b), advanceOf(a), {finished: &store.Finish{ID: a}}, {signals: []store.Signal{{ID: a}}}}
 	f := queued(works...)
 	want := [][]*work{{works[0], works[1], works[4]}, {works[2]}, {works[3]}, nil}
 	for i := range want {
@@ -44,7 +44,7 @@ func TestABatchIsBoundedInItemsAndBytes(t *testing.T) {
 	t.Parallel()
 	var works []*work
 	for range batchItems + 7 {
-		works = append(works, &work{signal: &store.Signal{}})
+		works = append(works, &work{signals: []store.Signal{{}}})
 	}
 	f := queued(works...)
 	if n := len(f.take()); n != batchItems {
@@ -61,7 +61,7 @@ func TestABatchIsBoundedInItemsAndBytes(t *testing.T) {
 
 func TestWhatIsQueuedWhenTheEngineEndsIsRefused(t *testing.T) {
 	t.Parallel()
-	w := &work{signal: &store.Signal{}}
+	w := &work{signals: []store.Signal{{}}}
 	f := queued(w)
 	f.refuse()
 	if code := fault.CodeOf(<-w.done); code != fault.Closed {

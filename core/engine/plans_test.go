@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -46,6 +47,36 @@ func TestNoStatementOfTheDailyWorkReadsAWholeTable(t *testing.T) {
 		later := w.claimOne(w.Engine, worker)
 		reply, err := w.FailExecution(w.ctx, model.FailExecutionRequest{Items: []model.Failure{{ID: later.ID, Lease: later.Lease, Error: model.Payload(`{"type":"E","non_retryable":true}`)}}})
 		only(w, reply.Results, err)
+	}
+	if rows := w.readByScans(rounds * 10); rows > 0 {
+		t.Fatalf("%d rows were read by scans of whole tables", rows)
+	}
+}
+
+func TestContinuingAndComingBackWarmReadNoWholeTable(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	worker := w.worker(w.Engine, warm)
+	const rounds = 50
+	for round := range rounds {
+		n := cart(fmt.Sprint(round), "1", "2")
+		n.TimeoutMS, n.Queue = 3_600_000, "default"
+		w.create(n)
+		w.create(n)
+		c := w.claimOne(w.Engine, worker)
+		a := w.advance(w.Engine, c, model.Advance{Then: model.ThenSuspend, Commands: []model.Command{schedule(1, model.Workflow, "child"), timer(2, 3_600_000)}})
+		child := w.claimOne(w.Engine, worker)
+		if a.Status != model.Suspended || child.ID == c.ID {
+			t.Fatalf("suspended %s, claimed %s", asText(a), asText(child))
+		}
+		w.goOn(w.Engine, child, model.Advance{})
+		w.complete(w.Engine, w.claimOne(w.Engine, worker), "1")
+		c = w.claimOne(w.Engine, worker)
+		open := schedule(3, model.Activity, "open")
+		open.Execution.Queue = "nobody"
+		w.goOn(w.Engine, c, model.Advance{Carry: []int{1, 2}, Commands: []model.Command{open, timer(4, 3_600_000)}})
+		w.complete(w.Engine, w.claimOne(w.Engine, worker), "1")
+		w.waitFor(c.ID)
 	}
 	if rows := w.readByScans(rounds * 10); rows > 0 {
 		t.Fatalf("%d rows were read by scans of whole tables", rows)

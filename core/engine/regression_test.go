@@ -344,7 +344,7 @@ func TestASignalThatWasNeverWrittenIsNotAcknowledged(t *testing.T) {
 	if err := w.write(w.ctx, x); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := sent(x); fault.CodeOf(err) != fault.ExecutionFinished {
+	if _, err := w.sent(x); fault.CodeOf(err) != fault.ExecutionFinished {
 		t.Fatalf("answered %v", err)
 	}
 }

@@ -17,6 +17,10 @@ const (
 	defaultSchema     = "workflows"
 	defaultMaxPayload = 1 << 20
 	maxPoolSize       = 1000
+
+	defaultMaxHistory = 50_000
+	leastMaxHistory   = 100
+	mostMaxHistory    = 10_000_000
 )
 
 // settings are a configuration with its defaults put in.
@@ -28,6 +32,7 @@ type settings struct {
 	schema     string
 	poolSize   int
 	maxPayload int
+	maxHistory int
 	binaries   []string
 	migrate    bool
 }
@@ -40,26 +45,39 @@ func resolve(c model.Config) (settings, error) {
 		schema:      first(c.Schema, os.Getenv("WORKFLOWS_SCHEMA"), defaultSchema),
 		poolSize:    c.PoolSize,
 		maxPayload:  c.MaxPayloadBytes,
+		maxHistory:  c.MaxHistory,
 		binaries:    c.PostgresBinaries,
 	}
 	s.chosen = s.databaseURL != ""
 	if !s.chosen {
 		s.databaseURL = embeddedPrefix
 	}
-	if s.poolSize < 0 || s.poolSize > maxPoolSize {
-		return s, fault.New(fault.InvalidConfig, fault.Details{"path": "pool_size"}, "pool_size is %d; it must be 1 to %d", s.poolSize, maxPoolSize)
-	}
-	if s.maxPayload < 0 {
-		return s, fault.New(fault.InvalidConfig, fault.Details{"path": "max_payload_bytes"}, "max_payload_bytes is %d; it must not be negative", s.maxPayload)
-	}
-	if s.maxPayload == 0 {
-		s.maxPayload = defaultMaxPayload
-	}
 	s.migrate = s.isEmbedded()
 	if c.Migrate != nil {
 		s.migrate = *c.Migrate
 	}
-	return s, nil
+	return s, s.bound()
+}
+
+// bound checks the numbers and puts in the defaults of those that are absent.
+func (s *settings) bound() error {
+	if s.poolSize < 0 || s.poolSize > maxPoolSize {
+		return fault.New(fault.InvalidConfig, fault.Details{"path": "pool_size"}, "pool_size is %d; it must be 1 to %d", s.poolSize, maxPoolSize)
+	}
+	if s.maxPayload < 0 {
+		return fault.New(fault.InvalidConfig, fault.Details{"path": "max_payload_bytes"}, "max_payload_bytes is %d; it must not be negative", s.maxPayload)
+	}
+	if s.maxPayload == 0 {
+		s.maxPayload = defaultMaxPayload
+	}
+	if s.maxHistory == 0 {
+		s.maxHistory = defaultMaxHistory
+	}
+	if s.maxHistory < leastMaxHistory || s.maxHistory > mostMaxHistory {
+		return fault.New(fault.InvalidConfig, fault.Details{"path": "max_history"},
+			"max_history is %d; it must be %d to %d", s.maxHistory, leastMaxHistory, mostMaxHistory)
+	}
+	return nil
 }
 
 func (s settings) isEmbedded() bool { return strings.HasPrefix(s.databaseURL, embeddedPrefix) }

@@ -25,7 +25,7 @@ func TestSettingsComeFromTheConfigThenTheEnvironmentThenTheDefaults(t *testing.T
 
 func TestNonsenseInTheConfigIsRefused(t *testing.T) {
 	t.Parallel()
-	for _, c := range []model.Config{{PoolSize: -1}, {PoolSize: 100_000}, {MaxPayloadBytes: -1}} {
+	for _, c := range []model.Config{{PoolSize: -1}, {PoolSize: 100_000}, {MaxPayloadBytes: -1}, {MaxHistory: -1}, {MaxHistory: 99}, {MaxHistory: 10_000_001}} {
 		if _, err := resolve(c); fault.CodeOf(err) != fault.InvalidConfig {
 			t.Errorf("%+v: %v", c, err)
 		}

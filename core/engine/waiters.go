@@ -76,18 +76,26 @@ func (w *waiters) loop(ctx context.Context) {
 		case <-w.now:
 		case <-time.After(waiterPoll):
 		}
-		ids := w.waiting()
-		if len(ids) == 0 {
-			continue
-		}
-		final, err := w.engine.store.Final(ctx, ids)
-		if err != nil {
-			slog.Debug("ends could not be looked up; the next poll does it", "error", err)
-		}
-		for _, id := range final {
-			w.tell(id)
+		if ids := w.waiting(); len(ids) > 0 {
+			if err := w.poll(ctx, ids); err != nil && ctx.Err() == nil {
+				slog.Debug("ends could not be looked up; the next poll does it", "error", err)
+			}
 		}
 	}
+}
+
+// poll tells of ends. Deadlines are the workers' business; a process without any
+// keeps those that its callers wait for, because there may be no worker at all.
+func (w *waiters) poll(ctx context.Context, ids []uuid.UUID) error {
+	final, overdue, err := w.engine.store.Ends(ctx, ids, len(w.engine.listWorkers()) == 0)
+	for _, id := range final {
+		w.tell(id)
+	}
+	if err != nil || len(overdue) == 0 {
+		return err
+	}
+	defer w.engine.hints.send()
+	return w.engine.expire(ctx, overdue)
 }
 
 func (w *waiters) waiting() []uuid.UUID {

@@ -20,7 +20,7 @@ type work struct {
 	size int
 
 	creates  []store.NewRow
-	signal   *store.Signal
+	signals  []store.Signal
 	progress *store.Progress
 	release  *store.Release
 	advance  *store.Advance
@@ -40,7 +40,7 @@ type work struct {
 // outcome holds what became of each part of a work.
 type outcome struct {
 	made     []store.Made
-	signal   store.Signaled
+	signals  []store.Signaled
 	progress bool
 	release  store.Released
 	advance  store.Advanced
@@ -73,8 +73,8 @@ func (w *work) target() uuid.UUID {
 // row is the execution that the work needs a lock on, held under a lease or not.
 func (w *work) row() uuid.UUID {
 	switch {
-	case w.signal != nil:
-		return w.signal.ID
+	case len(w.signals) > 0:
+		return w.signals[0].ID
 	case len(w.cancels) > 0:
 		return w.cancels[0].ID
 	}
@@ -84,7 +84,7 @@ func (w *work) row() uuid.UUID {
 func (w *work) addTo(b *store.Batch) {
 	b.Creates = append(b.Creates, w.creates...)
 	b.Cancels = append(b.Cancels, w.cancels...)
-	b.Signals = appendSet(b.Signals, w.signal)
+	b.Signals = append(b.Signals, w.signals...)
 	b.Progress = appendSet(b.Progress, w.progress)
 	b.Releases = appendSet(b.Releases, w.release)
 	b.Advances = appendSet(b.Advances, w.advance)
@@ -108,7 +108,8 @@ func (w *work) takeFrom(f *store.Flushed, c cursor) cursor {
 		w.out.marked, w.out.ended = f.Marked[c.cancels:c.cancels+n], f.Ended[c.cancels:c.cancels+n]
 		c.cancels += n
 	}
-	c.signals = takeSet(f.Signals, w.signal != nil, c.signals, &w.out.signal)
+	w.out.signals = f.Signals[c.signals : c.signals+len(w.signals)]
+	c.signals += len(w.signals)
 	c.progress = takeSet(f.Progress, w.progress != nil, c.progress, &w.out.progress)
 	c.releases = takeSet(f.Releases, w.release != nil, c.releases, &w.out.release)
 	c.advances = takeSet(f.Advances, w.advance != nil, c.advances, &w.out.advance)

@@ -90,7 +90,7 @@ func (e *Engine) StartWorker(ctx context.Context, req model.StartWorkerRequest) 
 	e.spawn("heartbeat", func(context.Context) { w.beating(life) })
 	e.ticker.start()
 	e.hints.listen()
-	return model.StartWorkerReply{WorkerID: id}, nil
+	return model.StartWorkerReply{WorkerID: id, MaxHistory: e.settings.maxHistory}, nil
 }
 
 func checkWorker(req *model.StartWorkerRequest) error {

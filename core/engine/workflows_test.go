@@ -149,7 +149,7 @@ func TestASignalToNobodyOrToTheDeadIsRefused(t *testing.T) {
 	w.wants(id, model.Completed)
 }
 
-// O1, O2
+// O2: and none before it is due.
 func TestATimerFiresWhenItIsDueAndZeroAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -363,7 +363,7 @@ func TestARetriedWorkflowGoesOnFromItsHistoryWithoutTheFailure(t *testing.T) {
 	}
 }
 
-// S8
+// Whoever holds it, and if nobody ever does.
 func TestAnExecutionPastItsDeadlineFails(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -38,6 +38,7 @@ const (
 	WorkerNotFound      Code = "worker_not_found"     // no worker of this engine has this id
 	WrongLanguage       Code = "wrong_language"       // a workflow was begun by code of another language
 	Internal            Code = "internal"             // a bug in the library
+	HistoryTooLong      Code = "history_too_long"     // a workflow's history is full; let it continue as new
 )
 
 // retryable says for which codes the same call may succeed later, unchanged.
@@ -48,7 +49,7 @@ func Codes() []Code {
 	return []Code{
 		InvalidRequest, InvalidPayload, PayloadTooLarge, UnknownOperation, InvalidConfig, InvalidHandle, Closed, Busy,
 		Forked, Cancelled, Timeout, DatabaseUnavailable, PermissionDenied, SchemaMissing, SchemaOutdated, SchemaTooNew,
-		ExecutionNotFound, ExecutionFinished, InvalidState, LeaseLost, WorkerNotFound, WrongLanguage, Internal,
+		ExecutionNotFound, ExecutionFinished, InvalidState, LeaseLost, WorkerNotFound, WrongLanguage, Internal, HistoryTooLong,
 	}
 }
 

@@ -140,6 +140,9 @@ type Config struct {
 	PoolSize int `json:"pool_size,omitempty"`
 	// MaxPayloadBytes, default 1048576.
 	MaxPayloadBytes int `json:"max_payload_bytes,omitempty"`
+	// MaxHistory is how many events a run of a workflow may have, 100 to 10000000. Default 50000. A workflow
+	// that would need more continues as new.
+	MaxHistory int `json:"max_history,omitempty"`
 	// PostgresBinaries are directories with server binaries that the adapter found, for embedded:.
 	PostgresBinaries []string `json:"postgres_binaries,omitempty"`
 	// Migrate brings the schema up to date at open. Default true for embedded:, else false.

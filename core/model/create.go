@@ -14,6 +14,7 @@ const (
 	DefaultQueue    = "default"
 	MaxNameBytes    = 255
 	MaxBatch        = 10_000
+	MaxStartSignals = 100
 )
 
 // ClosePolicy says what becomes of a child when its parent ends first.
@@ -24,6 +25,16 @@ const (
 	CloseCancel ClosePolicy = "cancel"
 	CloseDetach ClosePolicy = "detach"
 )
+
+// StartSignal is sent to a workflow together with its start.
+type StartSignal struct {
+	// Name of the signal, 1 to 255 bytes.
+	Name string `json:"name"`
+	// Payload, any JSON value. Default null.
+	Payload Payload `json:"payload,omitempty"`
+	// IdempotencyKey delivers a signal once, however often it is sent to the same workflow.
+	IdempotencyKey *string `json:"idempotency_key,omitempty"`
+}
 
 // NewExecution asks for one execution.
 type NewExecution struct {
@@ -58,6 +69,9 @@ type NewExecution struct {
 	Version *string `json:"version,omitempty"`
 	// Awaited says that the caller is going to wait for the end, so that it is announced to other processes.
 	Awaited bool `json:"awaited,omitempty"`
+	// Signals of a workflow, at most 100, stored with it in one transaction. If the idempotency key
+	// leads to an execution that is there already, they are sent to that one. Not for children.
+	Signals []StartSignal `json:"signals,omitempty"`
 }
 
 // CreateExecutionRequest asks for executions, all of them or none.
@@ -71,6 +85,9 @@ type Created struct {
 	ID uuid.UUID `json:"id"`
 	// Created is false when the idempotency key was taken: ID is then the first one's.
 	Created bool `json:"created"`
+	// Signaled tells whether the execution took the signals: false when it was there already and
+	// takes no more. Absent when there were none.
+	Signaled *bool `json:"signaled,omitempty"`
 }
 
 // CreateExecutionReply has one result per item, in order.

@@ -15,7 +15,7 @@ var (
 )
 
 // SchemaVersion is the newest migration that this library brings.
-const SchemaVersion = 1
+const SchemaVersion = 2
 
 // Kind is what an execution runs: a job, an activity of a workflow, or a workflow.
 type Kind string
@@ -139,6 +139,7 @@ const (
 	EventStateSet          EventType = "state_set"
 	EventCancelRequested   EventType = "cancel_requested"
 	EventRetried           EventType = "retried"
+	EventContinued         EventType = "continued"
 )
 
 // Event is one entry of a workflow's history.
@@ -155,6 +156,6 @@ type Event struct {
 	// Payload depends on the type: the result of a completed activity, child or step; the error
 	// {type, message, ...} of a failed one; the payload of a signal; the number of a version; the
 	// state set; {"id": ...} of a scheduled activity or child; {"delay_ms": ...} of a timer;
-	// {"language", "runtime", "sdk_version"} of started.
+	// {"language", "runtime", "sdk_version"} of started; {"args", "kwargs"} of the run that ended with continued.
 	Payload Payload `json:"payload,omitempty"`
 }

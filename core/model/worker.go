@@ -26,11 +26,16 @@ type StartWorkerRequest struct {
 	HeartbeatTimeoutMS int64 `json:"heartbeat_timeout_ms,omitempty"`
 	// PollIntervalMS is how often it looks for work when nothing wakes it. Default 1000.
 	PollIntervalMS int64 `json:"poll_interval_ms,omitempty"`
+	// Warm says that it keeps suspended workflows in memory. Those that it held last itself come back
+	// with newer events only: see After of what is claimed.
+	Warm bool `json:"warm,omitempty"`
 }
 
 // StartWorkerReply names the worker.
 type StartWorkerReply struct {
 	WorkerID uuid.UUID `json:"worker_id"`
+	// MaxHistory is how many events a run of a workflow may have.
+	MaxHistory int `json:"max_history"`
 }
 
 // StopWorkerRequest ends a worker.
@@ -83,7 +88,14 @@ type Claimed struct {
 	Version  *string `json:"version,omitempty"`
 	// Position of the last event in Events, 0 for what is no workflow.
 	Position int `json:"position"`
-	// Events are a workflow's history of this run.
+	// After is the position up to which events are left out; absent or 0 means that all are there. It
+	// is given if this worker is warm, suspended the workflow at that position, and nobody has held
+	// it since. A worker that has it no longer in memory reads the rest with get_history.
+	After int `json:"after,omitempty"`
+	// PreviousToken is that of the lease before, and comes with After. What is in memory is the right
+	// workflow only if it was suspended under this token.
+	PreviousToken *uuid.UUID `json:"previous_token,omitempty"`
+	// Events are a workflow's history of this run, from After on.
 	Events []Event `json:"events,omitempty"`
 }
 

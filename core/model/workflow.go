@@ -57,6 +57,7 @@ const (
 	ThenSuspend  Then = "suspend"  // it waits for an event and holds no worker
 	ThenComplete Then = "complete" // it is done, with Result
 	ThenFail     Then = "fail"     // it is done, with Error
+	ThenContinue Then = "continue" // this run is done, and the next one starts, with Args and Kwargs
 )
 
 // Advance is the one write of a workflow.
@@ -74,6 +75,13 @@ type Advance struct {
 	Result Payload `json:"result,omitempty"`
 	// Error with then=fail: {type, message, ...}; "sequence" names the command whose failure went uncaught, if one did.
 	Error Payload `json:"error,omitempty"`
+	// Args of the next run with then=continue, a JSON array. Default [].
+	Args Payload `json:"args,omitempty"`
+	// Kwargs of the next run with then=continue, a JSON object. Default {}.
+	Kwargs Payload `json:"kwargs,omitempty"`
+	// Carry lists the positions of signals up to Position that the code has not taken. With
+	// then=continue the next run begins with them, and with every signal after Position.
+	Carry []int `json:"carry,omitempty"`
 }
 
 // AdvanceWorkflowRequest advances workflows, each by its own verdict.
@@ -83,12 +91,13 @@ type AdvanceWorkflowRequest struct {
 
 // Advanced answers an accepted write.
 type Advanced struct {
-	// Status after the write. "running" after then=suspend or then=complete means that newer
-	// events came first: apply Events and go on; the lease still holds.
+	// Status after the write. "running" after then=suspend, complete, fail or continue means that
+	// newer events came first: apply Events and go on; the lease still holds. After then=continue
+	// it is "pending": the next run waits for a worker.
 	Status Status `json:"status"`
 	// Position of the last event in Events, or of the last one known.
 	Position int `json:"position,omitempty"`
-	// Events after the request's position, those just written among them. Absent once the workflow is final.
+	// Events after the request's position, those just written among them. Absent once the run is over.
 	Events []Event `json:"events,omitempty"`
 }
 

@@ -47,16 +47,19 @@ type Advanced struct {
 // advanceSQL appends a holder's events and suspends it where nothing newer has
 // come. An entry that the history already has after the holder's position is
 // left out, so that a write whose reply was lost can be repeated.
+//
+// A child whose id somebody else has taken fails the statement: an event that
+// names an execution which does not belong to it would be a lie for ever.
 var advanceSQL = define("advance", `
 WITH i AS MATERIALIZED (
     SELECT * FROM `+unnest(1, "i", "id uuid", "epoch bigint", "token uuid", "position int", "suspend boolean", "waking boolean", "state text")+`),
 seen AS MATERIALIZED (
-    SELECT i.*, e.id IS NOT NULL AS found, e.run, e.root_id, e.history_length, e.status, coalesce(e.epoch = i.epoch AND e.token = i.token, false) AS same,
+    SELECT i.*, e.id IS NOT NULL AS found, e.run, e.root_id, e.deadline_at, e.history_length, e.status, coalesce(e.epoch = i.epoch AND e.token = i.token, false) AS same,
         coalesce(e.status = 'running' AND e.epoch = i.epoch AND e.token = i.token AND e.kind = 'workflow', false) AS holds
     FROM i LEFT JOIN LATERAL (SELECT * FROM workflows.executions e WHERE e.id = i.id OFFSET 0) e ON true),
 held AS MATERIALIZED (SELECT * FROM seen WHERE holds),
 given AS MATERIALIZED (
-    SELECT g.*, held.run, held.root_id FROM `+unnest(8, "g", "id uuid", "type text", "sequence int", "name text", "payload text", "delay_ms bigint", "cancel boolean")+`
+    SELECT g.*, held.run, held.root_id, held.deadline_at FROM `+unnest(8, "g", "id uuid", "type text", "sequence int", "name text", "payload text", "delay_ms bigint", "cancel boolean")+`
     JOIN held ON held.id = g.id
     WHERE NOT EXISTS (
         SELECT FROM workflows.history h WHERE h.execution_id = g.id AND h.run = held.run AND h.position > held.position
@@ -80,6 +83,8 @@ moved AS (
     UPDATE workflows.executions e SET
         history_length = e.history_length + coalesce(n.count, 0),
         status = CASE WHEN held.suspend AND NOT held.waking AND e.history_length = held.position THEN 'suspended' ELSE 'running' END,
+        suspended_position = CASE WHEN held.suspend AND NOT held.waking AND e.history_length = held.position
+            THEN e.history_length + coalesce(n.count, 0) ELSE e.suspended_position END,
         state = coalesce(held.state::json, e.state),
         crashes = 0
     FROM held LEFT JOIN n ON n.id = held.id WHERE e.id = held.id
@@ -94,12 +99,13 @@ timed AS (
     SELECT id, run, 'sleep', sequence, clock_timestamp() + delay_ms * interval '1 ms' FROM entries WHERE type = 'timer_started' AND delay_ms > 0
     ON CONFLICT (execution_id, kind, sequence) DO UPDATE SET run = excluded.run, due_at = excluded.due_at),
 x AS MATERIALIZED (
-    SELECT x.*, given.run AS parent_run, given.root_id FROM `+unnest(15, "x", newRowTypes...)+`
+    SELECT x.*, given.run AS parent_run, given.root_id, CASE WHEN x.close_policy <> 'detach' THEN given.deadline_at END AS parent_deadline
+    FROM `+unnest(15, "x", newRowTypes...)+`
     JOIN given ON given.id = x.parent_id AND given.sequence = x.sequence AND given.type IN ('activity_scheduled', 'child_started')),
 made AS (
     INSERT INTO workflows.executions (`+insertColumns+`)
     SELECT x.id, x.root_id, x.parent_id, x.parent_run, `+insertValues+` FROM x
-    ON CONFLICT DO NOTHING RETURNING id, queue, status, run_at),
+    RETURNING id),
 expiring AS (`+timersOfNew+`)
 SELECT seen.ord, seen.found, moved.id IS NOT NULL, seen.same, coalesce(moved.status, seen.status, ''), coalesce(moved.history_length, 0), coalesce(moved.queue, '')
 FROM seen LEFT JOIN moved ON moved.id = seen.id`)

@@ -32,26 +32,28 @@ WITH x AS MATERIALIZED (
     WHERE g.sequence IS NULL OR c.id IS NOT NULL)`
 
 // markCancelSQL marks what cannot be stopped from outside: a running body, and
-// a workflow that has begun and may want to clean up after itself.
+// a workflow that has begun and may want to clean up after itself. One that waits
+// to begin another run is told by the claim, behind "started": until then its error
+// says why.
 var markCancelSQL = define("mark_cancel", targetsOfCancel+`,
 asked AS MATERIALIZED (
-    SELECT x.id, x.mute, e.cancel_requested_at IS NULL AS fresh
-    FROM (SELECT id, bool_or(mute) AS mute FROM x WHERE NOT force GROUP BY 1) x JOIN workflows.executions e ON e.id = x.id
+    SELECT x.id, x.mute, e.cancel_requested_at IS NULL AS fresh, e.kind = 'workflow' AND e.language IS NOT NULL AS told, x.error
+    FROM (SELECT id, bool_or(mute) AS mute, (array_agg(error ORDER BY ord))[1] AS error FROM x WHERE NOT force GROUP BY 1) x JOIN workflows.executions e ON e.id = x.id
     WHERE e.parked IS NULL AND (e.cancel_requested_at IS NULL OR (x.mute AND NOT e.reported))
         AND (e.status = 'running' OR (e.kind = 'workflow' AND e.started_at IS NOT NULL AND e.status IN ('scheduled', 'pending', 'suspended')))),
 marked AS (
     UPDATE workflows.executions e SET
         cancel_requested_at = coalesce(e.cancel_requested_at, now()),
         reported = e.reported OR asked.mute,
-        history_length = e.history_length + (asked.fresh AND e.kind = 'workflow')::int,
+        history_length = e.history_length + (asked.fresh AND asked.told)::int,
+        error = CASE WHEN asked.fresh AND e.kind = 'workflow' AND NOT asked.told THEN asked.error::json ELSE e.error END,
         run_at = CASE WHEN asked.fresh AND e.status = 'suspended' THEN now() ELSE e.run_at END,
         status = CASE WHEN asked.fresh AND e.status = 'suspended' THEN 'pending' ELSE e.status END
     FROM asked WHERE e.id = asked.id
-    RETURNING e.id, e.run, e.kind, e.status, e.queue, e.worker, e.history_length, asked.fresh),
+    RETURNING e.id, e.run, e.kind, e.status, e.queue, e.worker, e.history_length, asked.fresh, asked.told, asked.error),
 events AS (
     INSERT INTO workflows.history (execution_id, run, position, type, payload, at)
-    SELECT marked.id, marked.run, marked.history_length, 'cancel_requested', x.error::json, clock_timestamp()
-    FROM marked JOIN (SELECT DISTINCT ON (id) id, error FROM x ORDER BY id, ord) x ON x.id = marked.id WHERE marked.kind = 'workflow' AND marked.fresh)
+    SELECT id, run, history_length, 'cancel_requested', error::json, clock_timestamp() FROM marked WHERE fresh AND told)
 SELECT x.ord, x.id, e.id IS NOT NULL, coalesce(e.kind, ''), coalesce(marked.status, e.status, ''), coalesce(marked.fresh, false),
     coalesce(e.queue, ''), e.worker, coalesce(marked.history_length, e.history_length, 0)
 FROM x LEFT JOIN workflows.executions e ON e.id = x.id LEFT JOIN marked ON marked.id = x.id`)

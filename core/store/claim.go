@@ -21,17 +21,24 @@ type Claim struct {
 	Token uuid.UUID
 	// Suspect asks for one execution that has crashed its worker twice.
 	Suspect bool
+	// Warm: the worker keeps what it suspended in memory and needs only later events of it.
+	Warm bool
 }
 
 // claimSQL is LATERAL by queue: with queue = ANY the planner sorts every ready
 // row of every queue. A workflow that was begun by another language is passed
 // over: that code could not replay it.
+//
+// A workflow without a language begins, or begins another run: its run gets
+// "started", and behind it the cancel that came between two runs.
 const claimText = `
 WITH me AS (SELECT language, runtime, sdk_version FROM workflows.workers WHERE id = $1 AND status = 'active'),
 due AS MATERIALIZED (
-    SELECT p.id, p.fresh FROM me CROSS JOIN unnest($2::text[]) AS q(queue)
+    SELECT p.id, p.fresh, p.suspended_position, p.token FROM me CROSS JOIN unnest($2::text[]) AS q(queue)
     CROSS JOIN LATERAL (
-        SELECT e.id, e.priority, e.run_at, e.started_at IS NULL AS fresh FROM workflows.executions e
+        SELECT e.id, e.priority, e.run_at, e.kind = 'workflow' AND e.language IS NULL AS fresh, e.token,
+            CASE WHEN $5 AND e.worker = $1 THEN e.suspended_position END AS suspended_position
+        FROM workflows.executions e
         WHERE e.status = 'pending' AND %s AND e.queue = q.queue
             AND (e.kind <> 'workflow' OR e.language IS NULL OR e.language = me.language)
         ORDER BY e.priority DESC, e.run_at, e.id LIMIT $3
@@ -40,20 +47,23 @@ due AS MATERIALIZED (
 claimed AS (
     UPDATE workflows.executions e SET
         status = 'running', worker = $1, epoch = e.epoch + 1, token = $4, alone = %s,
+        suspended_position = due.suspended_position,
         attempts = e.attempts + (e.kind <> 'workflow' OR due.fresh)::int,
         started_at = coalesce(e.started_at, clock_timestamp()),
         language = CASE WHEN e.kind = 'workflow' THEN me.language END,
-        history_length = e.history_length + (e.kind = 'workflow' AND due.fresh)::int
+        history_length = e.history_length + CASE WHEN due.fresh THEN 1 + (e.cancel_requested_at IS NOT NULL)::int ELSE 0 END
     FROM due, me WHERE e.id = due.id
-    RETURNING e.*, due.fresh),
+    RETURNING e.*, due.fresh, due.token AS previous_token),
 started AS (
     INSERT INTO workflows.history (execution_id, run, position, type, payload, at)
-    SELECT c.id, c.run, c.history_length, 'started',
-        json_build_object('language', me.language, 'runtime', me.runtime, 'sdk_version', me.sdk_version), c.started_at
-    FROM claimed c, me WHERE c.kind = 'workflow' AND c.fresh)
+    SELECT c.id, c.run, c.history_length - (c.cancel_requested_at IS NOT NULL)::int, 'started',
+        json_build_object('language', me.language, 'runtime', me.runtime, 'sdk_version', me.sdk_version), clock_timestamp()
+    FROM claimed c, me WHERE c.fresh
+    UNION ALL
+    SELECT c.id, c.run, c.history_length, 'cancel_requested', c.error, clock_timestamp() FROM claimed c WHERE c.fresh AND c.cancel_requested_at IS NOT NULL)
 SELECT c.id, c.run, c.kind, c.name, c.queue, c.root_id, c.parent_id, c.epoch, c.priority, c.attempts, coalesce(c.args, '[]')::text, coalesce(c.kwargs, '{}')::text,
     c.retry::text, coalesce(c.attempt_timeout_ms, 0), c.deadline_at, c.created_at, clock_timestamp(), c.cancel_requested_at IS NOT NULL,
-    c.progress::text, c.version, c.history_length
+    c.progress::text, c.version, c.history_length, coalesce(c.suspended_position, 0), c.previous_token
 FROM claimed c ORDER BY c.priority DESC, c.run_at, c.id`
 
 var (
@@ -61,10 +71,11 @@ var (
 	claimSuspectSQL = define("claim_suspect", fmt.Sprintf(claimText, "e.crashes >= 2", "true"))
 )
 
-// claimedHistorySQL follows in the same pipeline: the events of what was just claimed.
+// claimedHistorySQL follows in the same pipeline: the events of what was just
+// claimed, but for those that its holder still has in memory.
 var claimedHistorySQL = define("claimed_history", `
 SELECT e.id, `+eventColumns+`
-FROM workflows.executions e JOIN workflows.history h ON h.execution_id = e.id AND h.run = e.run
+FROM workflows.executions e JOIN workflows.history h ON h.execution_id = e.id AND h.run = e.run AND h.position > coalesce(e.suspended_position, 0)
 WHERE e.worker = $1 AND e.status = 'running' AND e.token = $2 AND e.kind = 'workflow'
 ORDER BY e.id, h.position`)
 
@@ -82,7 +93,7 @@ func (s *Store) Claim(ctx context.Context, c Claim) ([]model.Claimed, error) {
 		byID[x.ID] = len(claimed)
 		claimed = append(claimed, x)
 		return err
-	}, c.Worker, c.Queues, c.N, c.Token)
+	}, c.Worker, c.Queues, c.N, c.Token, c.Warm)
 	p.add(claimedHistorySQL, func(row pgx.CollectableRow) error {
 		var id uuid.UUID
 		var e model.Event
@@ -101,9 +112,10 @@ func (s *Store) Claim(ctx context.Context, c Claim) ([]model.Claimed, error) {
 func scanClaimed(row pgx.CollectableRow, token uuid.UUID) (model.Claimed, error) {
 	var x model.Claimed
 	var args, kwargs, retry, progress *string
+	var previous *uuid.UUID
 	err := row.Scan(&x.ID, &x.Run, &x.Kind, &x.Name, &x.Queue, &x.RootID, &x.ParentID, &x.Lease.Epoch, &x.Priority, &x.Attempt, &args, &kwargs,
 		&retry, &x.AttemptTimeoutMS, &x.DeadlineAt, &x.CreatedAt, &x.ClaimedAt, &x.CancelRequested,
-		&progress, &x.Version, &x.Position)
+		&progress, &x.Version, &x.Position, &x.After, &previous)
 	if err != nil {
 		return x, err
 	}
@@ -113,6 +125,9 @@ func scanClaimed(row pgx.CollectableRow, token uuid.UUID) (model.Claimed, error)
 	}
 	if x.Kind != model.Workflow {
 		x.Position = 0
+	}
+	if x.After > 0 {
+		x.PreviousToken = previous
 	}
 	return x, err
 }

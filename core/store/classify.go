@@ -34,6 +34,9 @@ func (s *Store) classify(err error) error {
 
 func (s *Store) classifyServer(server *pgconn.PgError, err error) error {
 	switch code := server.Code; {
+	case code == "23505" && server.ConstraintName == "executions_pkey": // a root's insert passes over it: this is a child
+		return fault.New(fault.InvalidRequest, nil,
+			"the id of an execution to schedule is taken by another execution; choose another, or leave it to the library").Because(err)
 	case code == "42P01" || code == "3F000": // undefined table, invalid schema
 		return fault.New(fault.SchemaMissing, fault.Details{"schema": s.schema},
 			"schema %q has no libworkflows tables; run: workflows migrate up", s.schema).Because(err)

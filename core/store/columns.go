@@ -19,6 +19,8 @@ type NewRow struct {
 	ClosePolicy *string
 	// Dead rows were cancelled by the very write that scheduled them.
 	Dead bool
+	// Signals that come with it, in place of those that were asked for.
+	Signals []Signal
 	model.NewExecution
 }
 

@@ -11,27 +11,31 @@ import (
 const insertColumns = `id, root_id, parent_id, parent_run, sequence, close_policy, reported, kind, name, queue, idempotency_key,
     status, priority, awaited, run_at, created_at, finished_at, deadline_at, attempt_timeout_ms, version, retry, args, kwargs`
 
-// insertValues read a new row x; the caller puts root, parent's run and the
-// parent's deadline in front of it.
+// insertValues read a new row x with its parent's deadline; the caller puts root
+// and the parent's run in front of it.
 const insertValues = `x.sequence, x.close_policy, x.dead, x.kind, x.name, x.queue, x.idempotency_key,
     CASE WHEN x.dead THEN 'cancelled' WHEN x.delay_ms > 0 OR x.run_at > now() THEN 'scheduled' ELSE 'pending' END,
     x.priority, x.awaited, coalesce(x.run_at, now() + greatest(x.delay_ms, 0) * interval '1 ms'), now(),
     CASE WHEN x.dead THEN now() END,
-    CASE WHEN x.timeout_ms > 0 THEN now() + x.timeout_ms * interval '1 ms' END,
+    ` + deadlineOfNew + `,
     nullif(x.attempt_timeout_ms, 0), x.version, x.retry::json, x.args::json, x.kwargs::json`
 
-// timersOfNew insert the deadlines of the rows in x. One whose row was there
-// already finds nothing to do when it falls due.
+// deadlineOfNew is a row's own deadline or its parent's, whichever is earlier.
+const deadlineOfNew = `least(CASE WHEN x.timeout_ms > 0 THEN now() + x.timeout_ms * interval '1 ms' END, x.parent_deadline)`
+
+// timersOfNew insert the deadlines of those rows in x that were made: a timer for
+// an execution that was there already would end it.
 const timersOfNew = `INSERT INTO workflows.timers (execution_id, run, kind, sequence, due_at)
-    SELECT x.id, 1, t.kind, 0, now() + t.ms * interval '1 ms'
-    FROM x CROSS JOIN LATERAL (VALUES ('deadline', x.timeout_ms), ('schedule', x.schedule_timeout_ms)) AS t(kind, ms)
-    WHERE t.ms > 0 AND NOT x.dead
+    SELECT x.id, 1, t.kind, 0, t.due_at
+    FROM x JOIN made ON made.id = x.id CROSS JOIN LATERAL (VALUES ('deadline', ` + deadlineOfNew + `),
+        ('schedule', CASE WHEN x.schedule_timeout_ms > 0 THEN now() + x.schedule_timeout_ms * interval '1 ms' END)) AS t(kind, due_at)
+    WHERE t.due_at IS NOT NULL AND NOT x.dead
     ON CONFLICT DO NOTHING`
 
 // createSQL inserts roots. Keyed rows go in the order of their keys, which two
 // batches with the same keys need in order not to deadlock.
 var createSQL = define("create", `
-WITH x AS MATERIALIZED (SELECT * FROM `+unnest(1, "x", newRowTypes...)+`),
+WITH x AS MATERIALIZED (SELECT x.*, NULL::timestamptz AS parent_deadline FROM `+unnest(1, "x", newRowTypes...)+`),
 made AS (
     INSERT INTO workflows.executions (`+insertColumns+`)
     SELECT x.id, x.id, NULL, NULL, `+insertValues+`

@@ -26,6 +26,8 @@ type Finish struct {
 	FailedSequence *int32
 	// Final failures are not retried, whatever the policy says.
 	Final bool
+	// Continue begins the next run instead, unless the workflow was asked to stop.
+	Continue *Continue
 }
 
 // Finished is what became of an outcome.
@@ -41,6 +43,8 @@ type Finished struct {
 	RunAt     time.Time
 	Kind      model.Kind
 	Queue     string
+	// Continued: this write has begun the next run.
+	Continued bool
 	// Events after the position, when a workflow's end came too early.
 	Events []model.Event
 	Told
@@ -58,14 +62,15 @@ const (
 
 // finishSQL ends attempts. A workflow that has not seen a cancel request stays
 // as it is; a cancel that was requested wins over any outcome; a failure is
-// tried again as long as its policy and its deadline allow.
+// tried again as long as its policy and its deadline allow. A workflow that was to
+// continue has done so in the statement before, unless a cancel is decided on here.
 //
 // It answers a row an item, and after it another for what the end of an item
 // means to others.
 var finishSQL = define("finish", `
 WITH x AS MATERIALIZED (
     SELECT * FROM `+unnest(1, "x", "id uuid", "epoch bigint", "token uuid", "position int", "ok boolean", "result text",
-	"error text", "error_type text", "final boolean", "failed_sequence int")+`),
+	"error text", "error_type text", "final boolean", "failed_sequence int", "continues boolean")+`),
 seen AS MATERIALIZED (
     SELECT x.*, e.id IS NOT NULL AS found, e.kind, e.queue, e.status, coalesce(e.epoch = x.epoch AND e.token = x.token, false) AS same,
         now() + least(coalesce((e.retry->>'max_ms')::float8, `+defaultMaxMS+`),
@@ -77,6 +82,7 @@ seen AS MATERIALIZED (
                 SELECT FROM workflows.history h WHERE h.execution_id = e.id AND h.run = e.run
                 AND h.position > x.position AND h.type = 'cancel_requested' OFFSET 0) THEN 'running'
             WHEN e.cancel_requested_at IS NOT NULL THEN 'cancelled'
+            WHEN x.continues THEN NULL
             WHEN x.ok THEN 'completed'
             WHEN e.kind <> 'workflow' AND NOT x.final
                 AND e.failures < coalesce((e.retry->>'retries')::int, `+defaultRetries+`)
@@ -115,6 +121,9 @@ func (p *pipeline) finish(items []Finish, finished []Finished) {
 		if err := scanInto(row, []any{&ord, &f.Found, &f.Held, &f.Status, &f.SameLease, &f.RunAt, &f.Kind, &f.Queue}, f.targets()); err != nil {
 			return err
 		}
+		if before := &finished[ord-1]; before.Continued {
+			f.Continued, f.Queue, f.Closing = true, before.Queue, before.Closing
+		}
 		finished[ord-1] = f
 		return nil
 	}, finishArgs(items)...)
@@ -123,13 +132,13 @@ func (p *pipeline) finish(items []Finish, finished []Finished) {
 func finishArgs(items []Finish) []any {
 	n := len(items)
 	ids, epochs, tokens := make([]uuid.UUID, n), make([]int64, n), make([]uuid.UUID, n)
-	positions, oks, finals := make([]int32, n), make([]bool, n), make([]bool, n)
+	positions, oks, finals, continues := make([]int32, n), make([]bool, n), make([]bool, n), make([]bool, n)
 	results, failures, types, sequences := make([]*string, n), make([]*string, n), make([]string, n), make([]*int32, n)
 	for i := range items {
 		f := &items[i]
 		ids[i], epochs[i], tokens[i], positions[i] = f.ID, f.Lease.Epoch, f.Lease.Token, int32(f.Position)
 		oks[i], results[i], failures[i], types[i], finals[i] = f.OK, text(f.Result), text(f.Error), f.ErrorType, f.Final
-		sequences[i] = f.FailedSequence
+		sequences[i], continues[i] = f.FailedSequence, f.Continue != nil
 	}
-	return []any{ids, epochs, tokens, positions, oks, results, failures, types, finals, sequences}
+	return []any{ids, epochs, tokens, positions, oks, results, failures, types, finals, sequences, continues}
 }

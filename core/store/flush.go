@@ -19,6 +19,8 @@ type Batch struct {
 	Advances []Advance
 	Finishes []Finish
 	Cancels  []Cancel
+	// MaxHistory is how long a signal may make a history.
+	MaxHistory int
 }
 
 // Flushed answers a batch, item by item.
@@ -34,8 +36,8 @@ type Flushed struct {
 }
 
 // Flush writes a batch in one round trip. Keyed inserts come first and in key
-// order, then the one lock, then signals before outcomes and advances before
-// ends, so that each sees what the ones before it wrote.
+// order, then the one lock, then signals before outcomes, advances before new
+// runs, and those before ends, so that each sees what the ones before it wrote.
 func (s *Store) Flush(ctx context.Context, b Batch) (Flushed, error) {
 	f := Flushed{
 		Made:     make(map[uuid.UUID]*Made, len(b.Creates)),
@@ -50,11 +52,12 @@ func (s *Store) Flush(ctx context.Context, b Batch) (Flushed, error) {
 	p := s.pipeline()
 	p.create(b.Creates, f.Made)
 	p.lock(b)
-	p.signal(b.Signals, f.Signals)
+	p.signal(b.Signals, b.MaxHistory, f.Signals)
 	p.progress(b.Progress, f.Progress)
 	p.release(b.Releases, f.Releases)
 	p.advance(b.Advances, f.Advances)
 	p.cancel(b.Cancels, f.Marked, f.Ended)
+	p.continueAsNew(b.Finishes, f.Finishes)
 	p.finish(b.Finishes, f.Finishes)
 	p.readNews(b, &f)
 	return f, p.run(ctx, s.pool)

@@ -55,17 +55,29 @@ func (s *Store) Await(ctx context.Context, ids []uuid.UUID) error {
 	return s.query(ctx, awaitSQL, func(pgx.CollectableRow) error { return nil }, ids)
 }
 
-var finalSQL = define("final", `SELECT id FROM workflows.executions WHERE id = ANY($1) AND finished_at IS NOT NULL`)
+// endsSQL looks for deadlines only where nobody else does: $2.
+var endsSQL = define("ends", `
+SELECT id, final FROM (
+    SELECT e.id, e.finished_at IS NOT NULL AS final, $2 AND EXISTS (
+        SELECT FROM workflows.timers t WHERE t.execution_id = e.id AND t.kind IN ('deadline', 'schedule') AND t.due_at <= now() OFFSET 0) AS overdue
+    FROM workflows.executions e WHERE e.id = ANY($1)) x
+WHERE final OR overdue`)
 
-// Final answers which of the executions have ended.
-func (s *Store) Final(ctx context.Context, ids []uuid.UUID) (final []uuid.UUID, err error) {
-	err = s.query(ctx, finalSQL, func(row pgx.CollectableRow) error {
+// Ends answers which of the executions have ended and, if asked, which of the
+// others are past a deadline.
+func (s *Store) Ends(ctx context.Context, ids []uuid.UUID, deadlines bool) (final, overdue []uuid.UUID, err error) {
+	err = s.query(ctx, endsSQL, func(row pgx.CollectableRow) error {
 		var id uuid.UUID
-		err := row.Scan(&id)
-		final = append(final, id)
+		var ended bool
+		err := row.Scan(&id, &ended)
+		if ended {
+			final = append(final, id)
+		} else {
+			overdue = append(overdue, id)
+		}
 		return err
-	}, ids)
-	return final, err
+	}, ids, deadlines)
+	return final, overdue, err
 }
 
 // listText walks ids downwards, which is back in time, over at most $9 rows a

@@ -57,6 +57,7 @@ done AS (
         started_at = CASE WHEN e.kind <> 'workflow' AND e.attempts = 1 THEN NULL ELSE e.started_at END,
         releases = e.releases + 1,
         crashes = 0,
+        suspended_position = NULL,
         token = NULL
     FROM x WHERE e.id = x.id AND e.status = 'running' AND e.epoch = x.epoch AND e.token = x.token
         AND (x.reason <> 'non_determinism' OR e.kind = 'workflow')

@@ -16,15 +16,13 @@ const endedColumns = `e.id, e.run, e.kind, e.name, e.status, e.parent_id, e.pare
 // A row can be written once a statement, so no row of "done" may be a parent
 // that is to be told: a statement that ends executions writes nothing else.
 // Parents that end in the same statement accept no events and are left out.
-const settle = `
+var settle = `
 ended AS MATERIALIZED (SELECT * FROM done WHERE status IN ('completed', 'failed', 'cancelled')),
 untimed AS (DELETE FROM workflows.timers t USING ended WHERE t.execution_id = ended.id AND t.kind <> 'close'),
 closing AS (
     INSERT INTO workflows.timers (execution_id, run, kind, sequence, due_at)
     SELECT ended.id, ended.run, 'close', ended.run, now() FROM ended
-    WHERE ended.kind = 'workflow' AND EXISTS (
-        SELECT FROM workflows.executions c WHERE c.parent_id = ended.id AND c.parent_run = ended.run AND c.close_policy = 'cancel'
-        AND c.status IN ('scheduled', 'pending', 'running', 'suspended') OFFSET 0)
+    WHERE ended.kind = 'workflow' AND ` + hasChildrenToClose("ended") + `
     ON CONFLICT DO NOTHING RETURNING execution_id),
 news AS (
     SELECT *, row_number() OVER (PARTITION BY parent_id ORDER BY id) AS nth FROM ended WHERE parent_id IS NOT NULL AND NOT reported),
@@ -46,6 +44,13 @@ events AS (
             ELSE json_build_object('error', news.error, 'attempts', news.attempts) END,
         clock_timestamp()
     FROM told JOIN news ON news.parent_id = told.id)`
+
+// hasChildrenToClose says whether the run of a row has children that end with it.
+func hasChildrenToClose(row string) string {
+	return `EXISTS (
+        SELECT FROM workflows.executions c WHERE c.parent_id = ` + row + `.id AND c.parent_run = ` + row + `.run AND c.close_policy = 'cancel'
+        AND c.status IN ('scheduled', 'pending', 'running', 'suspended') OFFSET 0)`
+}
 
 // toldColumns read what settle leaves, joined to done as d.
 const toldColumns = `told.id, told.queue, told.status, told.worker, told.history_length, coalesce(d.awaited, false),

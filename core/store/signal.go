@@ -41,33 +41,34 @@ func (w *Woken) targets() []any {
 }
 
 // signalSQL appends signals in the order in which they were sent, each key once
-// for an execution, and wakes who is suspended.
+// for an execution, as long as there is room, and wakes who is suspended.
 var signalSQL = define("signal", `
 WITH x AS MATERIALIZED (
     SELECT x.*, row_number() OVER (PARTITION BY x.id, x.key ORDER BY x.ord) > 1
             OR EXISTS (SELECT FROM workflows.history h WHERE h.execution_id = x.id AND h.key = x.key OFFSET 0) AS known,
-        e.id IS NOT NULL AS found, e.kind, e.status, e.queue, e.worker, e.history_length
+        e.id IS NOT NULL AS found, e.run, e.kind, e.status, e.queue, e.worker, e.history_length
     FROM `+unnest(1, "x", "id uuid", "name text", "payload text", "key text")+`
     LEFT JOIN LATERAL (SELECT * FROM workflows.executions e WHERE e.id = x.id OFFSET 0) e ON true),
 fresh AS MATERIALIZED (
-    SELECT x.*, row_number() OVER (PARTITION BY x.id ORDER BY x.ord) AS nth FROM x
-    WHERE x.kind = 'workflow' AND x.status IN ('scheduled', 'pending', 'running', 'suspended') AND NOT x.known),
+    SELECT * FROM (
+        SELECT x.*, x.history_length + row_number() OVER (PARTITION BY x.id ORDER BY x.ord) AS position FROM x
+        WHERE x.kind = 'workflow' AND x.status IN ('scheduled', 'pending', 'running', 'suspended') AND NOT x.known) x
+    WHERE x.position <= $5),
 told AS (
     UPDATE workflows.executions e SET
         history_length = e.history_length + n.count,
         run_at = CASE WHEN e.status = 'suspended' THEN now() ELSE e.run_at END,
         status = CASE WHEN e.status = 'suspended' AND e.parked IS NULL THEN 'pending' ELSE e.status END
     FROM (SELECT id, count(*) FROM fresh GROUP BY 1) n WHERE e.id = n.id
-    RETURNING e.id, e.run, e.status, e.history_length, e.history_length - n.count AS base),
+    RETURNING e.id, e.status, e.history_length),
 events AS (
     INSERT INTO workflows.history (execution_id, run, position, type, name, key, payload, at)
-    SELECT told.id, told.run, told.base + fresh.nth, 'signal_received', fresh.name, fresh.key, fresh.payload::json, clock_timestamp()
-    FROM told JOIN fresh ON fresh.id = told.id)
+    SELECT id, run, position, 'signal_received', name, key, payload::json, clock_timestamp() FROM fresh)
 SELECT x.ord, x.id, x.found, coalesce(x.kind, ''), coalesce(told.status, x.status, ''), fresh.id IS NOT NULL,
     coalesce(x.queue, ''), x.worker, coalesce(told.history_length, x.history_length, 0), x.known
 FROM x LEFT JOIN fresh ON fresh.ord = x.ord LEFT JOIN told ON told.id = x.id`)
 
-func (p *pipeline) signal(items []Signal, signaled []Signaled) {
+func (p *pipeline) signal(items []Signal, maxHistory int, signaled []Signaled) {
 	if len(items) == 0 {
 		return
 	}
@@ -84,7 +85,7 @@ func (p *pipeline) signal(items []Signal, signaled []Signaled) {
 		}
 		signaled[ord-1] = s
 		return nil
-	}, ids, names, payloads, keys)
+	}, ids, names, payloads, keys, maxHistory)
 }
 
 func scanWoken(woken []Woken) func(pgx.CollectableRow) error {

@@ -132,7 +132,7 @@ SELECT d.id, d.status, d.queue, `+toldColumns+` FROM done d LEFT JOIN told ON to
 // end writes its parent's row, which may be among these.
 var requeueLostSQL = define("requeue_lost", `
 UPDATE workflows.executions e SET
-    status = 'pending', token = NULL, alone = false,
+    status = 'pending', token = NULL, alone = false, suspended_position = NULL,
     crashes = CASE WHEN NOT $3 OR (e.crashes >= 2 AND NOT e.alone) THEN e.crashes ELSE e.crashes + 1 END
 WHERE e.id = ANY($2) AND e.worker = $1 AND e.status = 'running' AND NOT `+lostForGood+`
 RETURNING e.id, e.status, e.queue, `+nothingTold)

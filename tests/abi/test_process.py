@@ -10,6 +10,7 @@ from abi_host import RunC, RunPython
 
 
 def test_every_function_says_forked_in_a_child(run_python: RunPython) -> None:
+    """O16."""
     result = run_python(
         """
 start()
@@ -66,6 +67,7 @@ assert list(channel.await_(1)) == [1]  # the parent goes on
 
 
 def test_loading_alone_is_enough_for_forked(run_python: RunPython) -> None:
+    """O16."""
     result = run_python(
         """
 host = Host()

@@ -1,20 +1,26 @@
-"""The stage of one test: a schema, worker processes, and a journal outside the database."""
+"""The stage of one test: a schema, workers, and a journal outside the database."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
+from unittest import mock
 
 import crash_journal
-from workflows import Client, Function, Handle
+import workflows._functions as decorators
+import workflows._worker as workers
+from workflows import Client, Function, Handle, Worker
 from workflows._operations import Execution
+from workflows._registry import Registry
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -79,6 +85,26 @@ class WorkerProcess:
             self.kill()
 
 
+@contextmanager
+def code() -> Generator[Registry]:
+    """Decorate functions into a registry of their own, as another release of the code would."""
+    functions = Registry()
+    with mock.patch.object(decorators, "registry", functions):
+        yield functions
+
+
+class _Raised(logging.Handler):
+    """Keeps what a worker in this process logged with a traceback as an error."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.told: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info:
+            self.told.append(f"{record.getMessage()}: {record.exc_info[1]!r}")
+
+
 class Stage:
     """What a test needs."""
 
@@ -89,6 +115,7 @@ class Stage:
         self.client = client
         self.workers: list[WorkerProcess] = []
         self._journal = crash_journal.Reader(directory)
+        self._engines = 0
 
     # --- workers ---
 
@@ -151,6 +178,29 @@ class Stage:
         )
         assert worker.exit_code is not None
         return worker.exit_code
+
+    @asynccontextmanager
+    async def serving(
+        self, functions: Registry, *queues: str, **options: Any
+    ) -> AsyncGenerator[Worker]:
+        """Run a worker in this process, on an engine of its own.
+
+        So that two of them share nothing but the database, as in two processes.
+        """
+        self._engines += 1
+        options = {"poll_interval": POLL, "drain_timeout": 1, **options}
+        raised = _Raised()
+        async with Client(self.url, schema=self.schema, pool_size=3 + self._engines) as own:
+            worker = Worker(queues or ("default",), functions=functions, **options)
+            with mock.patch.object(workers, "client", return_value=own):
+                await worker.__aenter__()
+            workers.log.addHandler(raised)
+            try:
+                yield worker
+            finally:
+                await worker.__aexit__(None, None, None)
+                workers.log.removeHandler(raised)
+        assert not raised.told
 
     # --- executions ---
 

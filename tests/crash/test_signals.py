@@ -46,10 +46,14 @@ async def test_three_signals_come_in_order_and_the_same_after_a_kill(stage: Stag
     await handle.signal("go", "c")
     await stage.start("second")
     assert await handle.result(20) == ["a", "b", "c"]
-    got = [entry["what"] for entry in stage.entries("got") if entry["worker"] == "second"]
-    assert got == ["a", "b", "c"]
-    assert [e["what"] for e in stage.entries("got") if e["worker"] == "first"] == ["a", "b"]
+    assert got_by(stage, "second") == ["a", "b", "c"]
+    assert got_by(stage, "first") == ["a", "b"]
     assert (await stage.types(handle)).count("signal_received") == 3
+
+
+def got_by(stage: Stage, worker: str) -> list[str]:
+    """What the code got, in order; a replay in the same worker gets it again."""
+    return list(dict.fromkeys(e["what"] for e in stage.entries("got") if e["worker"] == worker))
 
 
 async def test_waiting_for_b_first_leaves_a_for_later(stage: Stage) -> None:

@@ -118,13 +118,13 @@ class Story:
         self.engine.advance_to(self.engine.clock.now + round(seconds * 1e6))
         return self.go()
 
-    def cancel(self) -> Story:
-        self.stop(self.row)
+    def cancel(self, reason: str = "") -> Story:
+        self.stop(self.row, reason)
         return self.go()
 
-    def stop(self, row: Row) -> None:
+    def stop(self, row: Row, reason: str = "") -> None:
         """Asks an execution to stop."""
-        self.engine.cancel(row, stop_error("Cancelled", ""))
+        self.engine.cancel(row, stop_error("Cancelled", reason))
 
     def crash(self) -> Story:
         """The worker dies: the next claim starts in another process, so to say."""
@@ -182,6 +182,7 @@ class Story:
                 "events": outcomes,
                 "result": turn.result,
                 "error": turn.error,
+                **turn.next_run,
             }
             [answer] = self.engine.perform(Operation.ADVANCE_WORKFLOW, {"items": [item]})["results"]
             outcomes = [self._run_step(replay, step) for step in turn.steps]

@@ -142,6 +142,7 @@ sys.exit(0 if os.waitstatus_to_exitcode(status) == 7 else 1)
 def test_after_a_fork_every_call_says_so_at_once_and_names_the_call_that_loaded_it(
     python: Run,
 ) -> None:
+    """O16."""
     done = python(FORK)
     assert done.returncode == 0, done.stderr
     message, codes = done.stdout.splitlines()
@@ -170,6 +171,7 @@ if __name__ == "__main__":
 
 
 def test_a_forked_pool_gets_errors_and_does_not_hang(python: Run) -> None:
+    """O16."""
     done = python(MULTIPROCESSING)
     assert done.stdout == "['forked', 'forked', 'forked', 'forked']\n", done.stderr
 

@@ -110,6 +110,42 @@ def test_asyncio_as_completed_is_refused_and_says_what_to_use() -> None:
     assert "workflows.as_completed" in Story(w).result
 
 
+def test_asyncio_wait_takes_tasks_in_the_same_order_in_every_replay() -> None:
+    orders: list[list[int]] = []
+
+    @workflow
+    async def w() -> None:
+        tasks = [asyncio.create_task(a.run(n)) for n in range(9)]
+        done, _ = await asyncio.wait(tasks)
+        orders.append([tasks.index(each) for each in done])
+        await a.run(9)
+
+    Story(w).complete_all({n + 1: n for n in range(9)}).complete(10)
+    assert len(orders) == 2
+    assert orders[0] == orders[1]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: asyncio.gather(a.run(1), a.run(2)),
+        lambda: asyncio.shield(a.run(1)),
+        lambda: asyncio.get_running_loop().create_future(),
+    ],
+    ids=["gather", "shield", "future"],
+)
+def test_asyncio_wait_refuses_what_has_no_stable_order(made: Any) -> None:
+    @workflow
+    async def w() -> str:
+        try:
+            await asyncio.wait([made(), asyncio.create_task(a.run(3))])
+        except NotDurableError as error:
+            return str(error)
+        return ""
+
+    assert "workflows.wait" in Story(w).result
+
+
 def test_asyncio_wait_for_is_refused_where_it_is_not_stable() -> None:
     @workflow
     async def w() -> Any:

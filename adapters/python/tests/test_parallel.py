@@ -244,3 +244,58 @@ def test_an_activity_that_somebody_else_cancelled_is_not_a_cancel_of_the_workflo
     story = Story(w)
     story.stop(story.child(1))
     assert story.go().result == "cancelled by another"
+
+
+def test_what_a_handle_cancels_at_once_is_never_started_and_its_result_says_so(cold: bool) -> None:
+    @workflow
+    async def w() -> str:
+        handle = await a.queue()
+        assert (await handle.cancel())["changed"]
+        try:
+            await handle.result()
+        except ActivityCancelled:
+            await a.run(1)
+            return "cancelled"
+        return ""
+
+    story = Story(w, cold=cold)
+    assert [c["sequence"] for c in story.commands] == [2], "the first was taken back"
+    assert story.complete(2).result == "cancelled"
+    story.check_prefixes()
+
+
+def test_the_result_of_what_a_handle_cancels_later_is_there_at_once(cold: bool) -> None:
+    @workflow
+    async def w() -> str:
+        handle = await a.queue()
+        await a.run(1)
+        assert (await handle.cancel())["changed"]
+        try:
+            await handle.result()
+        except ActivityCancelled:
+            assert not (await handle.cancel())["changed"]
+            await a.run(2)
+            return "cancelled"
+        return ""
+
+    story = Story(w, cold=cold).complete(2)
+    assert story.child(1).status == "cancelled"
+    assert story.complete(3).result == "cancelled"
+    assert [c["type"] for c in story.commands].count("cancel") == 1
+    story.check_prefixes()
+
+
+def test_what_ends_while_a_handle_cancels_it_stays_cancelled_for_the_code(cold: bool) -> None:
+    @workflow
+    async def w() -> str:
+        handle = await a.queue()
+        await a.run(1)
+        await handle.cancel()
+        try:
+            return f"{await handle.result()}"
+        except ActivityCancelled:
+            return "cancelled"
+
+    story = Story(w, cold=cold).complete_all({2: 2, 1: 1})
+    assert story.result == "cancelled"
+    story.check_prefixes()

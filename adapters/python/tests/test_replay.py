@@ -8,7 +8,7 @@ import pytest
 import workflows._functions as functions
 from workflows._combinators import gather
 from workflows._functions import activity, job, step, workflow
-from workflows._outcomes import ActivityError, ChildFailed, StepError
+from workflows._outcomes import ActivityError, ChildError, ChildFailed, StepError
 from workflows._registry import Registry
 from workflows._workflow import (
     is_replaying,
@@ -321,6 +321,27 @@ def test_a_child_reports_its_end_as_its_own_kind_of_error(cold: bool) -> None:
 
     assert Story(w, cold=cold).complete(1, 7).result == 7
     assert Story(w, cold=cold).fail(1, message="four").result == 4
+
+
+@pytest.mark.parametrize("how", ["failed", "cancelled"])
+def test_the_error_of_a_child_names_it_and_says_why(cold: bool, how: str) -> None:
+    @workflow
+    async def w() -> list[str]:
+        try:
+            await child.run(1)
+        except ChildError as error:
+            return [error.id, error.message]
+        return []
+
+    story = Story(w, cold=cold)
+    row = story.child(1)
+    if how == "failed":
+        story.fail(1, message="no funds")
+    else:
+        story.stop(row, "out of stock")
+        story.go()
+    why = {"failed": "no funds", "cancelled": f"child {child.name} was cancelled: out of stock"}
+    assert story.result == [row.id, why[how]]
 
 
 def test_queue_inside_a_workflow_answers_a_handle_at_once(cold: bool) -> None:

@@ -175,6 +175,18 @@ async def test_a_failure_is_one_line_of_the_log(rig: Rig, caplog: pytest.LogCapt
     assert "_attempts.py" not in stack  # how a body is called says nothing about it
 
 
+async def test_the_log_shows_nothing_that_a_terminal_obeys_or_a_file_cannot_hold(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    @job(retries=0)
+    def odd() -> None:
+        raise ValueError("no \x1b[31m\x00 \ud800 f\u00fcnds \U0001f600")
+
+    await rig.run(odd)
+    [line] = told(caplog)
+    assert line.endswith(r"ValueError: no \x1b[31m\x00 \ud800 f" + "\u00fcnds \U0001f600")
+
+
 async def test_what_was_cancelled_has_not_failed(
     rig: Rig, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -25,6 +25,7 @@ from ._errors import Evicted as Evicted
 from ._errors import ExecutionFinished as ExecutionFinished
 from ._errors import ExecutionNotFound as ExecutionNotFound
 from ._errors import Forked as Forked
+from ._errors import HistoryTooLong as HistoryTooLong
 from ._errors import Internal as Internal
 from ._errors import InvalidConfig as InvalidConfig
 from ._errors import InvalidDuration as InvalidDuration
@@ -73,6 +74,8 @@ from ._settings import Duration as Duration
 from ._wire_errors import RemoteError as RemoteError
 from ._worker import Worker as Worker
 from ._workflow import WorkflowInfo as WorkflowInfo
+from ._workflow import continue_as_new as continue_as_new
+from ._workflow import get_state as get_state
 from ._workflow import get_version as get_version
 from ._workflow import is_replaying as is_replaying
 from ._workflow import now as now

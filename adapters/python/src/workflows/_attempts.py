@@ -33,14 +33,16 @@ class AttemptInfo:
 class Attempt:
     """One attempt at a body, while it runs."""
 
-    __slots__ = ("_loop", "claimed", "progress", "reason", "report", "stopped", "task")
+    __slots__ = ("_loop", "claimed", "progress", "reason", "report", "reported", "stopped", "task")
 
     def __init__(self, claimed: Mapping[str, Any], report: Callable[[Any], None]) -> None:
         self.claimed = claimed
         self.progress: Any = claimed.get("progress")
         self.report = report
+        self.reported = False
         self.reason: Reason | None = None
         self.stopped = False
+        # What runs the body, while it does: what comes before and after is not interrupted.
         self.task: asyncio.Task[Any] | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -63,16 +65,15 @@ class Attempt:
     @property
     def is_given_up(self) -> bool:
         """Whether nobody wants the outcome any more."""
-        return self.reason in ("lost", "stop")
+        return self.reason in ("lost", "stop", "cancel")
 
     def ended(self) -> None:
         """Lets go of what holds on to it in turn: the collector has enough to do."""
         self.report = _unheard
-        self.task = None
 
     def beat(self, details: Any) -> None:
         """Reports progress, from the loop or from a thread."""
-        self.progress = details
+        self.progress, self.reported = details, True
         self._loop.call_soon_threadsafe(self.report, details)
 
 
@@ -176,6 +177,7 @@ class Bodies:
         """
         loop = asyncio.get_running_loop()
         timer = None if timeout is None else loop.call_later(timeout, attempt.stop, "timeout")
+        attempt.task = task = asyncio.current_task()
         try:
             if function.is_async:
                 value = await function.plain(*args, **kwargs)
@@ -187,8 +189,11 @@ class Bodies:
         except BaseException as error:
             return False, _timed_out(timeout) if attempt.reason == "timeout" else error
         finally:
+            attempt.task = None
             if timer is not None:
                 timer.cancel()
+            if attempt.reason == "timeout" and task is not None:
+                task.uncancel()  # it was ours, and another try may follow
 
     async def _in_thread(
         self, function: Function[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import uuid
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
@@ -39,10 +41,12 @@ class Call(asyncio.Future[R]):
     `create_task` and TaskGroup take it where they insist on one.
     """
 
-    __slots__ = ("_iterator", "_order", "kind", "name", "replay", "result_type", "sequence")
+    __slots__ = ("_iterator", "_order", "id", "kind", "name", "replay", "result_type", "sequence")
 
     _order: int
     replay: Replay
+    # Of the child, once history tells.
+    id: str
     sequence: int
     kind: str
     name: str
@@ -101,6 +105,7 @@ def new_call(replay: Replay, sequence: int, kind: str, name: str) -> Call[Any]:
     call: Call[Any] = Call(loop=replay.loop)
     call._order = replay.seed ^ (sequence * 0x85EBCA6B)  # pyright: ignore[reportPrivateUsage]
     call.replay = replay
+    call.id = ""
     call.sequence = sequence
     call.kind = kind
     call.name = name
@@ -130,12 +135,13 @@ class StepCall:
 class Turn:
     """What a workflow asks for when it waits, or is done."""
 
-    then: Literal["keep", "suspend", "complete", "fail", "park"]
+    then: Literal["keep", "suspend", "complete", "fail", "continue", "park"]
     commands: list[Json] = field(default_factory=list["Json"])
     steps: list[StepCall] = field(default_factory=list["StepCall"])
     result: Any = None
     error: Json | None = None
     message: str = ""
+    next_run: Json = field(default_factory=dict[str, Any])
 
 
 def failure_of(call: Call[Any], payload: Any) -> BaseException:
@@ -152,19 +158,21 @@ def failure_of(call: Call[Any], payload: Any) -> BaseException:
             error, cast("Mapping[str, Any]", error.get("details") or {}).get("attempts", 1)
         )
     elif call.kind == "child":
-        raised = (ChildTimeout if timed_out else ChildFailed).of(error)
+        raised = (ChildTimeout if timed_out else ChildFailed).of(error, call.id)
     else:
         raised = (ActivityTimeout if timed_out else ActivityError).of(error, attempts)
     return raised
 
 
-def cancellation_of(call: Call[Any]) -> BaseException:
+def cancellation_of(call: Call[Any], payload: Any) -> BaseException:
     """Answers what is raised when somebody cancelled what the call waits for."""
-    what = f"{call.kind} {call.name} was cancelled"
+    told = cast("Mapping[str, Any]", payload if isinstance(payload, Mapping) else {})
+    reason = cast("Mapping[str, Any]", told.get("error") or {}).get("message")
+    what = f"{call.kind} {call.name} was cancelled{f': {reason}' if reason else ''}"
     return (
-        ChildCancelled("Cancelled", what)
+        ChildCancelled("Cancelled", what, call.id)
         if call.kind == "child"
-        else ActivityCancelled("Cancelled", what)
+        else ActivityCancelled("Cancelled", what, cast("int", told.get("attempts", 1)))
     )
 
 
@@ -196,7 +204,7 @@ class ChildHandle(Handle[R]):
         """Cancels it. Whoever waits for its result gets ActivityCancelled or ChildCancelled."""
         changed = not self._call.done()
         if changed:
-            self._call.replay.cancel(self._call.sequence)
+            self._call.replay.stop(self._call)
         return {"status": "cancelled" if changed else "completed", "changed": changed}
 
     async def signal(self, name: str, payload: Any = None, key: str | None = None) -> Sent:
@@ -210,6 +218,10 @@ class ChildHandle(Handle[R]):
     async def status(self) -> Any:
         """Refused inside a workflow: the answer is not recorded."""
         raise _not_durable("status()", "await handle.result(), or ask from an activity")
+
+    async def get_state(self, type: Any = Any) -> Any:
+        """Refused inside a workflow: the answer is not recorded."""
+        raise _not_durable("get_state()", "a signal from it, or ask from an activity")
 
     async def terminate(self, reason: str = "") -> Any:
         """Refused inside a workflow."""
@@ -246,3 +258,32 @@ def frozen(value: Any) -> Any:
     if kind is dict:
         return {key: frozen(each) for key, each in value.items()}
     return value
+
+
+class ContinueAsNew(BaseException):
+    """Ends a run of a workflow, for the next one to begin.
+
+    It is not an Exception, so that no `except Exception` of the workflow keeps it.
+    """
+
+    def __init__(self, args: list[Any], kwargs: Json) -> None:
+        super().__init__("the workflow goes on as a new run")
+        self.args_ = args
+        self.kwargs_ = kwargs
+
+
+def continuation_of(error: BaseException | None) -> ContinueAsNew | None:
+    """Answers the ContinueAsNew that ended the code, also one from a task of a TaskGroup."""
+    if isinstance(error, BaseExceptionGroup):
+        onward, others = cast("BaseExceptionGroup[BaseException]", error).split(ContinueAsNew)
+        return continuation_of(onward.exceptions[0]) if onward is not None and not others else None
+    return error if isinstance(error, ContinueAsNew) else None
+
+
+def child_id(claimed: Mapping[str, Any], sequence: int, at: float) -> str:
+    """A UUIDv7 of the workflow's time that is the same if a lost command is given again."""
+    seed = f"{claimed['id']}:{claimed.get('run', 1)}:{sequence}"
+    bits = int.from_bytes(hashlib.blake2b(seed.encode(), digest_size=10).digest(), "big")
+    number = (int(at * 1000) << 80) | bits
+    number = number & ~(0xF << 76) | (0x7 << 76)
+    return str(uuid.UUID(int=number & ~(0x3 << 62) | (0x2 << 62)))

@@ -183,6 +183,21 @@ class Client:
         """Do what `get` does, blocking."""
         return _finish(operations.get_execution(self._here(), {"id": str(id)}))
 
+    async def get_state(self, id: str | UUID) -> Any:
+        """Answer what a workflow published last with `set_state`, None if nothing yet.
+
+        It can be read at any time: before the workflow runs, while it runs or waits, and
+        when it is over. What it sets is there once it waits for something.
+
+        Raises:
+            ExecutionNotFound: no execution has this id.
+        """
+        return (await self.get(id)).get("state")
+
+    def get_state_sync(self, id: str | UUID) -> Any:
+        """Do what `get_state` does, blocking."""
+        return self.get_sync(id).get("state")
+
     async def wait(
         self,
         id: str | UUID,
@@ -315,6 +330,8 @@ class Client:
 
     async def retry(self, id: str | UUID, reason: str = "") -> Change:
         """Run a failed or cancelled execution again; a workflow goes on from its history.
+
+        A parked workflow goes on as with `resume`.
 
         Raises:
             ExecutionNotFound: no execution has this id.

@@ -1,9 +1,9 @@
 """Waiting for several things at once, in the same order in every process and version of Python.
 
 They work outside workflows as well. In workflows `asyncio.gather`,
-`asyncio.timeout`, `asyncio.shield` and TaskGroup may be used just as well;
-`asyncio.as_completed` and `asyncio.wait` may not, `asyncio.wait_for` only from
-Python 3.12 on.
+`asyncio.timeout`, `asyncio.shield` and TaskGroup may be used just as well, and
+`asyncio.wait` for tasks; `asyncio.as_completed` may not, `asyncio.wait_for` only
+from Python 3.12 on.
 """
 
 from __future__ import annotations

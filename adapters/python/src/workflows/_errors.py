@@ -31,6 +31,7 @@ Exception
 │   ├── WorkerNotFound                worker_not_found
 │   ├── WrongLanguage                 wrong_language
 │   ├── Internal                      internal
+│   ├── HistoryTooLong                history_too_long
 │   │
 │   │   the end of an execution, seen from outside
 │   ├── ExecutionFailed               id, type, message, stack; __cause__ is the RemoteError
@@ -273,6 +274,12 @@ class Internal(WorkflowsError):
     """A bug in the library."""
 
     code = "internal"
+
+
+class HistoryTooLong(WorkflowsError):
+    """A workflow's history is full: let it call `continue_as_new` in time."""
+
+    code = "history_too_long"
 
 
 class SignalTimeout(WorkflowsError, TimeoutError):

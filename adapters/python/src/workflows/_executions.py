@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -12,19 +13,19 @@ from ._attempts import Attempt, Bodies, context_of, wire_error
 from ._calls import StepCall, frozen
 from ._client import Client
 from ._errors import WorkflowsError
+from ._failures import called, tell
 from ._functions import Function
 from ._operations import Operation
-from ._options import retry_policy
 from ._outbox import Outbox
 from ._payload import plain
 from ._replay import Replay, Turn
-from ._settings import seconds
+from ._steps import run_step, stop_step, unheard
 
 log = logging.getLogger("workflows")
 
 Json = dict[str, Any]
 
-_MAX_TOLD = 300
+_LONG = 1.0  # of workflow code between two waits, in seconds
 _OVER = {"lease_lost", "execution_finished", "execution_not_found", "closed"}
 
 
@@ -45,6 +46,14 @@ class Home(Protocol):
 
     def report(self, held: Held, details: Any) -> None:
         """Sends an attempt's progress."""
+        ...
+
+    async def history(self, claimed: Mapping[str, Any]) -> list[Json]:
+        """Reads the events that a claim left out."""
+        ...
+
+    async def record(self, held: Held, details: Any) -> None:
+        """Sends an attempt's last progress, and waits until it is recorded."""
         ...
 
 
@@ -127,14 +136,13 @@ class HeldAttempt(Held):
     ) -> None:
         super().__init__(home, claimed, function)
         self.attempt = Attempt(claimed, lambda details: home.report(self, details))
+        self.task: asyncio.Task[None] | None = None
 
     def _begin(self, function: Function[..., Any]) -> None:
         if self.claimed.get("cancel_requested"):
             self.attempt.stop("cancel")
         context = context_of(self.attempt, self.home.client)
-        self.attempt.task = asyncio.get_running_loop().create_task(
-            self._run(function), context=context
-        )
+        self.task = asyncio.get_running_loop().create_task(self._run(function), context=context)
 
     async def _run(self, function: Function[..., Any]) -> None:
         attempt, claimed = self.attempt, self.claimed
@@ -151,6 +159,9 @@ class HeldAttempt(Held):
                 ok, value = await self.home.bodies.run(
                     function, args, kwargs, attempt, timeout_ms / 1000 if timeout_ms else None
                 )
+        if not ok and attempt.reported and not self.lost:
+            # The next attempt reads it, and after the failure it would be refused.
+            await self.home.record(self, attempt.progress)
         if attempt.reason == "lost":
             self._ended()
         elif attempt.reason != "stop" or ok:
@@ -166,7 +177,7 @@ class HeldAttempt(Held):
         if not ok:
             item["error"] = wire_error(value, self.claimed.get("retry"))
             if self.attempt.reason != "cancel":
-                _tell(_called(self.claimed), item["error"], self.claimed["attempt"])
+                tell(called(self.claimed), item["error"], self.claimed["attempt"])
         operation = Operation.COMPLETE_EXECUTION if ok else Operation.FAIL_EXECUTION
         self.home.outbox.add(operation, item, lambda _, error: self._finished(ok, error))
 
@@ -205,6 +216,7 @@ class HeldAttempt(Held):
 
     def _ended(self, error: WorkflowsError | None = None) -> None:
         self.attempt.ended()
+        self.task = None
         super()._ended(error)
 
 
@@ -220,16 +232,56 @@ class HeldWorkflow(Held):
     ) -> None:
         super().__init__(home, claimed, function)
         self.replay = warm
+        self.reading: asyncio.Task[None] | None = None
         self.outcomes: list[Json] = []
         self.in_flight = False
         self.news = False
-        self.steps: dict[int, asyncio.Task[None]] = {}
+        self.steps: dict[int, tuple[asyncio.Task[None], Attempt]] = {}
 
     def _begin(self, function: Function[..., Any]) -> None:
+        if self.replay is None and self.claimed.get("after"):
+            self.reading = asyncio.get_running_loop().create_task(self._read(function))
+        else:
+            self._resume(function, self.claimed.get("events") or ())
+
+    async def _read(self, function: Function[..., Any]) -> None:
+        """Fetches what the claim left out for a worker that has forgotten the workflow since."""
+        try:
+            events = await self.home.history(self.claimed)
+        except WorkflowsError as error:
+            if not self.lost:
+                log.error("the history of %s could not be read: %s", self.id, error)
+                self.release("drain")
+            return
+        # From a callback: workflow code must not run inside a task of this loop.
+        asyncio.get_running_loop().call_soon(
+            self._resume_read, function, events, context=contextvars.Context()
+        )
+
+    def _resume_read(self, function: Function[..., Any], events: Sequence[Json]) -> None:
+        if self.lost:
+            return
+        try:
+            self._resume(function, [*events, *(self.claimed.get("events") or ())])
+        except Exception:
+            self.broken("begin")
+
+    def _resume(self, function: Function[..., Any], events: Sequence[Json]) -> None:
         if self.replay is None:
             self.replay = Replay(self.claimed, function)
-        self.replay.feed(self.claimed.get("events") or ())
+        self._feed(self.replay, events)
         self._advance()
+
+    def _feed(self, replay: Replay, events: Sequence[Json]) -> None:
+        began = time.monotonic()
+        replay.feed(events)
+        if (took := time.monotonic() - began) > _LONG:
+            log.warning(
+                "the code of %s held the event loop for %.1f s, and all else on this worker with "
+                "it; what blocks or computes for long belongs in an activity or a step",
+                called(self.claimed),
+                took,
+            )
 
     def _advance(self) -> None:
         """Sends what the code asks for, unless there is nothing to send or an answer is awaited."""
@@ -259,9 +311,11 @@ class HeldWorkflow(Held):
             item["events"], self.outcomes = self.outcomes, []
         if turn.then == "complete":
             item["result"] = turn.result
+        elif turn.then == "continue":
+            item.update(turn.next_run)
         elif turn.then == "fail":
             item["error"] = turn.error
-            _tell(_called(self.claimed), turn.error or {})
+            tell(called(self.claimed), turn.error or {})
         self.in_flight, self.news = True, False
         self.home.outbox.add(
             Operation.ADVANCE_WORKFLOW, item, lambda ok, error: self._answered(turn, ok, error)
@@ -275,17 +329,25 @@ class HeldWorkflow(Held):
         elif ok is None:
             self._refused(replay, turn, error)
         elif ok["status"] == "suspended":
-            self.lost = True
-            self.home.suspended(self)
+            self._suspended(replay, ok)
         elif ok["status"] != "running":
             self._ended()
         else:
             try:
                 self._start_steps(replay, turn.steps)
-                replay.feed(ok.get("events") or ())
+                self._feed(replay, ok.get("events") or ())
                 self._advance()
             except Exception:
                 self.broken("advance")
+
+    def _suspended(self, replay: Replay, ok: Json) -> None:
+        try:
+            replay.feed(ok.get("events") or ())  # what it asked for: the next claim leaves it out
+        except Exception:
+            log.exception("workflow %s is not kept in memory", self.id)
+            self.drop()
+        self.lost = True
+        self.home.suspended(self)
 
     def _refused(self, replay: Replay, turn: Turn, error: WorkflowsError | None) -> None:
         """A command or a result that the engine does not take is the workflow's failure."""
@@ -300,12 +362,13 @@ class HeldWorkflow(Held):
         for step in steps:
             if step.call.done():
                 continue
-            attempt = Attempt(self.claimed, _unheard)
+            attempt = Attempt(self.claimed, unheard)
             context = context_of(attempt, self.home.client)
             sequence = step.call.sequence
-            attempt.task = self.steps[sequence] = asyncio.get_running_loop().create_task(
+            task = asyncio.get_running_loop().create_task(
                 self._step(replay, step, attempt), context=context
             )
+            self.steps[sequence] = task, attempt
 
     async def _step(self, replay: Replay, step: StepCall, attempt: Attempt) -> None:
         ok, value = await run_step(self.home.bodies, step, attempt)
@@ -313,8 +376,6 @@ class HeldWorkflow(Held):
         if self.steps.pop(sequence, None) is None:
             return  # nobody waits for it any more
         if attempt.is_given_up or self.lost:
-            return
-        if isinstance(value, asyncio.CancelledError) and step.call.done():
             return
         replay.step_ended(sequence)
         outcome: Json = {
@@ -328,9 +389,9 @@ class HeldWorkflow(Held):
     def _stop_steps(self, replay: Replay) -> None:
         """Cancels the bodies of steps that the code has cancelled."""
         while replay.steps_dropped:
-            task = self.steps.pop(replay.steps_dropped.pop(), None)
-            if task is not None:
-                task.cancel()
+            running = self.steps.pop(replay.steps_dropped.pop(), None)
+            if running is not None:
+                stop_step("cancel", *running)
 
     # --- the end ---
 
@@ -363,58 +424,11 @@ class HeldWorkflow(Held):
 
     def drop(self) -> None:
         """Forgets the code and cancels the bodies of its steps."""
-        for task in self.steps.values():
-            task.cancel()
+        for running in self.steps.values():
+            stop_step("lost", *running)
         self.steps.clear()
+        if self.reading is not None:
+            self.reading.cancel()
         replay, self.replay = self.replay, None
         if replay is not None:
             replay.discard()
-
-
-def _unheard(details: Any) -> None:
-    """A step has no progress of its own: its workflow's set_state has."""
-
-
-async def run_step(bodies: Bodies, step: StepCall, attempt: Attempt) -> tuple[bool, Any]:
-    """Runs a step with its retries, and answers (True, plain result) or (False, wire error)."""
-    function = step.function
-    policy = retry_policy("step", function.options_set)
-    timeout = function.options_set.get("timeout")
-    limit = None if timeout is None else seconds(timeout)
-    tries = 1 + policy.get("retries", 3)
-    for number in range(1, tries + 1):
-        attempt.again()
-        ok, value = await bodies.run(function, step.args, step.kwargs, attempt, limit)
-        if ok:
-            try:
-                return True, frozen(plain(value, function.result_type, path="result"))
-            except Exception as error:
-                value = error
-        if isinstance(value, asyncio.CancelledError) or attempt.is_given_up:
-            return False, value
-        wire = wire_error(value, policy)
-        wire["details"] = {**wire.get("details", {}), "attempts": number}
-        _tell(f"step {function.name} of {_called(attempt.claimed)}", wire, number)
-        if wire.get("non_retryable") or number == tries:
-            return False, wire
-        await asyncio.sleep(_pause(policy, number))
-    raise AssertionError("a step ends in its last attempt")
-
-
-def _called(claimed: Mapping[str, Any]) -> str:
-    return f"{claimed['kind']} {claimed['name']} {claimed['id']}"
-
-
-def _tell(who: str, error: Mapping[str, Any], attempt: int | None = None) -> None:
-    """Logs a failure in one line; its stack is kept with the execution."""
-    kind: str = error.get("type") or "Error"
-    if kind == "CancelledError":
-        return  # that was asked for
-    message = (error.get("message") or "").strip().partition("\n")[0][:_MAX_TOLD]
-    went = "failed" if attempt is None else f"failed in attempt {attempt}"
-    log.warning("%s %s: %s%s", who, went, kind, f": {message}" if message else "")
-
-
-def _pause(policy: Mapping[str, Any], number: int) -> float:
-    longest, first = policy.get("max_ms", 60_000), policy.get("initial_ms", 1000)
-    return min(longest, first * policy.get("factor", 2.0) ** min(number - 1, 40)) / 1000

@@ -30,8 +30,10 @@ from typing import (
 )
 
 from ._client import Client, client
+from ._errors import ExecutionFinished
 from ._handles import Handle, refuse_on_loop
 from ._loop import active, refuse_inside
+from ._operations import Created
 from ._options import Kind, Options, checked, execution_fields, name_of
 from ._payload import adapt_arguments, plain_arguments, type_hints
 from ._registry import registry
@@ -99,6 +101,7 @@ class Function(Generic[P, R]):
             run_at: the earliest start, an aware datetime. Not together with delay.
             idempotency_key: a second call with the same name and key answers the first one's
                 execution.
+            signal: goes to the workflow with its start, or to the one that has the key already.
             retries: how many failures are followed by another attempt.
             timeout: bounds one attempt; of a workflow, the whole of it.
             See `Options` for the rest.
@@ -108,6 +111,8 @@ class Function(Generic[P, R]):
             ValueError: an option out of its range.
 
         Example:
+            cart = shopping.options(idempotency_key="cart-7", signal=("add", item))
+            handle = await cart.queue("cart-7")     # starts it, or adds to the one that runs
             handle = await send_mail.options(delay="5m", priority=9).queue("a@example.org")
         """
         changes = checked(self.kind, options)
@@ -124,7 +129,8 @@ class Function(Generic[P, R]):
         durable call: the command is given when `.run()` is called, not when
         its answer is awaited, so several calls run side by side if they are
         awaited later. One that is never awaited does not keep the workflow
-        from finishing, and is cancelled when the workflow ends.
+        from finishing, and is cancelled when the workflow ends, unless it was
+        called with `.options(close_policy="detach")`.
 
         Raises:
             PayloadError: an argument is not JSON; it names the path of the value.
@@ -160,6 +166,14 @@ class Function(Generic[P, R]):
     ) -> Handle[R]:
         client = home()
         [created] = await client.create([self.execution(args, kwargs, awaited=awaited)])
+        return self._handle(created, client)
+
+    def _handle(self, created: Created, client: Client) -> Handle[R]:
+        if created.get("signaled") is False:
+            raise ExecutionFinished(
+                f"the signal for {self.name} was not sent: its idempotency key belongs to execution"
+                f" {created['id']}, which is over; use another key to start a new one"
+            )
         return Handle(created["id"], created["created"], client, self.result_type)
 
     def _named(self, method: str, coroutine: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
@@ -172,7 +186,7 @@ class Function(Generic[P, R]):
         refuse_inside(f"{self.name}.queue_sync()", f"await {self.name}.queue()")
         client = home()
         [created] = client.create_sync([self.execution(args, kwargs, awaited=False)])
-        return Handle(created["id"], created["created"], client, self.result_type)
+        return self._handle(created, client)
 
     def run_sync(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Enqueues and waits, from code that is not async.

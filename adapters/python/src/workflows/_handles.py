@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
+from ._loop import refuse_inside
 from ._outcomes import ExecutionCancelled, ExecutionFailed
 from ._payload import adapt
 
@@ -94,8 +95,10 @@ class Handle(Generic[R]):
         """Do what `result` does, blocking. Ctrl-C ends the wait, not the execution.
 
         Raises:
+            NotDurableError: called inside a workflow.
             RuntimeError: it would block a running event loop; await `result()` there.
         """
+        refuse_inside("result_sync()", "what `.run()` or `.queue()` answers there, and await it")
         refuse_on_loop("result_sync()", "await handle.result()")
         return self._outcome(self.client.wait_sync(self.id, timeout))
 
@@ -115,6 +118,15 @@ class Handle(Generic[R]):
             ExecutionNotFound: no execution has this id.
         """
         return (await self.client.get(self.id))["status"]
+
+    async def get_state(self, type: Any = Any) -> Any:
+        """Answer what the workflow published last with `set_state`, None if nothing yet.
+
+        Raises:
+            ExecutionNotFound: no execution has this id.
+            PayloadError: the state does not fit the type.
+        """
+        return adapt(await self.client.get_state(self.id), type, path="state")
 
     async def cancel(self, reason: str = "") -> Change:
         """Ask it to stop; see `Client.cancel`."""

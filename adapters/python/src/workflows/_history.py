@@ -12,6 +12,8 @@ from ._errors import NonDeterminismError
 
 Event = Mapping[str, Any]
 
+MAX_HISTORY = 50_000  # events; the library's default
+
 COMMANDS = {
     "activity_scheduled": "activity",
     "child_started": "child",
@@ -53,6 +55,7 @@ class History:
         "_uuids",
         "ended",
         "fault",
+        "length",
         "live",
         "origin",
         "recorded",
@@ -73,6 +76,8 @@ class History:
         self.ended: set[int] = set()
         self.versions: dict[str, int] = {}
         self.fault: NonDeterminismError | None = None
+        # How many events were applied.
+        self.length = 0
         # The code has gone further than history.
         self.live = False
         self._last = 0
@@ -100,6 +105,7 @@ class History:
     def happened(self, event: Event) -> None:
         """Notes that an event was applied."""
         self._ats.append(event["at"])
+        self.length = event["position"]
         if event["type"] in ENDS:
             self.ended.discard(event["sequence"])
 
@@ -135,7 +141,7 @@ class History:
             f"  at position {position} history recorded: {was} (sequence {sequence})\n"
             f"  at that point the code attempted: {attempted}\n"
             "Put the old code back, or make the change conditional with workflows.get_version(); "
-            "then resume the workflow.",
+            "then retry the workflow.",
             position=position,
             recorded=was,
             attempted=attempted,

@@ -18,7 +18,7 @@ import sys
 import types
 from asyncio import events, tasks
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar, cast
 
 from ._errors import Evicted, NotDurableError
@@ -135,6 +135,16 @@ class WorkflowTask(asyncio.Task[T]):
 
     def __hash__(self) -> int:
         return self._order
+
+    def cancelling(self) -> int:
+        """Answers how many cancels are open, but to TaskGroup.
+
+        From Python 3.13 on TaskGroup raises an open one again, in a clean-up too: in a
+        workflow a cancel is raised once, and alike in every version.
+        """
+        if sys._getframe(1).f_code is GROUP_EXIT:
+            return 0
+        return super().cancelling()
 
 
 class _Nobody:
@@ -302,6 +312,9 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
 
     def create_future(self) -> asyncio.Future[Any]:
         """Makes a future."""
+        caller = sys._getframe(1)
+        if caller.f_code is _WAIT:
+            _refuse_unstable(caller.f_locals["fs"])
         return asyncio.Future(loop=self)
 
     def create_task(  # type: ignore[override]
@@ -369,6 +382,8 @@ _AS_COMPLETED = {
 }
 if sys.version_info >= (3, 13):
     _AS_COMPLETED |= {tasks._AsCompletedIterator.__init__.__code__}
+_WAIT: types.CodeType | None = getattr(getattr(tasks, "_wait", None), "__code__", None)
+GROUP_EXIT = asyncio.TaskGroup.__aexit__.__code__
 _UNSTABLE_WAIT_FOR = tasks.wait_for.__code__ if sys.version_info < (3, 12) else None
 
 
@@ -382,6 +397,19 @@ def _refuse_as_completed() -> None:
             "differs between processes; use workflows.as_completed"
         )
 
+
+def _refuse_unstable(futures: Iterable[object]) -> None:
+    """Only tasks have the same order in a set in every process."""
+    for each in futures:
+        if not isinstance(each, WorkflowTask):
+            raise NotDurableError(
+                f"asyncio.wait answers sets, and the order of {type(each).__name__} in one "
+                f"differs between processes; use workflows.wait, or wrap it into a task"
+            )
+
+
+# What a task says of a future that is not its loop's.
+_FOREIGN = "attached to a different loop"
 
 _HINTS = {
     "run_in_executor": "a thread's result is not recorded; make it a @step or an @activity",
@@ -456,3 +484,15 @@ def not_durable(root: WorkflowTask[Any]) -> NotDurableError:
         f"activity, step, child, timer or signal is "
         "waited for. Await what the SDK gives, and let activities do the rest"
     )
+
+
+def explained(error: BaseException) -> BaseException:
+    """Answers what a workflow failed with, or what it means if asyncio has only said it its way."""
+    if type(error) is not RuntimeError or _FOREIGN not in str(error):
+        return error
+    meant = NotDurableError(
+        "the workflow awaits a future or task of another event loop, whose result is not "
+        "recorded; let an activity wait for it, or send the workflow a signal"
+    )
+    meant.__cause__ = error
+    return meant.with_traceback(error.__traceback__)

@@ -23,7 +23,7 @@ from typing import (
 ABI_VERSION: Final = 1
 """The version of the C interface that this was generated for."""
 
-DIGEST: Final = "4742574d6568cee8"
+DIGEST: Final = "19bbbc9fac7355b6"
 """Identifies the operations with their types. The library's must be the same."""
 
 Payload: TypeAlias = "Mapping[str, Payload] | Sequence[Payload] | str | int | float | bool | None"
@@ -71,6 +71,7 @@ EventType: TypeAlias = Literal[
     "state_set",
     "cancel_requested",
     "retried",
+    "continued",
 ]
 """EventType names what happened in a workflow."""
 
@@ -98,6 +99,7 @@ FaultCode: TypeAlias = Literal[
     "worker_not_found",
     "wrong_language",
     "internal",
+    "history_too_long",
 ]
 """FaultCode names a kind of failure. Codes are part of the ABI: append, never rename.
 
@@ -125,6 +127,7 @@ FaultCode: TypeAlias = Literal[
   - worker_not_found: no worker of this engine has this id
   - wrong_language: a workflow was begun by code of another language
   - internal: a bug in the library
+  - history_too_long: a workflow's history is full; let it continue as new
 """
 
 Kind: TypeAlias = Literal[
@@ -169,6 +172,7 @@ Then: TypeAlias = Literal[
     "suspend",
     "complete",
     "fail",
+    "continue",
 ]
 """Then is what follows an advance.
 
@@ -176,6 +180,7 @@ Then: TypeAlias = Literal[
   - suspend: it waits for an event and holds no worker
   - complete: it is done, with Result
   - fail: it is done, with Error
+  - continue: this run is done, and the next one starts, with Args and Kwargs
 """
 
 
@@ -251,6 +256,15 @@ class Advance(TypedDict):
 
     {type, message, ...}; "sequence" names the command whose failure went uncaught, if one did.
     """
+    args: NotRequired[Payload]
+    """args of the next run with then=continue, a JSON array. Default []."""
+    kwargs: NotRequired[Payload]
+    """kwargs of the next run with then=continue, a JSON object. Default {}."""
+    carry: NotRequired[Sequence[int]]
+    """carry lists the positions of signals up to position that the code has not taken.
+
+    With then=continue the next run begins with them, and with every signal after position.
+    """
 
 
 class AdvanceWorkflowRequest(TypedDict):
@@ -265,15 +279,16 @@ class Advanced(TypedDict):
     status: Status
     """status after the write.
 
-    "running" after then=suspend or then=complete means that newer events came first: apply
-    events and go on; the lease still holds.
+    "running" after then=suspend, complete, fail or continue means that newer events came first:
+    apply events and go on; the lease still holds. After then=continue it is "pending": the next
+    run waits for a worker.
     """
     position: NotRequired[int]
     """position of the last event in events, or of the last one known."""
     events: NotRequired[list[Event]]
     """events after the request's position, those just written among them.
 
-    Absent once the workflow is final.
+    Absent once the run is over.
     """
 
 
@@ -352,8 +367,20 @@ class Claimed(TypedDict):
     version: NotRequired[str]
     position: int
     """position of the last event in events, 0 for what is no workflow."""
+    after: NotRequired[int]
+    """after is the position up to which events are left out.
+
+    Absent or 0 means that all are there. It is given if this worker is warm, suspended the
+    workflow at that position, and nobody has held it since. A worker that has it no longer in
+    memory reads the rest with get_history.
+    """
+    previous_token: NotRequired[str]
+    """previous_token is that of the lease before, and comes with after.
+
+    What is in memory is the right workflow only if it was suspended under this token.
+    """
     events: NotRequired[list[Event]]
-    """events are a workflow's history of this run."""
+    """events are a workflow's history of this run, from after on."""
 
 
 class Command(TypedDict):
@@ -418,6 +445,11 @@ class Config(TypedDict):
     """
     max_payload_bytes: NotRequired[int]
     """max_payload_bytes, default 1048576."""
+    max_history: NotRequired[int]
+    """max_history is how many events a run of a workflow may have, 100 to 10000000.
+
+    Default 50000. A workflow that would need more continues as new.
+    """
     postgres_binaries: NotRequired[Sequence[str]]
     """postgres_binaries are directories with server binaries that the adapter found.
 
@@ -446,6 +478,11 @@ class Created(TypedDict):
     id: str
     created: bool
     """created is false when the idempotency key was taken: id is then the first one's."""
+    signaled: NotRequired[bool]
+    """signaled tells whether the execution took the signals.
+
+    False when it was there already and takes no more. Absent when there were none.
+    """
 
 
 class Event(TypedDict):
@@ -466,7 +503,7 @@ class Event(TypedDict):
     The result of a completed activity, child or step; the error {type, message, ...} of
     a failed one; the payload of a signal; the number of a version; the state set; {"id":
     ...} of a scheduled activity or child; {"delay_ms": ...} of a timer; {"language", "runtime",
-    "sdk_version"} of started.
+    "sdk_version"} of started; {"args", "kwargs"} of the run that ended with continued.
     """
 
 
@@ -694,6 +731,12 @@ class NewExecution(TypedDict):
 
     So that it is announced to other processes.
     """
+    signals: NotRequired[Sequence[StartSignal]]
+    """signals of a workflow, at most 100, stored with it in one transaction.
+
+    If the idempotency key leads to an execution that is there already, they are sent to that
+    one. Not for children.
+    """
 
 
 class Notice(TypedDict):
@@ -852,10 +895,23 @@ class Signal(TypedDict):
     """idempotency_key delivers a signal once, however often it is sent to the same workflow."""
 
 
+class StartSignal(TypedDict):
+    """StartSignal is sent to a workflow together with its start."""
+
+    name: str
+    """name of the signal, 1 to 255 bytes."""
+    payload: NotRequired[Payload]
+    """payload, any JSON value. Default null."""
+    idempotency_key: NotRequired[str]
+    """idempotency_key delivers a signal once, however often it is sent to the same workflow."""
+
+
 class StartWorkerReply(TypedDict):
     """StartWorkerReply names the worker."""
 
     worker_id: str
+    max_history: int
+    """max_history is how many events a run of a workflow may have."""
 
 
 class StartWorkerRequest(TypedDict):
@@ -879,6 +935,12 @@ class StartWorkerRequest(TypedDict):
     """heartbeat_timeout_ms is when a silent worker counts as dead. Default 10000."""
     poll_interval_ms: NotRequired[int]
     """poll_interval_ms is how often it looks for work when nothing wakes it. Default 1000."""
+    warm: NotRequired[bool]
+    """warm says that it keeps suspended workflows in memory.
+
+    Those that it held last itself come back with newer events only: see After of what is
+    claimed.
+    """
 
 
 class StatsReply(TypedDict):
@@ -1030,6 +1092,9 @@ async def create_execution(
     An idempotency key that is taken, by whatever state the first one is in, answers that one's
     id with created=false.
 
+    Signals of a workflow are stored together with it. If it was there already, they are sent to
+    the first one after, and signaled says whether it took them.
+
     Errors: invalid_request, invalid_payload, payload_too_large, busy, database_unavailable,
     schema_missing, schema_outdated, schema_too_new.
     """
@@ -1091,12 +1156,21 @@ async def advance_workflow(
 ) -> OutcomeReply:
     """Is the one write of a workflow: its new events and commands, and what follows.
 
-    Events and commands are always written when the lease holds, once for each sequence, so
-    that a write whose answer was lost can be repeated. The answer holds every event after the
-    request's position. Suspending where newer events have come, or completing without having
-    seen a request to stop, leaves the workflow running: apply the events and go on.
+    Events and commands are always written when the lease holds, once for each sequence,
+    so that a write whose answer was lost can be repeated. The answer holds every event
+    after the request's position. Suspending where newer events have come, or completing,
+    failing or continuing without having seen a request to stop, leaves the workflow running:
+    apply the events and go on.
 
-    Errors: lease_lost, execution_not_found, invalid_request, invalid_payload,
+    Continuing ends the run and starts the next one of the same execution, with arguments of its
+    own and a history that begins with the signals that nobody has taken. Timers of the old run
+    are gone, its children are closed like those of a workflow that ended; deadline, parent and
+    published state stay. A workflow that was asked to stop ends as cancelled instead.
+
+    A run that would get more events than max_history is refused with history_too_long; it can
+    still cancel, complete, fail and continue.
+
+    Errors: lease_lost, execution_not_found, history_too_long, invalid_request, invalid_payload,
     payload_too_large, database_unavailable.
     """
     return await channel.call(Operation.ADVANCE_WORKFLOW, request)
@@ -1108,7 +1182,7 @@ async def suspend_workflow(
 ) -> OutcomeReply:
     """Is advance_workflow with then=suspend.
 
-    Errors: lease_lost, execution_not_found, invalid_request, invalid_payload,
+    Errors: lease_lost, execution_not_found, history_too_long, invalid_request, invalid_payload,
     payload_too_large, database_unavailable.
     """
     return await channel.call(Operation.SUSPEND_WORKFLOW, request)
@@ -1120,8 +1194,8 @@ async def record_step(
 ) -> OutcomeReply:
     """Is advance_workflow with the outcome of one step and then=keep.
 
-    Errors: lease_lost, execution_not_found, invalid_request, payload_too_large,
-    database_unavailable.
+    Errors: lease_lost, execution_not_found, history_too_long, invalid_request,
+    payload_too_large, database_unavailable.
     """
     return await channel.call(Operation.RECORD_STEP, request)
 
@@ -1288,10 +1362,11 @@ async def send_signal(
 
     A signal is an event from the moment that it is accepted: it waits, in order, for the
     workflow to ask for it, even one that has not begun. With an idempotency key it is delivered
-    once to a workflow.
+    once to a workflow, whatever its run. A workflow whose history is full takes none until it
+    continues as new.
 
-    Errors: execution_not_found, execution_finished, invalid_state, invalid_request,
-    payload_too_large, database_unavailable.
+    Errors: execution_not_found, execution_finished, history_too_long, invalid_state,
+    invalid_request, payload_too_large, database_unavailable.
     """
     return await channel.call(Operation.SEND_SIGNAL, request)
 
@@ -1406,6 +1481,7 @@ OPERATIONS: Final[Mapping[str, OperationInfo]] = {
         errors=(
             "lease_lost",
             "execution_not_found",
+            "history_too_long",
             "invalid_request",
             "invalid_payload",
             "payload_too_large",
@@ -1417,6 +1493,7 @@ OPERATIONS: Final[Mapping[str, OperationInfo]] = {
         errors=(
             "lease_lost",
             "execution_not_found",
+            "history_too_long",
             "invalid_request",
             "invalid_payload",
             "payload_too_large",
@@ -1428,6 +1505,7 @@ OPERATIONS: Final[Mapping[str, OperationInfo]] = {
         errors=(
             "lease_lost",
             "execution_not_found",
+            "history_too_long",
             "invalid_request",
             "payload_too_large",
             "database_unavailable",
@@ -1524,6 +1602,7 @@ OPERATIONS: Final[Mapping[str, OperationInfo]] = {
         errors=(
             "execution_not_found",
             "execution_finished",
+            "history_too_long",
             "invalid_state",
             "invalid_request",
             "payload_too_large",
@@ -1656,6 +1735,10 @@ FAULT_CODES: Final[Mapping[FaultCode, FaultInfo]] = {
     ),
     "internal": FaultInfo(
         doc="a bug in the library",
+        retryable=False,
+    ),
+    "history_too_long": FaultInfo(
+        doc="a workflow's history is full; let it continue as new",
         retryable=False,
     ),
 }

@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Literal, TypeAlias, TypedDict, cast
 
+from ._payload import plain
 from ._settings import Duration, Settings, milliseconds
 
 Kind: TypeAlias = Literal["job", "activity", "step", "workflow"]
@@ -33,6 +34,8 @@ class Options(TypedDict, total=False):
         run_at: the earliest start, an aware datetime. Not together with delay.
         idempotency_key: a second call with the same name and key answers the first one's
             execution. Not inside a workflow.
+        signal: sent to the workflow with its start, as (name, payload) or (name, payload, key). If
+            the idempotency key leads to one that was there, it is sent to that one.
         retries: how many failures are followed by another attempt. Default 3, for workflows 0.
         initial: the delay after the first failure. Default 1 s.
         factor: multiplies the delay after each further failure. Default 2.
@@ -53,6 +56,7 @@ class Options(TypedDict, total=False):
     delay: Duration
     run_at: datetime
     idempotency_key: str
+    signal: tuple[str, Any] | tuple[str, Any, str]
     retries: int
     initial: Duration
     factor: float
@@ -77,6 +81,8 @@ def checked(kind: Kind, options: Mapping[str, Any], *, decorator: bool = False) 
             )
         if option == "name" and not decorator:
             raise TypeError("name= belongs into the decorator: executions find their code by it")
+        if option == "signal" and kind != "workflow":
+            raise TypeError(f"signal= has no meaning for a {kind}: only workflows take signals")
         if kind == "step" and option not in _OF_STEPS:
             raise TypeError(
                 f"{option}= has no meaning for a step, which runs inside its workflow; make "
@@ -114,9 +120,16 @@ def execution_fields(kind: Kind, name: str, options: Mapping[str, Any]) -> dict[
         fields["run_at"] = options["run_at"].isoformat()
     default = settings.default_workflow_timeout if kind == "workflow" else settings.default_timeout
     _timeouts(fields, options, kind, default)
+    if "signal" in options:
+        fields["signals"] = [_signal(*options["signal"])]
     if retry := retry_policy(kind, options):
         fields["retry"] = retry
     return fields
+
+
+def _signal(name: str, payload: Any, key: str | None = None) -> dict[str, Any]:
+    signal = {"name": name, "payload": plain(payload, path="signal")}
+    return signal if key is None else {**signal, "idempotency_key": key}
 
 
 def _timeouts(
@@ -219,6 +232,14 @@ def _types(option: str, value: Any) -> None:
             raise TypeError(f"{option}= must have exception types or their names, not {each!r}")
 
 
+def _named_payload(option: str, value: Any) -> None:
+    if not isinstance(value, tuple) or len(cast("tuple[Any, ...]", value)) not in (2, 3):
+        raise TypeError(f"{option}= must be (name, payload) or (name, payload, key), not {value!r}")
+    name, _, *key = cast("tuple[Any, ...]", value)
+    for each in (name, *key):
+        _short_text(option, each)
+
+
 def _policy(option: str, value: object) -> None:
     if value not in ("cancel", "detach"):
         raise ValueError(f'{option}= must be "cancel" or "detach", not {value!r}')
@@ -235,6 +256,7 @@ _CHECKS: Mapping[str, Callable[[str, Any], None]] = {
     "delay": _duration,
     "run_at": _instant,
     "idempotency_key": _short_text,
+    "signal": _named_payload,
     "retries": _whole(0, _MAX_RETRIES),
     "initial": _duration,
     "factor": _number(1, 1000),

@@ -9,27 +9,30 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import hashlib
-import uuid
+import math
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 from ._calls import (
     Call,
     ChildHandle,
+    ContinueAsNew,
     StepCall,
     Turn,
     cancellation_of,
+    child_id,
+    continuation_of,
     failure_of,
     frozen,
     new_call,
     sequence_of,
 )
+from ._cancelling import cancellation, is_deaf
 from ._discard import discard
-from ._errors import VersionError
+from ._errors import NotDurableError, VersionError
 from ._functions import Function
 from ._history import COMMANDS, Event, History
-from ._loop import WorkflowLoop, WorkflowTask, not_durable
+from ._loop import WorkflowLoop, WorkflowTask, explained, not_durable
 from ._payload import adapt, plain
 from ._signals import Signals
 from ._wire_errors import exception_to_error
@@ -42,12 +45,12 @@ class Replay:
 
     __slots__ = (
         "_ahead",
+        "cancel_reason",
         "claimed",
         "commands",
         "discarded",
         "function",
         "history",
-        "last",
         "loop",
         "pending",
         "position",
@@ -67,7 +70,6 @@ class Replay:
         self.loop = WorkflowLoop(self)
         self.root: WorkflowTask[Any] | None = None
         self.position = 0
-        self.last: Event | None = None
         self.seed = int(claimed["id"][-12:], 16)
         self.commands: list[Json] = []
         self.steps: dict[int, StepCall] = {}
@@ -77,6 +79,8 @@ class Replay:
         self.timers: dict[int, Callable[[], None]] = {}
         self.discarded = False
         self.signals = Signals(self)
+        # Why the workflow was asked to stop, until its code is told.
+        self.cancel_reason: str | None = None
         self._ahead = 0
 
     # --- events in ---
@@ -97,12 +101,13 @@ class Replay:
                 self._apply(event)
                 if self.root is not None:
                     loop.run_until_idle(self.root)
+                    if self.cancel_reason is not None:
+                        self._cancel(self.root, self.cancel_reason)
                     if self.history.fault is not None or loop.fatal is not None:
                         break
         finally:
             loop.leave()
-        self.last = fresh[-1]
-        self.position = self.last["position"]
+        self.position = fresh[-1]["position"]
         self.history.live = True  # what comes from now on has never been seen before
 
     def _apply(self, event: Event) -> None:
@@ -130,6 +135,14 @@ class Replay:
             "Coroutine[Any, Any, Any]", value if asyncio.iscoroutine(value) else _return(value)
         )
         self.root = self.loop.create_task(body, name=function.name, context=contextvars.Context())
+        if self.cancel_reason is not None:
+            self.root.cancel(self.cancel_reason)  # before any of its code has run
+            self.cancel_reason = None
+
+    def _child_started(self, event: Event) -> None:
+        call = self.pending.get(event["sequence"])
+        if call is not None:
+            call.id = cast("Json", event.get("payload") or {}).get("id", "")
 
     def _completed(self, event: Event) -> None:
         call = self.pending.pop(event["sequence"], None)
@@ -151,7 +164,7 @@ class Replay:
     def _cancelled(self, event: Event) -> None:
         call = self.pending.pop(event["sequence"], None)
         if call is not None and not call.done():
-            call.fail(cancellation_of(call))
+            call.fail(cancellation_of(call, event.get("payload")))
 
     def _fired(self, event: Event) -> None:
         fire = self.timers.pop(event["sequence"], None)
@@ -162,20 +175,22 @@ class Replay:
         self.timers.pop(event["sequence"], None)
 
     def _signalled(self, event: Event) -> None:
-        self.signals.received(event["name"], event.get("payload"))
+        self.signals.received(event["name"], event.get("payload"), event["position"])
 
     def _cancel_requested(self, event: Event) -> None:
-        root = self.root
-        if root is None or root.done():
-            return
-        root.cancel("the workflow was asked to stop")
-        if root._fut_waiter is not None:  # type: ignore[attr-defined]
-            # One shot: the exception is on its way, and later waits run. A count that stayed
-            # would make TaskGroup raise it again in Python 3.13, and not in 3.12.
-            root.uncancel()
+        told = cast("Mapping[str, Any]", event.get("payload") or {})
+        self.cancel_reason = told.get("message") or "the workflow was asked to stop"
+
+    def _cancel(self, root: WorkflowTask[Any], reason: str) -> None:
+        """Cancels the code once, as soon as it would hear of it."""
+        if not is_deaf(root):
+            self.cancel_reason = None
+            root.cancel(reason)
+            self.loop.run_until_idle(root)
 
     _HANDLERS: ClassVar[Mapping[str, Callable[[Any, Event], None]]] = {
         "started": _started,
+        "child_started": _child_started,
         "activity_completed": _completed,
         "child_completed": _completed,
         "step_completed": _completed,
@@ -217,16 +232,23 @@ class Replay:
             self._missing(last, ended=True)
             return Turn("park", message=str(self.history.fault))
         if root.cancelled():
-            return self._failure(asyncio.CancelledError("the workflow was cancelled"))
+            return self._failure(cancellation(root))
         error = root.exception()
+        if (onward := continuation_of(error)) is not None:
+            return self._next_run(onward)
         if error is not None:
-            return self._failure(error)
+            return self._failure(explained(error))
         try:
             result = plain(root.result(), self.function.result_type, path="result")
         except Exception as error:  # a model's own code may have written it
             return self._failure(error)
         commands, self.commands = self.commands, []
         return Turn("complete", commands, result=result)
+
+    def _next_run(self, onward: ContinueAsNew) -> Turn:
+        commands, self.commands = self.commands, []
+        following = {"args": onward.args_, "kwargs": onward.kwargs_, "carry": self.signals.untaken}
+        return Turn("continue", commands, next_run=following)
 
     def _failure(self, error: BaseException) -> Turn:
         wire = exception_to_error(error)
@@ -283,6 +305,11 @@ class Replay:
 
     # --- what workflow code calls ---
 
+    def continuation(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> ContinueAsNew:
+        """What ends this run and starts the next with other arguments."""
+        positional, keywords = self.function.arguments(args, kwargs)
+        return ContinueAsNew(frozen(positional), frozen(keywords))
+
     def call(
         self, function: Function[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Call[Any]:
@@ -318,11 +345,12 @@ class Replay:
         named: bool = False,
     ) -> tuple[Call[Any], str]:
         options = function.options_set
-        if "idempotency_key" in options:
-            raise ValueError(
-                f"idempotency_key= has no meaning for {function.name} inside a workflow: it "
-                f"is started once anyway"
-            )
+        for option in ("idempotency_key", "signal"):
+            if option in options:
+                raise ValueError(
+                    f"{option}= has no meaning for {function.name} inside a workflow: it is "
+                    f"started once anyway, and its handle has signal()"
+                )
         positional, keywords = function.arguments(args, kwargs)
         kind = "child" if function.kind == "workflow" else "activity"
         sequence, recorded = self._asked(kind, function.name)
@@ -336,20 +364,12 @@ class Replay:
         if keywords:
             execution["kwargs"] = frozen(keywords)
         if named:
-            execution["id"] = self._child_id(sequence)
+            execution["id"] = child_id(self.claimed, sequence, self.time())
         command: Json = {"type": "schedule", "sequence": sequence, "execution": execution}
         if "close_policy" in options:
             command["close_policy"] = options["close_policy"]
         self._emit(command)
         return call, execution.get("id", "")
-
-    def _child_id(self, sequence: int) -> str:
-        """A UUIDv7 of the workflow's time that is the same if a lost command is given again."""
-        seed = f"{self.claimed['id']}:{self.claimed.get('run', 1)}:{sequence}"
-        bits = int.from_bytes(hashlib.blake2b(seed.encode(), digest_size=10).digest(), "big")
-        number = (int(self.time() * 1000) << 80) | bits
-        number = number & ~(0xF << 76) | (0x7 << 76)
-        return str(uuid.UUID(int=number & ~(0x3 << 62) | (0x2 << 62)))
 
     def _pending(self, sequence: int, kind: str, function: Function[..., Any]) -> Call[Any]:
         call = new_call(self, sequence, kind, function.name)
@@ -363,6 +383,11 @@ class Replay:
 
     def start_timer(self, delay: float, name: str, fire: Callable[[], None]) -> int:
         """Starts a durable timer and answers its sequence."""
+        if not math.isfinite(delay):
+            raise NotDurableError(
+                f"a timer of {delay} seconds is none that could be recorded; to wait until "
+                f"something happens, wait for a signal"
+            )
         return self.timer(max(0, round(delay * 1000)), name, fire)
 
     def timer(self, delay_ms: int, name: str, fire: Callable[[], None]) -> int:
@@ -389,6 +414,16 @@ class Replay:
                 del self.commands[index]  # nobody has heard of it yet
                 return
         self._emit({"type": "cancel", "sequence": sequence})
+
+    def stop(self, call: Call[Any]) -> None:
+        """Cancels what a call waits for, and ends the wait.
+
+        At once, as whoever cancels a call goes on at once: history need not tell of an end
+        that the code brought about, and of what was never started it never would.
+        """
+        del self.pending[call.sequence]
+        self.cancel(call.sequence)
+        call.fail(cancellation_of(call, None))
 
     def abandoned(self, call: Call[Any]) -> None:
         """The code cancelled a call."""
@@ -456,7 +491,7 @@ class Replay:
 
     def time(self) -> float:
         """The workflow's time, in seconds since 1970."""
-        return self.history.now().timestamp()
+        return self.history.time()
 
 
 def _wake(call: Call[None]) -> None:

@@ -105,6 +105,7 @@ class Settings:
     worker_heartbeat_timeout: float | None = None
     worker_poll_interval: float | None = None
     worker_max_concurrent: int | None = None
+    worker_warm: int | None = None
     default_timeout: float | None = None
     default_workflow_timeout: float | None = None
     default_retries: int | None = None
@@ -113,8 +114,8 @@ class Settings:
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """Read the environment.
 
-        A variable that is set to nothing counts as not set. `default_retries` must not
-        be negative, `worker_max_concurrent` must be 1 or more.
+        A variable that is set to nothing counts as not set. `default_retries` and
+        `worker_warm` must not be negative, `worker_max_concurrent` must be 1 or more.
 
         Raises:
             InvalidConfig: a variable has a value that makes no sense; the message names it.
@@ -128,6 +129,7 @@ class Settings:
             worker_heartbeat_timeout=_read(env, "WORKER_HEARTBEAT_TIMEOUT", _duration),
             worker_poll_interval=_read(env, "WORKER_POLL_INTERVAL", _duration),
             worker_max_concurrent=_read(env, "WORKER_MAX_CONCURRENT", _positive),
+            worker_warm=_read(env, "WORKER_WARM", _count),
             default_timeout=_read(env, "DEFAULT_TIMEOUT", _duration),
             default_workflow_timeout=_read(env, "DEFAULT_WORKFLOW_TIMEOUT", _duration),
             default_retries=_read(env, "DEFAULT_RETRIES", _count),

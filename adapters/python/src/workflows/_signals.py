@@ -20,7 +20,7 @@ class Signals:
 
     def __init__(self, replay: Replay) -> None:
         self._replay = replay
-        self._buffered: dict[str, deque[Any]] = {}
+        self._buffered: dict[str, deque[tuple[int, Any]]] = {}
         self._waiting: dict[str, deque[Call[Any]]] = {}
 
     @property
@@ -33,13 +33,18 @@ class Signals:
         """For which signals waits are open."""
         return tuple(name for name, waiting in self._waiting.items() if waiting)
 
-    def received(self, name: str, payload: Any) -> None:
+    @property
+    def untaken(self) -> list[int]:
+        """The positions of the signals that no wait has taken: what the next run begins with."""
+        return sorted(position for kept in self._buffered.values() for position, _ in kept)
+
+    def received(self, name: str, payload: Any, position: int) -> None:
         """Takes a signal to the first wait for its name, or keeps it."""
         waiting = self._waiting.get(name)
         if waiting:
             self._deliver(waiting.popleft(), payload)
         else:
-            self._buffered.setdefault(name, deque()).append(payload)
+            self._buffered.setdefault(name, deque()).append((position, payload))
 
     def wait(self, name: str, kind: Any, delay_ms: int | None) -> Call[Any]:
         """Answers the wait for the next signal of a name; those that came early wait for it."""
@@ -47,7 +52,7 @@ class Signals:
         call.result_type = kind
         buffered = self._buffered.get(name)
         if buffered:
-            self._deliver(call, buffered.popleft())
+            self._deliver(call, buffered.popleft()[1])
             return call
         self._waiting.setdefault(name, deque()).append(call)
         if delay_ms is not None:

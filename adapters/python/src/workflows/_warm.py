@@ -18,14 +18,14 @@ class Warm:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._held: OrderedDict[str, tuple[Replay, int]] = OrderedDict()
+        self._held: OrderedDict[str, tuple[Replay, str]] = OrderedDict()
 
-    def put(self, replay: Replay, epoch: int) -> None:
-        """Keeps a workflow that was suspended under the lease of this epoch."""
+    def put(self, replay: Replay, token: str) -> None:
+        """Keeps a workflow that was suspended under the lease with this token."""
         if self._size == 0:
             replay.discard()
             return
-        self._held[replay.claimed["id"]] = (replay, epoch)
+        self._held[replay.claimed["id"]] = (replay, token)
         while len(self._held) > self._size:
             self._held.popitem(last=False)[1][0].discard()
 
@@ -34,11 +34,13 @@ class Warm:
         found = self._held.pop(claimed["id"], None)
         if found is None:
             return None
-        replay, epoch = found
+        replay, token = found
+        # The token of the lease before is this one's: nobody has held it since, and no
+        # failover has taken back what this process knows.
         if (
             replay.claimed["run"] == claimed["run"]
-            and claimed["lease"]["epoch"] == epoch + 1
-            and _continues(replay, claimed)
+            and claimed.get("previous_token") == token
+            and claimed.get("after", 0) <= replay.position <= claimed["position"]
         ):
             replay.claimed = claimed
             return replay
@@ -52,17 +54,3 @@ class Warm:
 
     def __len__(self) -> int:
         return len(self._held)
-
-
-def _continues(replay: Replay, claimed: Mapping[str, Any]) -> bool:
-    """An epoch can come twice, if a commit was lost in a failover: then the history differs."""
-    events: list[Mapping[str, Any]] = claimed.get("events") or []
-    index = replay.position - (events[0]["position"] if events else 0)
-    if index == -1 or not events:
-        return True  # the claim brings newer events only
-    if not 0 <= index < len(events) or replay.last is None:
-        return False
-    return all(
-        events[index].get(field) == replay.last.get(field)
-        for field in ("position", "type", "at", "sequence")
-    )

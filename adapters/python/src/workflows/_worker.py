@@ -19,8 +19,9 @@ from typing import Any, Self
 
 from ._attempts import Bodies
 from ._client import Client, client
-from ._errors import WorkerNotFound, WorkflowsError
+from ._errors import Internal, WorkerNotFound, WorkflowsError
 from ._executions import Held, HeldAttempt, HeldWorkflow
+from ._history import MAX_HISTORY
 from ._operations import Operation
 from ._outbox import Outbox
 from ._registry import Registry, registry
@@ -34,6 +35,8 @@ _MAX_CLAIM = 1000
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 _PROGRESS_PAUSE = 0.05
+_WARM = 2000
+_HISTORY_PAGE = 10_000
 _NAMED = 10  # how many of a kind the first line in the log names
 
 
@@ -47,7 +50,8 @@ class Worker:
         queues: whose executions it runs. Default ["default"].
         concurrency: how many it holds at a time. Default `WORKFLOWS_WORKER_MAX_CONCURRENT`, then
             10.
-        warm: how many suspended workflows stay in memory; 0 replays each from the start.
+        warm: how many suspended workflows stay in memory; 0 replays each from the start. Default
+            `WORKFLOWS_WORKER_WARM`, then 2000.
         url: of the database. Default that of `workflows.client()`.
         schema: default `WORKFLOWS_SCHEMA`, then "workflows".
         functions: what it can run. Default everything that was decorated.
@@ -65,7 +69,7 @@ class Worker:
         queues: Sequence[str] = ("default",),
         *,
         concurrency: int | None = None,
-        warm: int = 2000,
+        warm: int | None = None,
         url: str | None = None,
         schema: str | None = None,
         functions: Registry | None = None,
@@ -81,6 +85,8 @@ class Worker:
         self.concurrency = (
             settings.worker_max_concurrent or 10 if concurrency is None else concurrency
         )
+        if warm is None:
+            warm = _WARM if settings.worker_warm is None else settings.worker_warm
         if self.concurrency < 1 or warm < 0:
             raise ValueError("concurrency= must be at least 1, and warm= at least 0")
         self.functions = registry if functions is None else functions
@@ -91,6 +97,7 @@ class Worker:
         self._request: dict[str, Any] = {
             "queues": list(queues),
             "concurrency": self.concurrency,
+            "warm": warm > 0,
             "language": "python",
             "runtime": f"{sys.version_info.major}.{sys.version_info.minor}",
             "sdk_version": _sdk_version(),
@@ -198,6 +205,7 @@ class Worker:
     async def _start(self) -> None:
         reply = await self._patiently(Operation.START_WORKER, self._request)
         self.worker_id = reply["worker_id"]
+        self._max_history = reply.get("max_history", MAX_HISTORY)
         log.info(
             "worker %s serves %s, %d at a time, with %s",
             self.worker_id,
@@ -241,6 +249,9 @@ class Worker:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.outbox.flushed(1.0)  # what ended in its interruption
+        self._send_progress()
+        if self._beats:
+            await asyncio.wait(self._beats, timeout=1.0)
         self.outbox.close()
         with contextlib.suppress(WorkflowsError):
             reply = await self._call(Operation.STOP_WORKER, {"worker_id": self.worker_id})
@@ -294,6 +305,7 @@ class Worker:
         for claimed in executions:
             function = self.functions.find(claimed["kind"], claimed["name"])
             if claimed["kind"] == "workflow":
+                claimed = {**claimed, "max_history": self._max_history}
                 held: Held = HeldWorkflow(self, claimed, function, self._warm.take(claimed))
             else:
                 held = HeldAttempt(self, claimed, function)
@@ -348,9 +360,21 @@ class Worker:
     def suspended(self, held: HeldWorkflow) -> None:
         """A workflow waits for an event; it stays warm if there is room."""
         if held.replay is not None:
-            self._warm.put(held.replay, held.lease["epoch"])
+            self._warm.put(held.replay, held.lease["token"])
             held.replay = None
         self.freed(held)
+
+    async def history(self, claimed: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Reads the events that a claim left out, page by page."""
+        events: list[dict[str, Any]] = []
+        request = {"id": claimed["id"], "run": claimed["run"], "after": 0, "limit": _HISTORY_PAGE}
+        while request["after"] < claimed["after"]:
+            reply = await self._patiently(Operation.GET_HISTORY, request)
+            if not reply["events"]:
+                raise Internal(f"the history of {claimed['id']} ends before {claimed['after']}")
+            events += reply["events"]
+            request["after"] = events[-1]["position"]
+        return [event for event in events if event["position"] <= claimed["after"]]
 
     def report(self, held: Held, details: Any) -> None:
         """Sends progress, the latest of each execution and not too often."""
@@ -358,7 +382,16 @@ class Worker:
             self._loop.call_later(_PROGRESS_PAUSE, self._send_progress)
         self._progress[held.id] = {"id": held.id, "lease": held.lease, "progress": details}
 
+    async def record(self, held: Held, details: Any) -> None:
+        """Sends an attempt's last progress, and waits until it is recorded."""
+        await asyncio.gather(*self._beats, return_exceptions=True)  # none may overtake it
+        self.report(held, details)
+        self._send_progress()
+        await asyncio.gather(*self._beats, return_exceptions=True)
+
     def _send_progress(self) -> None:
+        if not self._progress:
+            return
         items, self._progress = list(self._progress.values()), {}
         task = self._loop.create_task(self._beat(items))
         self._beats.add(task)

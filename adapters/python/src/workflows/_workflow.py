@@ -13,12 +13,22 @@ import uuid as _uuid
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar, cast, overload
+from typing import Any, NoReturn, TypeVar, cast, overload
 
-from ._errors import NotDurableError
+from ._errors import (
+    ExecutionFinished,
+    ExecutionNotFound,
+    InvalidPayload,
+    InvalidRequest,
+    InvalidState,
+    NotDurableError,
+    PayloadTooLarge,
+)
 from ._functions import AsyncFunction, home
-from ._loop import active
+from ._history import MAX_HISTORY
+from ._loop import active, refuse_inside
 from ._options import Options
+from ._payload import adapt
 from ._replay import Replay
 from ._settings import Duration, milliseconds
 
@@ -37,6 +47,10 @@ class WorkflowInfo:
     queue: str
     parent_id: str | None
     root_id: str
+    # How many events its history has, of those that the code has seen.
+    history_length: int
+    # Whether the history is so long that `continue_as_new` is in place: a fifth of what is allowed.
+    continue_as_new_suggested: bool
 
 
 def workflow_info() -> WorkflowInfo:
@@ -45,7 +59,8 @@ def workflow_info() -> WorkflowInfo:
     Raises:
         NotDurableError: called outside a workflow.
     """
-    claimed = _inside("workflow_info()").claimed
+    replay = _inside("workflow_info()")
+    claimed = replay.claimed
     return WorkflowInfo(
         claimed["id"],
         claimed["run"],
@@ -53,6 +68,8 @@ def workflow_info() -> WorkflowInfo:
         claimed["queue"],
         claimed.get("parent_id"),
         claimed["root_id"],
+        replay.history.length,
+        replay.history.length * 5 >= claimed.get("max_history", MAX_HISTORY),
     )
 
 
@@ -207,6 +224,57 @@ def send_signal(
     return cast("Coroutine[Any, Any, Any]", replay.send_signal(id, name, payload, key))
 
 
+def continue_as_new(*args: Any, **kwargs: Any) -> NoReturn:
+    """Ends this run of the workflow, and goes on as a new one: the same id, an empty history.
+
+    For workflows that go on for long: a history is replayed as a whole, and may
+    have 50,000 events. `workflow_info().continue_as_new_suggested` says when.
+
+    Signals that no wait has taken go over into the new run, in their order, and
+    so do those that come meanwhile; so does what `set_state` published. Timers
+    of this run end, and its children as at the end of a workflow, by their
+    close policy. Whoever waits for the result gets that of the last run. The
+    deadline stays. A workflow that was asked to stop does not go on.
+
+    It raises, out of the workflow function: call it where no `finally` has
+    anything durable left to do.
+
+    Args:
+        args: of the workflow's function, for the new run.
+        kwargs: the same by name.
+
+    Raises:
+        TypeError: they do not fit the function's signature.
+        PayloadError: one of them is not JSON.
+        NotDurableError: called outside a workflow.
+
+    Example:
+        >>> if workflows.workflow_info().continue_as_new_suggested:
+        ...     workflows.continue_as_new(cart)
+    """
+    raise _inside("continue_as_new()").continuation(args, kwargs)
+
+
+async def get_state(id: str, type: Any = Any) -> Any:
+    """Answers what a workflow published last with `set_state`, None if nothing yet.
+
+    For code outside of workflows, activities and steps included.
+
+    Args:
+        id: of the workflow.
+        type: what to rebuild of the state.
+
+    Raises:
+        ExecutionNotFound: no execution has this id.
+        NotDurableError: called in the code of a workflow, where the answer would not be recorded.
+
+    Example:
+        >>> progress = await workflows.get_state(order_id, Progress)
+    """
+    refuse_inside("get_state()", "a signal from that workflow, or ask in a step")
+    return adapt(await home().get_state(id), type, path="state")
+
+
 def set_state(value: Any) -> None:
     """Publishes a JSON value as the workflow's state, for whoever looks at the execution.
 
@@ -217,12 +285,23 @@ def set_state(value: Any) -> None:
     _inside("set_state()").set_state(value)
 
 
+# What the engine has decided about a signal; sending it again would change nothing.
+_REFUSALS = (
+    ExecutionFinished,
+    ExecutionNotFound,
+    InvalidPayload,
+    InvalidRequest,
+    InvalidState,
+    PayloadTooLarge,
+)
+
+
 async def _send(id: str, name: str, payload: Any, key: str) -> Any:
     return dict(await home().signal(id, name, payload, key))
 
 
 signal_step: AsyncFunction[[str, str, Any, str], Any] = AsyncFunction(
-    "step", _send, Options(name="workflows.send_signal")
+    "step", _send, Options(name="workflows.send_signal", non_retryable=_REFUSALS)
 )
 
 

@@ -188,9 +188,9 @@ def _ending_of(turn: Turn) -> tuple[str, Any]:
         return turn.then, frozen(turn.result)
     if turn.then == "fail":
         return turn.then, (turn.error or {}).get("type")
-    if turn.then in ("keep", "suspend"):
+    if turn.then != "continue":
         return "wait", None
-    return turn.then, [getattr(turn, "args", None) or [], getattr(turn, "kwargs", None) or {}]
+    return turn.then, [turn.next_run["args"], turn.next_run["kwargs"]]
 
 
 def _said(ending: tuple[str, Any]) -> str:

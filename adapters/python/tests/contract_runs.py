@@ -1,4 +1,4 @@
-"""Scenarios of what the library is going to do."""
+"""Scenarios of runs, starts with signals, deadlines, warm claims and bounds."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any
 
 from workflows._operations import Operation
 
-from .contract_worlds import World, later, schedule, timer
+from .contract_worlds import Json, World, bounded, scenario, schedule, stop, timer
 
 
-@later("ids")
+@scenario
 async def the_id_of_another_is_refused(w: World) -> Any:
     other = await w.create("job", "other", delay_ms=60_000)
     await w.create("workflow", "w")
@@ -19,7 +19,7 @@ async def the_id_of_another_is_refused(w: World) -> Any:
     return (await w.advance(held, "complete", result=None))["status"]
 
 
-@later("deadline")
+@scenario
 async def children_inherit_an_earlier_deadline(w: World) -> Any:
     await w.create("workflow", "w", timeout_ms=60_000)
     held = await w.claim()
@@ -42,7 +42,7 @@ async def children_inherit_an_earlier_deadline(w: World) -> Any:
 # --- cancelling ---------------------------------------------------------------------
 
 
-@later("continue")
+@scenario
 async def continuing_as_new(w: World) -> Any:
     id = await w.create("workflow", "w", args=[1])
     for n in range(3):
@@ -66,7 +66,7 @@ async def continuing_as_new(w: World) -> Any:
     return [seen, (await w.advance(held, "complete", result="done"))["status"]]
 
 
-@later("continue")
+@scenario
 async def continuing_against_a_cancel(w: World) -> Any:
     id = await w.create("workflow", "w")
     held = await w.claim()
@@ -76,7 +76,7 @@ async def continuing_against_a_cancel(w: World) -> Any:
     return [answer["status"], w.events(answer["events"]), end["status"]]
 
 
-@later("continue")
+@scenario
 async def a_cancel_between_two_runs(w: World) -> Any:
     id = await w.create("workflow", "w")
     held = await w.claim()
@@ -88,7 +88,7 @@ async def a_cancel_between_two_runs(w: World) -> Any:
     return [answers, held["attempt"], w.events(held["events"]), end["status"]]
 
 
-@later("continue")
+@scenario
 async def a_retry_after_continuing(w: World) -> Any:
     id = await w.create("workflow", "w", args=[1])
     await w.advance(await w.claim(), "continue", args=[2])
@@ -100,7 +100,7 @@ async def a_retry_after_continuing(w: World) -> Any:
     return [held["run"], held["args"], w.events(held["events"])]
 
 
-@later("signals")
+@scenario
 async def signals_of_a_start_are_for_workflows(w: World) -> Any:
     signals = [{"name": "s"}]
     item = {"kind": "job", "name": "j", "queue": w.queue, "signals": signals}
@@ -112,7 +112,7 @@ async def signals_of_a_start_are_for_workflows(w: World) -> Any:
     return [code, answer]
 
 
-@later("signals")
+@scenario
 async def signals_with_the_start(w: World) -> Any:
     add = {"name": "add", "payload": 1}
     keyed = {"name": "add", "payload": 2, "idempotency_key": "two"}
@@ -126,7 +126,7 @@ async def signals_with_the_start(w: World) -> Any:
     return [seen, w.events(held["events"])]
 
 
-@later("warm")
+@scenario
 async def a_warm_claim_brings_newer_events_only(w: World) -> Any:
     w.worker_id = await w.worker(warm=True)
     id = await w.create("workflow", "w")
@@ -138,3 +138,20 @@ async def a_warm_claim_brings_newer_events_only(w: World) -> Any:
     assert (again["after"], again["previous_token"]) == (2, token)
     await w.advance(again, "complete", result=None)
     return [again["after"], w.events(again["events"])]
+
+
+@bounded(100)
+async def a_history_has_a_bound(w: World) -> Any:
+    id = await w.create("workflow", "w")
+    held = await w.claim()
+    timers = [timer(n, 60_000) for n in range(1, 100)]
+    too_many = await w.advance(held, "keep", *timers, timer(100, 60_000))
+    zero = await w.advance(held, "keep", *timers[:98], timer(99, 0))
+    fits = await w.advance(held, "keep", *timers)
+    codes = [too_many, zero, fits.get("code", fits["status"])]
+    codes.append(await w.signal(id, "s"))
+    codes.append(await w.advance(held, "keep", timer(101, 60_000)))
+    stopping: list[Json] = [stop(1), stop(2)]
+    codes.append((await w.advance(held, "keep", *stopping))["status"])
+    codes.append((await w.advance(held, "complete", schedule(102, "a", queue=w.queue)))["status"])
+    return codes

@@ -1,16 +1,19 @@
+"""What tests/behaviours and tests/crash share: a PostgreSQL, and a stage on it for each test."""
+
 from __future__ import annotations
 
 import os
 import sys
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from workflows import Client
 from workflows import _operations as operations
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent / "crash"))
 
 from crash_stage import BINARIES, Stage
 
@@ -24,7 +27,7 @@ def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         return
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    url = f"embedded:{shared / 'crash-postgres'}"
+    url = f"embedded:{shared / 'stage-postgres'}"
     keeper = Client(url, schema="keeper", postgres_binaries=BINARIES, pool_size=1)
     keeper.migrate_sync()
     yield url
@@ -34,10 +37,24 @@ def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 async def stage(database_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
     """A schema of the test's own; its workers are ended with it."""
-    schema = f"crash_{uuid.uuid4().hex[:16]}"
-    async with Client(database_url, schema=schema, pool_size=3) as client:
+    async with staged(database_url, tmp_path) as stage:
+        yield stage
+
+
+@pytest.fixture
+async def other_stage(database_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
+    """Another schema in the same database."""
+    (tmp_path / "other").mkdir()
+    async with staged(database_url, tmp_path / "other") as stage:
+        yield stage
+
+
+@asynccontextmanager
+async def staged(url: str, directory: Path) -> AsyncGenerator[Stage]:
+    schema = f"stage_{uuid.uuid4().hex[:16]}"
+    async with Client(url, schema=schema, pool_size=3) as client:
         await client.migrate()
-        stage = Stage(database_url, schema, tmp_path, client)
+        stage = Stage(url, schema, directory, client)
         try:
             yield stage
         finally:

@@ -1,0 +1,61 @@
+"""Steps: bodies that run inside their workflow's own worker, with their retries."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from ._attempts import Attempt, Bodies, Reason, wire_error
+from ._calls import StepCall, frozen
+from ._failures import called, tell
+from ._options import retry_policy
+from ._payload import plain
+from ._settings import seconds
+
+
+def stop_step(reason: Reason, task: asyncio.Task[None], attempt: Attempt) -> None:
+    """Ends a step whose outcome nobody waits for."""
+    attempt.stop(reason, interrupt=False)
+    task.cancel()  # also between two tries
+
+
+def unheard(details: Any) -> None:
+    """A step has no progress of its own: its workflow's set_state has."""
+
+
+async def run_step(bodies: Bodies, step: StepCall, attempt: Attempt) -> tuple[bool, Any]:
+    """Runs a step with its retries, and answers (True, plain result) or (False, wire error)."""
+    function = step.function
+    policy = retry_policy("step", function.options_set)
+    timeout = function.options_set.get("timeout")
+    limit = None if timeout is None else seconds(timeout)
+    tries = 1 + policy.get("retries", 3)
+    for number in range(1, tries + 1):
+        attempt.again()
+        ok, value = await bodies.run(function, step.args, step.kwargs, attempt, limit)
+        if ok:
+            try:
+                return True, frozen(plain(value, function.result_type, path="result"))
+            except Exception as error:
+                value = error
+        if attempt.is_given_up:
+            return False, value
+        wire = wire_error(value, policy)
+        wire["details"] = {**wire.get("details", {}), "attempts": number}
+        tell(f"step {function.name} of {called(attempt.claimed)}", wire, number)
+        if wire.get("non_retryable") or number == tries or _is_cancelled():
+            return False, wire
+        await asyncio.sleep(_pause(policy, number))
+    raise AssertionError("a step ends in its last attempt")
+
+
+def _is_cancelled() -> bool:
+    """Whether the task is to end, as when its event loop is closed: no further try then."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _pause(policy: Mapping[str, Any], number: int) -> float:
+    longest, first = policy.get("max_ms", 60_000), policy.get("initial_ms", 1000)
+    return min(longest, first * policy.get("factor", 2.0) ** min(number - 1, 40)) / 1000

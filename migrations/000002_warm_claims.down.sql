@@ -1,0 +1,1 @@
+ALTER TABLE workflows.executions DROP COLUMN suspended_position;
