@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from workflows._functions import Function
 from workflows._operations import Operation
 from workflows._replay import Replay, Turn
+from workflows.testing._engine import MemoryEngine
+from workflows.testing._ledger import stop_error
+from workflows.testing._proof import prove
+from workflows.testing._rows import FINAL, Json, Row
 
-from .memory_engine import FINAL, Json, MemoryEngine, Row
-
+_MOMENT = 1000  # microseconds between two things that happen
 _COMMAND_OF = {
     "activity_scheduled": "schedule",
     "child_started": "schedule",
@@ -36,10 +39,14 @@ class Story:
         start: bool = True,
         **kwargs: Any,
     ) -> None:
-        self.engine = MemoryEngine()
+        self.engine = MemoryEngine(datetime(2026, 1, 1, tzinfo=UTC))
+        worker = self.engine.perform(
+            Operation.START_WORKER, {"queues": ["*"], "language": "python"}
+        )
+        self.worker = self.engine.worker(worker["worker_id"])
         self.function = function
         self.cold = cold
-        self.row = self.engine.create(function.execution(args, kwargs))
+        self.row = self.engine.add(function.execution(args, kwargs))
         self.turns: list[Turn] = []
         self.replay: Replay | None = None
         self.step_results: dict[str, Any] = {}
@@ -72,24 +79,19 @@ class Story:
         return [command for turn in self.turns for command in turn.commands]
 
     def child(self, sequence: int) -> Row:
-        return next(
-            row
-            for row in self.engine.rows.values()
-            if row.parent is self.row and row.sequence == sequence
-        )
+        """The child of the present run, or of the latest run that has one."""
+        found = [child for child in self.row.children if child.sequence == sequence]
+        return max(found, key=lambda child: child.parent_run)
 
     # --- what happens ---
 
     def complete(self, sequence: int, result: Any = None) -> Story:
-        self._take(sequence)
-        self.engine.end(self.child(sequence), True, result, None)
-        return self.go()
+        return self.complete_all({sequence: result})
 
     def complete_all(self, results: Mapping[int, Any]) -> Story:
         """Several ends before the workflow is claimed again."""
         for sequence, result in results.items():
-            self._take(sequence)
-            self.engine.end(self.child(sequence), True, result, None)
+            self.engine.end(self._take(sequence), "completed", result=result)
         return self.go()
 
     def fail(
@@ -97,28 +99,32 @@ class Story:
     ) -> Story:
         child = self._take(sequence)
         child.attempts = attempts
-        self.engine.end(child, False, None, {"type": type, "message": message})
+        self.engine.end(child, "failed", error={"type": type, "message": message})
         return self.go()
 
     def _take(self, sequence: int) -> Row:
+        self._moment()
         child = self.child(sequence)
-        child.status = "running"
+        self.engine.take(child, self.worker)
         return child
 
     def signal(self, name: str, payload: Any = None) -> Story:
-        self.engine.handle(
-            Operation.SEND_SIGNAL,
-            {"items": [{"id": self.row.id, "name": name, "payload": payload}]},
-        )
+        self._moment()
+        item = {"id": self.row.id, "name": name, "payload": payload}
+        self.engine.perform(Operation.SEND_SIGNAL, {"items": [item]})
         return self.go()
 
     def later(self, seconds: float) -> Story:
-        self.engine.advance_to(self.engine.now + timedelta(seconds=seconds))
+        self.engine.advance_to(self.engine.clock.now + round(seconds * 1e6))
         return self.go()
 
     def cancel(self, reason: str = "") -> Story:
-        self.engine.cancel(self.row, reason)
+        self.stop(self.row, reason)
         return self.go()
+
+    def stop(self, row: Row, reason: str = "") -> None:
+        """Asks an execution to stop."""
+        self.engine.cancel(row, stop_error("Cancelled", reason))
 
     def crash(self) -> Story:
         """The worker dies: the next claim starts in another process, so to say."""
@@ -127,26 +133,13 @@ class Story:
 
     def retry(self) -> Story:
         """The next run, from a copy of the history without what made it fail."""
-        row = self.row
-        error: Json = row.error or {}
-        voided: int | None = error.get("sequence")
-        kept = [e for e in row.events if e.get("sequence") is None or e.get("sequence") != voided]
-        row.events = [
-            {**event, "position": index}
-            for index, event in enumerate(kept, 1)
-            if event["type"] != "cancel_requested"
-        ]
-        row.run, row.status, row.cancel_requested = row.run + 1, "pending", False
-        for child in list(self.engine.rows.values()):
-            if child.parent is row and child.sequence == voided:
-                child.sequence = -1
-        self.engine.append(row, "retried", payload={"error": row.error, "voided": voided})
+        self.engine.perform(Operation.RETRY_EXECUTION, {"items": [{"id": self.row.id}]})
         return self.go()
 
     def resume(self, function: Function[..., Any] | None = None) -> Story:
         """Unparks it, perhaps with other code."""
         self.deploy(function or self.function)
-        self.row.parked, self.row.status = None, "pending"
+        self.engine.perform(Operation.RESUME_WORKFLOW, {"items": [{"id": self.row.id}]})
         return self.go()
 
     def deploy(self, function: Function[..., Any]) -> Story:
@@ -158,29 +151,19 @@ class Story:
     def go(self) -> Story:
         """Runs the workflow for as long as it can go on."""
         while self.row.status == "pending":
-            claimed = next(c for c in self._claim_all() if c["id"] == self.row.id)
+            self._moment()
+            claimed = self.engine.take(self.row, self.worker)
             if self.cold or self.replay is None or self.replay.claimed["run"] != claimed["run"]:
                 self._forget()
                 self.replay = Replay(claimed, self.function)
             replay = self.replay
             assert replay is not None
-            replay.feed(claimed["events"])
+            replay.feed(list(claimed["events"]))
             self._hold(replay, claimed)
         return self
 
-    def _claim_all(self) -> list[Json]:
-        others = [
-            row
-            for row in self.engine.rows.values()
-            if row is not self.row and row.status == "pending"
-        ]
-        for row in others:
-            row.status = "waiting"
-        try:
-            return self.engine.claim(1)
-        finally:
-            for row in others:
-                row.status = "pending"
+    def _moment(self) -> None:
+        self.engine.advance_to(self.engine.clock.now + _MOMENT)
 
     def _hold(self, replay: Replay, claimed: Json) -> None:
         outcomes: list[Json] = []
@@ -188,13 +171,7 @@ class Story:
             turn = replay.turn()
             self.turns.append(turn)
             if turn.then == "park":
-                release = {
-                    "id": self.row.id,
-                    "lease": claimed["lease"],
-                    "reason": "non_determinism",
-                    "message": turn.message,
-                }
-                self.engine.handle(Operation.RELEASE, {"items": [release]})
+                self._park(claimed, turn)
                 return
             item: Json = {
                 "id": self.row.id,
@@ -205,13 +182,24 @@ class Story:
                 "events": outcomes,
                 "result": turn.result,
                 "error": turn.error,
+                **turn.next_run,
             }
-            [answer] = self.engine.handle(Operation.ADVANCE_WORKFLOW, {"items": [item]})["results"]
+            [answer] = self.engine.perform(Operation.ADVANCE_WORKFLOW, {"items": [item]})["results"]
             outcomes = [self._run_step(replay, step) for step in turn.steps]
             if answer["ok"]["status"] == "running":
+                self._moment()
                 replay.feed(answer["ok"]["events"])
         if self.row.status in FINAL:
             self._forget()
+
+    def _park(self, claimed: Json, turn: Turn) -> None:
+        release = {
+            "id": self.row.id,
+            "lease": claimed["lease"],
+            "reason": "non_determinism",
+            "message": turn.message,
+        }
+        self.engine.perform(Operation.RELEASE, {"items": [release]})
 
     def _run_step(self, replay: Replay, step: Any) -> Json:
         replay.step_ended(step.call.sequence)
@@ -240,31 +228,20 @@ class Story:
 
     def check_prefixes(self) -> None:
         """Every prefix of the history replays to its commands, and repeats none."""
-        recorded = {
-            (e["sequence"], _COMMAND_OF[e["type"]])
-            for e in self.row.events
-            if e["type"] in _COMMAND_OF
-        }
-        claimed = {
-            "id": self.row.id,
-            "run": self.row.run,
-            "queue": "default",
-            "name": self.function.name,
-            "created_at": self.engine.at(),
-        }
-        claimed |= {"args": self.row.new.get("args", []), "kwargs": self.row.new.get("kwargs", {})}
-        for length in range(1, len(self.row.events) + 1):
-            replay = Replay(claimed, self.function)
-            replay.feed(self.row.events[:length])
+        prove(self.row, self.row.run, self.function, "every")
+        events = self.row.events
+        recorded = _commands(events)
+        for length in range(1, len(events) + 1):
+            replay = Replay(self.row.claims[self.row.run], self.function)
+            replay.feed(events[:length])
             turn = replay.turn()
-            assert turn.then != "park", (length, turn.message)
-            known = {
-                (e["sequence"], _COMMAND_OF[e["type"]])
-                for e in self.row.events[:length]
-                if e["type"] in _COMMAND_OF
-            }
+            known = _commands(events[:length])
             given = {(c["sequence"], c["type"]) for c in turn.commands if c["type"] != "cancel"}
             assert not given & known, (length, given & known)
-            if length < len(self.row.events):
+            if length < len(events):
                 assert given <= recorded, (length, given - recorded)
             replay.discard()
+
+
+def _commands(events: list[Json]) -> set[tuple[int, str]]:
+    return {(e["sequence"], _COMMAND_OF[e["type"]]) for e in events if e["type"] in _COMMAND_OF}

@@ -52,7 +52,7 @@ def test_without_a_reason_the_code_is_told_that_it_was_asked(cold: bool) -> None
     async def w() -> None:
         await a.run()
 
-    assert Story(w, cold=cold).cancel().error["message"] == "the workflow was asked to stop"
+    assert Story(w, cold=cold).cancel().error["message"] == "somebody asked it to stop"
 
 
 def test_a_cancel_is_counted_as_in_asyncio(cold: bool) -> None:

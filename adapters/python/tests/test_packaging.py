@@ -20,6 +20,20 @@ from workflows._library import find_library
 
 PROJECT = Path(__file__).parents[1]
 LIBRARY = "workflows/_native/libworkflows.so"
+PLUGIN = "_workflows_pytestplugin.py"
+
+# There is no pytest where this runs.
+RUN_IN_MEMORY = """
+from workflows import workflow
+from workflows.testing import WorkflowEnvironment
+
+@workflow
+async def answer() -> int:
+    return 42
+
+with WorkflowEnvironment() as env:
+    print(env.run(answer))
+"""
 
 
 def build(
@@ -55,8 +69,8 @@ def check_installed(wheel: Path, tmp_path: Path) -> None:
     assert wheel.name.endswith(f"-py3-none-{platform}.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    assert {LIBRARY, "workflows/py.typed", "workflows/__init__.py"} <= names
-    assert not [name for name in names if "test" in name or "hatch_build" in name]
+    assert {LIBRARY, "workflows/py.typed", "workflows/__init__.py", PLUGIN} <= names
+    assert not [name for name in names if "tests" in name or "hatch_build" in name]
     assert len([name for name in names if name.endswith(".so")]) == 1
 
     bin = install(wheel, tmp_path / "venv")
@@ -67,6 +81,7 @@ def check_installed(wheel: Path, tmp_path: Path) -> None:
     code = "from workflows._library import Library; print(Library.get().build_info['operations'])"
     assert run(bin / "python", "-c", code, cwd=tmp_path).strip() == operations.DIGEST
     assert run(bin / "python", "-c", "import workflows", cwd=tmp_path) == ""
+    assert run(bin / "python", "-c", RUN_IN_MEMORY, cwd=tmp_path) == "42\n"
 
 
 def test_the_version_is_that_of_the_installed_package() -> None:

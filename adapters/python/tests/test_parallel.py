@@ -242,7 +242,7 @@ def test_an_activity_that_somebody_else_cancelled_is_not_a_cancel_of_the_workflo
         return ""
 
     story = Story(w)
-    story.engine.cancel(story.child(1))
+    story.stop(story.child(1))
     assert story.go().result == "cancelled by another"
 
 

@@ -75,7 +75,7 @@ def test_awaited_activities_run_one_after_another(cold: bool) -> None:
     story = Story(w, cold=cold)
     for sequence in range(1, 6):
         assert story.status == "suspended"
-        assert story.child(sequence).new["args"] == [sequence - 1]
+        assert story.child(sequence).args == [sequence - 1]
         story.crash().complete(sequence, sequence * 10)
     assert story.result == [10, 20, 30, 40, 50]
     assert len(story.commands) == 5, "no command is given twice"  # R1
@@ -338,7 +338,7 @@ def test_the_error_of_a_child_names_it_and_says_why(cold: bool, how: str) -> Non
     if how == "failed":
         story.fail(1, message="no funds")
     else:
-        story.engine.cancel(row, "out of stock")
+        story.stop(row, "out of stock")
         story.go()
     why = {"failed": "no funds", "cancelled": f"child {child.name} was cancelled: out of stock"}
     assert story.result == [row.id, why[how]]
@@ -451,7 +451,7 @@ def test_arguments_that_do_not_fit_fail_the_workflow() -> None:
     async def w(x: int) -> None: ...
 
     story = Story(w, 1, start=False)
-    story.row.new["args"] = [1, 2, 3]
+    story.row.args = [1, 2, 3]
     assert story.go().error["type"] == "TypeError"
 
 

@@ -199,7 +199,7 @@ def test_a_cancel_is_delivered_once_even_to_a_task_group() -> None:
             await undo.run(2)
 
     story = Story(w).cancel().fail(2)
-    assert story.child(3).new["args"] == [2], "the wait after the failed group is not cancelled"
+    assert story.child(3).args == [2], "the wait after the failed group is not cancelled"
     assert story.complete(3).status == "cancelled"
 
 
@@ -223,7 +223,6 @@ def test_a_cancel_that_comes_with_the_end_is_cancelled() -> None:  # C5
         return await a.run()
 
     story = Story(w)
-    story.child(1).status = "running"
-    story.engine.end(story.child(1), True, 1, None)
-    story.engine.cancel(story.row)
+    story.engine.end(story.child(1), "completed", result=1)
+    story.stop(story.row)
     assert story.go().status == "cancelled"

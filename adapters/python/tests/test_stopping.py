@@ -35,9 +35,9 @@ async def test_a_stop_in_the_moment_of_the_start_frees_the_slot(
         begin(held)
         if held.claimed["attempt"] == 1:
             if "lost" in told:
-                rig.engine.lose(rig.engine.rows[held.id])
+                rig.engine.steal(rig.engine.rows[held.id])
             else:
-                rig.engine.cancel(rig.engine.rows[held.id])
+                rig.engine.stop(rig.engine.rows[held.id])
             held.notice(told)
 
     monkeypatch.setattr(Held, "begin", begin_and_hear)
@@ -70,8 +70,7 @@ async def test_a_sync_step_can_see_that_nobody_waits_for_it(rig: Rig) -> None:
     await rig.start()
     row = rig.queue(w)
     await until(began.is_set)
-    rig.engine.cancel(row)
-    rig.engine.changed.set()
+    rig.engine.stop(row)
     assert (await rig.end(row)).status == "cancelled"
     await until(gone.is_set)
     assert seen == ["cancelled"]
@@ -174,7 +173,7 @@ async def test_a_stop_while_the_last_progress_is_written_interrupts_nothing(rig:
     record = worker.record
 
     async def slowly(held: Held, details: Any) -> None:
-        rig.engine.cancel(rig.engine.rows[held.id])
+        rig.engine.stop(rig.engine.rows[held.id])
         held.notice({"cancel_requested": True})
         await asyncio.sleep(0)
         await record(held, details)

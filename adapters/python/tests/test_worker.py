@@ -189,8 +189,8 @@ async def test_a_cancel_reaches_the_body(rig: Rig) -> None:  # C2
     first, second = rig.queue(endless), rig.queue(endless_sync)
     await async_began.wait()
     await until(sync_began.is_set)
-    rig.engine.cancel(first)
-    rig.engine.cancel(second)
+    rig.engine.stop(first)
+    rig.engine.stop(second)
     assert (await rig.end(first)).status == (await rig.end(second)).status == "cancelled"
 
 
@@ -221,8 +221,7 @@ async def test_a_cancel_reaches_a_workflow_whose_step_runs(rig: Rig) -> None:
     await rig.start()
     row = rig.queue(w)
     await began.wait()
-    rig.engine.cancel(row)
-    rig.engine.changed.set()
+    rig.engine.stop(row)
     assert (await rig.end(row)).status == "cancelled"
     assert sorted(log) == ["step stopped", "undone"]
 
@@ -269,7 +268,7 @@ async def test_a_lost_lease_stops_the_body_and_drops_its_result(
     await rig.start()
     row = rig.queue(slow)
     await began.get()
-    rig.engine.lose(row)
+    rig.engine.steal(row)
     assert (await rig.end(row)).result == 2
     assert len(ended) == 2
 
@@ -298,7 +297,7 @@ async def test_a_workflow_whose_lease_is_lost_goes_on_from_its_history(rig: Rig)
     row = rig.queue(w)
     await held.wait()
     finish.set()
-    rig.engine.lose(row)
+    rig.engine.steal(row)
     assert (await rig.end(row)).result == 3
     assert bodies == [1, 2]
 

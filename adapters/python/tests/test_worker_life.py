@@ -200,7 +200,7 @@ async def test_what_was_cancelled_has_not_failed(
     await rig.start()
     row = rig.queue(slow)
     await began.wait()
-    rig.engine.cancel(row)
+    rig.engine.stop(row)
     await rig.end(row)
     assert told(caplog) == []
 

@@ -476,7 +476,14 @@ def configure(url: str | None = None, *, schema: str | None = None, **config: An
     Example:
         >>> client = configure("postgres:///app")
     """
+    client = Client(url, schema=schema, **config)
+    replace_default(client)
+    return client
+
+
+def replace_default(client: Client) -> Client:
+    """Makes a client the default one, and answers the one that it replaces."""
     global _default
     with _default_lock:
-        _default = Client(url, schema=schema, **config)
-        return _default
+        _default, former = client, _default
+        return former

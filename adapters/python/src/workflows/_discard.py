@@ -71,6 +71,18 @@ def discard(loop: WorkflowLoop) -> None:
         events._set_running_loop(previous)
 
 
+def forget(coroutine: Coroutine[Any, Any, Any]) -> None:
+    """Forgets a suspended coroutine that is no workflow's, without running any of its code."""
+    if can_mark():
+        for each in _reachable([coroutine]):
+            _mark(each)
+    else:
+        _kept.append(coroutine)
+
+
+_kept: list[object] = []  # what must not be dropped, because that would run its code
+
+
 def _drop(forgotten: list[asyncio.Task[Any]]) -> None:
     coroutines = [cast("Coroutine[Any, Any, Any]", task.get_coro()) for task in forgotten]
     for task in forgotten:

@@ -131,7 +131,7 @@ class Engine:
         loop = asyncio.get_running_loop()
         channel = self._channels.get(loop)
         if channel is None or channel.is_closed:
-            _refuse_inside_workflows()
+            refuse_inside_workflows()
             self._sweep()
             channel = self._channels[loop] = Channel(self, loop)
         return channel
@@ -166,7 +166,7 @@ class Engine:
             >>> engine.call(Operation.STATS, {})["schema"]
             'workflows'
         """
-        _refuse_inside_workflows()
+        refuse_inside_workflows()
         token = next(self._tokens)
         packed = frame(token, operation, _payload.dump_request(request))
         library, handle = self.open()
@@ -214,7 +214,12 @@ class Engine:
         # The channels learn of it by the end of their pipes, on their own threads.
 
 
-def _refuse_inside_workflows() -> None:
+def refuse_inside_workflows() -> None:
+    """Refuses a client's call in workflow code.
+
+    Raises:
+        NotDurableError: this is workflow code.
+    """
     if _loop.running() is not None:
         raise NotDurableError(
             "a client was called inside a workflow, where nothing would record its answer: call it"

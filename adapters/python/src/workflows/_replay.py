@@ -428,7 +428,7 @@ class Replay:
         """
         del self.pending[call.sequence]
         self.cancel(call.sequence)
-        call.fail(cancellation_of(call))
+        call.fail(cancellation_of(call, None))
 
     def abandoned(self, call: Call[Any]) -> None:
         """The code cancelled a call."""

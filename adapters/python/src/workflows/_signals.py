@@ -30,6 +30,11 @@ class Signals:
         return any(self._waiting.values())
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """For which signals waits are open."""
+        return tuple(name for name, waiting in self._waiting.items() if waiting)
+
+    @property
     def untaken(self) -> list[int]:
         """The positions of the signals that no wait has taken: what the next run begins with."""
         return sorted(position for kept in self._buffered.values() for position, _ in kept)

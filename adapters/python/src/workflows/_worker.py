@@ -151,7 +151,7 @@ class Worker:
             asyncio.Event(),
             asyncio.Event(),
         )
-        self.client = Client(self._url, schema=self._schema) if self._own_client else client()
+        self.client = self._connect()
         self._call = self.client.engine.channel().call
         self.outbox = Outbox(self._call)
         self._pool = ThreadPoolExecutor(self.concurrency, thread_name_prefix="workflows")
@@ -165,6 +165,9 @@ class Worker:
         for task in self._tasks:
             task.add_done_callback(self._watched)
         return self
+
+    def _connect(self) -> Client:
+        return Client(self._url, schema=self._schema) if self._own_client else client()
 
     def _watched(self, task: asyncio.Task[None]) -> None:
         """Stops the worker when it cannot go on, as with a schema that was removed under it."""

@@ -1,0 +1,52 @@
+"""Bodies that can be killed as a power cut would."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Generator
+from types import coroutine
+from typing import Any
+
+from .._discard import forget
+
+
+class Body:
+    """An async body. Killed, it runs none of its code any more, not even a `finally`.
+
+    A body in a thread cannot be killed; its worker does not wait for it.
+    """
+
+    def __init__(self) -> None:
+        self._killed = False
+
+    def kill(self) -> None:
+        """Has the body forgotten, at the next thing that happens to it."""
+        self._killed = True
+
+    def of(self, body: Coroutine[Any, Any, Any]) -> Any:
+        """Answers an awaitable that runs the body."""
+        return self._run(body)
+
+    @coroutine
+    def _run(self, body: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        value: Any = None
+        error: BaseException | None = None
+        while True:
+            try:
+                awaited = body.send(value) if error is None else body.throw(error)
+            except StopIteration as stop:
+                return stop.value
+            value = error = None
+            try:
+                value = yield awaited
+            except BaseException as thrown:
+                if self._killed:
+                    forget(body)
+                    raise
+                error = thrown
+            if self._killed:
+                forget(body)
+                raise _Killed
+
+
+class _Killed(BaseException):
+    """The worker that ran this body is dead."""

@@ -1,0 +1,78 @@
+"""The worker of an environment: the real one, with bodies that are recorded, and mortal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Self
+
+from .._attempts import Bodies
+from .._client import Client
+from .._executions import HeldAttempt
+from .._worker import Worker
+from ._client import EnvironmentClient
+from ._doubles import Call, Doubles, RecordedBodies
+from ._threads import Threads
+
+
+class EnvironmentWorker(Worker):
+    """A worker on the engine in memory."""
+
+    bodies: Bodies
+
+    def __init__(
+        self,
+        client: EnvironmentClient,
+        threads: Threads,
+        doubles: Doubles,
+        calls: list[Call],
+        now: Callable[[], datetime],
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self._environment_client = client
+        self._threads = threads
+        self._doubles = doubles
+        self._calls = calls
+        self._now = now
+        self._recorded: RecordedBodies | None = None
+
+    def _connect(self) -> Client:
+        return self._environment_client
+
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        self.bodies = self._recorded = RecordedBodies(
+            self._threads, self._wake, self._doubles, self._calls, self._now
+        )
+        return self
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether bodies run."""
+        return self._recorded is not None and bool(self._recorded.running)
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What keeps the worker from going on."""
+        return self._failure
+
+    async def gone(self) -> None:
+        """Waits until nothing of a killed worker is left."""
+        await asyncio.gather(*self._tasks, *self._beats, return_exceptions=True)
+
+    def kill(self) -> None:
+        """Ends the worker as kill -9 would: it neither writes nor runs anything any more."""
+        self._environment_client.wire.is_cut = True
+        if self._recorded is not None:
+            self._recorded.kill()
+            self.outbox.close()
+            self._stopping.set()
+        for task in (*self._tasks, *self._beats):
+            task.cancel()
+        for held in list(self._held.values()):
+            held.lost = True
+            if isinstance(held, HeldAttempt):
+                held.attempt.stop("lost")
+        self.forget()
