@@ -21,8 +21,8 @@ import pythons_trees as trees
 from workflows._functions import Function
 from workflows._registry import registry
 from workflows._replay import Replay
+from workflows.testing._rows import FINAL, Row
 
-from adapters.python.tests.memory_engine import FINAL, Row
 from adapters.python.tests.story import Story
 
 Json = dict[str, Any]
@@ -45,7 +45,7 @@ def record(program: Json) -> Json:
         **program,
         "status": row.status,
         "parked": row.parked,
-        "result": row.result,
+        "result": row.result if row.status == "completed" else None,
         "error": row.error and [row.error["type"], row.error["message"]],
         "commands": story.commands,
         "events": row.events,
@@ -64,13 +64,13 @@ def _happen(story: Story, chance: random.Random) -> None:
     asked = [each for each in engine.rows.values() if _is_open(each, row)]
     chosen = chance.random()
     if chosen < 0.04:
-        engine.cancel(row, "enough")
+        story.stop(row, "enough")
     elif chosen < 0.17:
         engine.tell(row, "signal_received", name=chance.choice(trees.SIGNALS), payload=1)
     elif asked and chosen < 0.6:
         _end(story, asked[chance.randrange(len(asked))], ok=chance.random() < 0.85)
     elif row.timers:
-        engine.advance_to(min(row.timers.values()))
+        engine.advance_to(min(due.at for due in row.timers.values()))
     elif asked:
         _end(story, asked[0], ok=True)
 
@@ -80,8 +80,11 @@ def _is_open(each: Row, row: Row) -> bool:
 
 
 def _end(story: Story, asked: Row, *, ok: bool) -> None:
-    asked.status, asked.attempts = "running", 1
-    story.engine.end(asked, ok, asked.sequence, {"type": "Oops", "message": "no"})
+    story.engine.take(asked, story.worker)
+    if ok:
+        story.engine.end(asked, "completed", result=asked.sequence)
+    else:
+        story.engine.end(asked, "failed", error={"type": "Oops", "message": "no"})
 
 
 def replay(history: Json) -> list[Any]:
