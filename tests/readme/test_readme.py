@@ -26,8 +26,11 @@ def test_each_example_in_the_readme_runs(path: str, tmp_path: Path) -> None:
     binaries = os.environ.get("WORKFLOWS_TEST_POSTGRES_BIN")
     environment = os.environ | ({"WORKFLOWS_POSTGRES_BIN": binaries} if binaries else {})
     environment.pop("WORKFLOWS_DATABASE_URL", None)
+    runner = (
+        ["-m", "pytest", "--import-mode=prepend"] if Path(path).name.startswith("test_") else []
+    )
     done = subprocess.run(
-        [sys.executable, str(ROOT / path)],
+        [sys.executable, *runner, str(ROOT / path)],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
@@ -41,7 +44,8 @@ def test_each_example_in_the_readme_runs(path: str, tmp_path: Path) -> None:
 
 def test_every_link_in_the_documents_leads_somewhere() -> None:
     for document in [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), ROOT / "CONTRIBUTING.md"]:
-        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document.read_text()):
+        text = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.DOTALL | re.MULTILINE)
+        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
             if not target.startswith("http"):
                 assert (document.parent / target).exists(), f"{document.name} links to {target}"
 
