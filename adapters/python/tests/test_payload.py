@@ -455,3 +455,11 @@ def test_models_of_pydantic_are_not_needed_for_anything_else(
     monkeypatch.delitem(sys.modules, "pydantic")
     text = payload.dumps(ORDER, annotation=Order)
     assert payload.adapt(payload.loads(text), Order) == ORDER
+
+
+def test_a_lone_surrogate_makes_nothing_beside_it_longer() -> None:
+    """A limit in bytes must not depend on what else is in the request."""
+    written = payload.dump_request({"items": ["\ud800", "ü" * 100]})
+    assert b"\\ud800" in written
+    assert len(written) < 250
+    assert payload.loads(written) == {"items": ["\ud800", "ü" * 100]}

@@ -26,17 +26,13 @@ from ._errors import PayloadError
 # --- text ---------------------------------------------------------------------------
 
 
-def _encoder(*, ascii_only: bool) -> Callable[[Any], str]:
+def _encoder() -> Callable[[Any], str]:
     make: Any = getattr(_json_encoder, "c_make_encoder", None)
     if make is None:
-        return json.JSONEncoder(
-            ensure_ascii=ascii_only, allow_nan=False, separators=(",", ":")
-        ).encode
+        return json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
     # json.dumps makes an encoder at each call, which costs as much as a small value
-    strings = "encode_basestring_ascii" if ascii_only else "encode_basestring"
-    encode: Any = make(
-        None, _refuse, getattr(_json_encoder, strings), None, ":", ",", False, False, False
-    )
+    strings = cast("Any", _json_encoder).encode_basestring
+    encode: Any = make(None, _refuse, strings, None, ":", ",", False, False, False)
     return lambda value: "".join(encode(value, 0))
 
 
@@ -55,8 +51,7 @@ def _no_constant(text: str) -> NoReturn:
     raise OverflowError(text)
 
 
-_encode_text = _encoder(ascii_only=False)
-_encode_ascii = _encoder(ascii_only=True)
+_encode_text = _encoder()
 _decoder = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant)
 _scan: Callable[[str, int], tuple[Any, int]] = cast("Any", _decoder).scan_once
 
@@ -87,13 +82,7 @@ def dumps(value: Any, *, annotation: Any = Any, path: str = "$") -> str:
         text = _encode_text(value)
     except (ValueError, OverflowError, TypeError) as error:
         _explain(value, error, path)
-    if text.isascii():
-        return text
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return _encode_ascii(value)
-    return text
+    return text if text.isascii() else _encoded(text).decode()
 
 
 def dump_request(request: Any) -> bytes:
@@ -106,10 +95,12 @@ def dump_request(request: Any) -> bytes:
         text = _encode_text(request)
     except (ValueError, OverflowError, TypeError, RecursionError) as error:
         _explain(request, error, "$")
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        return _encode_ascii(request).encode()
+    return _encoded(text)
+
+
+def _encoded(json_text: str) -> bytes:
+    """Encodes JSON; a lone surrogate as its escape, and nothing else longer than it need be."""
+    return json_text.encode(errors="backslashreplace")  # writes \ud800, as JSON does
 
 
 def loads(text: str | bytes) -> Any:
