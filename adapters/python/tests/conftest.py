@@ -7,10 +7,14 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import workflows._functions as functions
 import workflows._worker as workers
 from workflows import Client
+from workflows._registry import Registry
+from workflows.testing import WorkflowEnvironment
 
 from .rig import Rig, StandIn
 
@@ -31,6 +35,23 @@ async def rig(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rig]:
     for worker in rig.workers:
         worker.stop()
         await worker.__aexit__(None, None, None)
+
+
+@pytest.fixture
+def own_functions(monkeypatch: pytest.MonkeyPatch) -> Registry:
+    """A registry of the test's own, which the decorators fill."""
+    registry = Registry()
+    monkeypatch.setattr(functions, "registry", registry)
+    return registry
+
+
+@pytest.fixture
+def env(own_functions: Registry, request: pytest.FixtureRequest) -> Iterator[WorkflowEnvironment]:
+    """An environment for functions that the test makes."""
+    marker: pytest.Mark | None = request.node.get_closest_marker("workflow_environment")
+    options: dict[str, Any] = {} if marker is None else dict(marker.kwargs)
+    with WorkflowEnvironment(functions=own_functions, **options) as env:
+        yield env
 
 
 @pytest.fixture(scope="session")

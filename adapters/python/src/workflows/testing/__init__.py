@@ -6,7 +6,7 @@ with WorkflowEnvironment() as env:
     assert env.calls(charge)[0].args == ("4242", 100)
 """
 
-from ._doubles import Call as Call
+from ._calls import Call as Call
 from ._environment import Replacement as Replacement
 from ._environment import WorkflowEnvironment as WorkflowEnvironment
 from ._errors import Endless as Endless

@@ -16,14 +16,16 @@ class Body:
     """
 
     def __init__(self) -> None:
-        self._killed = False
+        self.is_killed = False
+        self.is_async = False
 
     def kill(self) -> None:
         """Has the body forgotten, at the next thing that happens to it."""
-        self._killed = True
+        self.is_killed = True
 
     def of(self, body: Coroutine[Any, Any, Any]) -> Any:
         """Answers an awaitable that runs the body."""
+        self.is_async = True
         return self._run(body)
 
     @coroutine
@@ -39,11 +41,11 @@ class Body:
             try:
                 value = yield awaited
             except BaseException as thrown:
-                if self._killed:
+                if self.is_killed:
                     forget(body)
                     raise
                 error = thrown
-            if self._killed:
+            if self.is_killed:
                 forget(body)
                 raise _Killed
 

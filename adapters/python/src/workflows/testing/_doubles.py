@@ -1,4 +1,4 @@
-"""What stands in for bodies, and what was called."""
+"""What stands in for bodies and workflows."""
 
 from __future__ import annotations
 
@@ -7,53 +7,18 @@ import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, cast
 
 from .._attempts import Attempt, Bodies
 from .._functions import AsyncFunction, Function
 from .._options import Options
 from .._registry import Registry
-from .._settings import seconds
 from .._workflow import sleep, workflow_info
 from ._bodies import Body
+from ._calls import CallLog
 
 # Nothing was said about the outcome: the body itself runs.
 ITS_OWN: Any = object()
-
-
-@dataclass(eq=False)
-class Call:
-    """One call of an activity, a step or a job, with all its attempts.
-
-    Attributes:
-        name: of the function.
-        kind: job, activity, step or workflow.
-        args: as the body got them; arguments that were given by name are among them, if they
-            could be given by position.
-        kwargs: those that can only be given by name.
-        attempts: how often the body began.
-        errors: what each attempt that failed has raised, the exceptions themselves.
-        result: of the attempt that succeeded.
-        status: running, completed, failed or cancelled; a call that will be tried again is
-            failed meanwhile.
-        started: when the first attempt began.
-        ended: when the last attempt ended, None while it runs.
-        id: of the execution; of a step, that of its workflow.
-    """
-
-    name: str
-    kind: str
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    started: datetime
-    id: str
-    attempts: int = 0
-    errors: list[BaseException] = field(default_factory=list[BaseException])
-    result: Any = None
-    status: str = "running"
-    ended: datetime | None = None
 
 
 class Double:
@@ -207,15 +172,14 @@ class RecordedBodies(Bodies):
         pool: Executor,
         freed: Callable[[], None],
         doubles: Doubles,
-        calls: list[Call],
-        now: Callable[[], datetime],
+        calls: CallLog,
+        key_of: Callable[[Attempt], object],
     ) -> None:
         super().__init__(pool, freed)
         self.running: set[Body] = set()
         self._doubles = doubles
         self._calls = calls
-        self._now = now
-        self._by_id: dict[Any, Call] = {}
+        self._key_of = key_of
 
     async def run(
         self,
@@ -226,7 +190,8 @@ class RecordedBodies(Bodies):
         timeout: float | None,  # noqa: ASYNC109
     ) -> tuple[bool, Any]:
         """Runs a body once, and answers (True, result) or (False, exception)."""
-        call = self._began(function, args, kwargs, attempt)
+        id: str = attempt.claimed["id"]
+        call = self._calls.began(self._key_of(attempt), id, function, args, kwargs)
         double = self._doubles.find(function.kind, function.name)
         body = Body()
         if double is not None:
@@ -241,42 +206,11 @@ class RecordedBodies(Bodies):
             ok, value = await super().run(instead, args, kwargs, attempt, timeout)
         finally:
             self.running.discard(body)
-        self._ended(call, ok, value)
+        if not body.is_killed:
+            self._calls.ended(call, ok, value)
         return ok, value
 
     def kill(self) -> None:
         """Ends all bodies as a power cut would: none of their code runs any more."""
         for body in list(self.running):
             body.kill()
-
-    def _began(
-        self,
-        function: Function[..., Any],
-        args: Sequence[Any],
-        kwargs: Mapping[str, Any],
-        attempt: Attempt,
-    ) -> Call:
-        claimed = attempt.claimed
-        key = attempt if claimed["kind"] == "workflow" else claimed["id"]
-        call = self._by_id.get(key)
-        if call is None:
-            call = self._by_id[key] = Call(
-                function.name, function.kind, tuple(args), dict(kwargs), self._now(), claimed["id"]
-            )
-            self._calls.append(call)
-        call.attempts += 1
-        call.status, call.ended = "running", None
-        return call
-
-    def _ended(self, call: Call, ok: bool, value: Any) -> None:
-        call.ended = self._now()
-        if ok:
-            call.status, call.result = "completed", value
-            return
-        call.status = "cancelled" if isinstance(value, asyncio.CancelledError) else "failed"
-        call.errors.append(value)
-
-
-def duration(takes: Any) -> float:
-    """Reads how long an attempt takes."""
-    return 0.0 if takes is None else seconds(takes, name="takes")

@@ -8,14 +8,15 @@ from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, cast, overload
 
 from .._client import Client, replace_default
+from .._errors import ExecutionFinished
 from .._functions import Function
 from .._handles import Handle
 from .._operations import Operation
 from .._registry import Registry
 from .._registry import registry as everything
 from .._settings import Duration, seconds
-from ._calls import calls_of_workflows
-from ._doubles import ITS_OWN, Call, Double
+from ._calls import Call, calls_of_workflows
+from ._doubles import ITS_OWN, Double
 from ._handle import EnvironmentHandle
 from ._proof import Prove
 from ._runner import Runner, Setup
@@ -70,8 +71,8 @@ class WorkflowEnvironment:
         concurrency: how many executions the worker holds at a time.
         queues: which ones it serves. Default: all.
         functions: what it can run. Default: everything that was decorated.
-        patience: how long, by the clock on the wall, a body may wait for a socket in silence
-            before time is skipped.
+        patience: how long, by the clock on the wall, an async body may wait for something from
+            outside, such as a socket, before time is skipped all the same.
 
     Example:
         >>> with WorkflowEnvironment() as env:
@@ -128,7 +129,7 @@ class WorkflowEnvironment:
         self._leave()
         self._runner.close()
         if error is None:
-            self._runner.prove(self._runner.engine.rows.values(), again=False)
+            self._check()
 
     async def __aenter__(self) -> Self:
         self.__enter__()
@@ -147,7 +148,12 @@ class WorkflowEnvironment:
         finally:
             self._runner.shut()
         if error is None:
-            self._runner.prove(self._runner.engine.rows.values(), again=False)
+            self._check()
+
+    def _check(self) -> None:
+        """Raises what nobody has heard of yet."""
+        self._runner.waiting.raise_failure()
+        self._runner.prove(self._runner.engine.rows.values(), again=False)
 
     def _leave(self) -> None:
         if self._former is not None:
@@ -189,6 +195,11 @@ class WorkflowEnvironment:
 
         It runs when you ask for something that has to wait: its result, or time that passes.
 
+        Raises:
+            PayloadError: an argument is not JSON.
+            ExecutionFinished: a signal was to go with the start, and the execution that has the
+                idempotency key is over.
+
         Example:
             >>> handle = env.start(order.options(priority=9), "4242")
         """
@@ -196,6 +207,11 @@ class WorkflowEnvironment:
         new = function.execution(args, kwargs)
         request = {"items": [new]}
         [created] = self._runner.perform(Operation.CREATE_EXECUTION, request)["results"]
+        if created.get("signaled") is False:
+            raise ExecutionFinished(
+                f"the signal for {function.name} was not sent: its idempotency key belongs to"
+                f" execution {created['id']}, which is over"
+            )
         id, fresh = created["id"], created["created"]
         return EnvironmentHandle(self._runner, id, fresh, function.result_type)
 
@@ -369,10 +385,11 @@ class WorkflowEnvironment:
             >>> assert (call.args, call.attempts) == (("4242", 100), 3)
         """
         if function is None:
-            return list(self._runner.calls)
+            return list(self._runner.calls.calls)
         name = function if isinstance(function, str) else function.name
-        found = [call for call in self._runner.calls if call.name == name]
-        return found or calls_of_workflows(self._runner.engine, self._runner.functions, name)
+        found = [call for call in self._runner.calls.calls if call.name == name]
+        flow = self._runner.functions.find("workflow", name)
+        return found or calls_of_workflows(self._runner.engine, flow, name)
 
     # --- what goes wrong ---
 

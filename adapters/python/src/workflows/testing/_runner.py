@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
@@ -18,9 +17,11 @@ from .._payload import dump_request, loads
 from .._registry import Registry
 from .._settings import Duration, seconds
 from .._wire_errors import fault_to_exception
+from ._bodies import Body
+from ._calls import CallLog
 from ._client import EnvironmentClient
 from ._clock import instant
-from ._doubles import Call, Doubles, Functions
+from ._doubles import Doubles, Functions
 from ._engine import MemoryEngine
 from ._proof import Prove, prove
 from ._rows import Fault, Row
@@ -59,11 +60,11 @@ class Runner:
         self.engine = MemoryEngine(setup.start, setup.seed)
         self.doubles = Doubles()
         self.functions = Functions(setup.functions, self.doubles)
-        self.calls: list[Call] = []
+        self.calls = CallLog(self.now)
         self.waits = Waits(self.engine, self.functions.find)
         troubles = Troubles(self.engine, self.functions, setup.max_runs)
         self.waiting = Waiting(self, self.engine, troubles, self.waits, setup.time_limit)
-        self.skipping = Skipping(self.engine, self.waiting, self.is_busy, setup.patience)
+        self.skipping = Skipping(self.engine, self.waiting, self._bodies, setup.patience)
         self.client = EnvironmentClient(self, outside=True)
         self.worker: EnvironmentWorker | None = None
         self.is_closed = False
@@ -99,10 +100,12 @@ class Runner:
             self._abandon_loop()
         if self.skipping.loop is not None or threading.get_ident() != self._thread:
             return
-        with contextlib.suppress(RuntimeError):  # no loop is running
+        try:
             running = asyncio.get_running_loop()
-            self.skipping.take_over(running)
-            self._start_worker()
+        except RuntimeError:
+            return
+        self.skipping.take_over(running)
+        self._start_worker()
 
     def _abandon_loop(self) -> None:
         """The loop was closed under the worker, as at the end of an asyncio.run()."""
@@ -124,8 +127,6 @@ class Runner:
             if self.skipping.loop is None:
                 self.skipping.open()
                 self._start_worker()
-            if (failure := self.waiting.take_failure()) is not None:
-                raise failure
         except BaseException:
             coroutine.close()
             raise
@@ -145,8 +146,8 @@ class Runner:
         loop = self.skipping.loop
         if loop is None or not loop.is_running() or threading.get_ident() == self._thread:
             return self.drive(coroutine, "await handle.result()")
-        with self.skipping.threads.blocked():
-            return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
+        answer = self.skipping.threads.answer(coroutine)
+        return asyncio.run_coroutine_threadsafe(answer, loop).result()
 
     # --- the worker ---
 
@@ -157,7 +158,6 @@ class Runner:
             self.skipping.threads,
             self.doubles,
             self.calls,
-            self.now,
             queues=list(setup.queues),
             concurrency=setup.concurrency,
             functions=self.functions,
@@ -174,9 +174,10 @@ class Runner:
         if self.worker is not None:
             self.worker.kill()
 
-    def is_busy(self) -> bool:
-        """Whether a body runs."""
-        return self.worker is not None and self.worker.is_busy
+    def _bodies(self) -> set[Body]:
+        """Answers the async bodies that run, but for those that wait for the engine."""
+        bodies = set[Body]() if self.worker is None else self.worker.async_bodies
+        return set(sorted(bodies, key=id)[self.waiting.inside :]) if bodies else bodies
 
     @property
     def failure(self) -> BaseException | None:

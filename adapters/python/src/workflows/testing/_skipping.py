@@ -2,9 +2,9 @@
 
 The clock stands still while code runs. When the loop has nothing to do, it goes to what
 is due next: a timer of the loop, such as `asyncio.sleep` in a body, or something of the
-engine, such as a durable timer or the next attempt. While a body works in a thread, time
-goes no faster than on the wall, and on a socket neither, until it has been silent for a
-while: then what the body waits for is taken to be a timer.
+engine, such as a durable timer or the next attempt. While a body works in a thread, or
+awaits something from outside, such as a socket, time goes no faster than on the wall;
+once nothing has been heard for a while, it is skipped all the same.
 """
 
 # asyncio has no public way to change the clock or the selector of a loop that runs.
@@ -19,11 +19,13 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
+from ._bodies import Body
 from ._engine import MemoryEngine
 from ._threads import Threads
 
 _RESOLUTION = 1e-6
-_GRACE = 0.02  # how long sockets are listened to when no body of ours runs
+_GRACE = 0.02  # how long the sockets of a test's own loop are listened to
+_SLEEP = asyncio.futures._set_result_unless_cancelled  # what ends asyncio.sleep
 
 
 class Watcher(Protocol):
@@ -80,15 +82,15 @@ class Skipping:
     Args:
         engine: whose clock it is.
         watcher: is asked before time is skipped.
-        is_busy: says whether a body runs, which may wait for a socket.
-        patience: how long a body may wait for a socket in silence.
+        bodies: answers the async bodies that run and do not wait for the engine.
+        patience: how long a body may wait for something outside in silence.
     """
 
     def __init__(
         self,
         engine: MemoryEngine,
         watcher: Watcher,
-        is_busy: Callable[[], bool],
+        bodies: Callable[[], set[Body]],
         patience: float,
     ) -> None:
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -96,7 +98,8 @@ class Skipping:
         self.threads = Threads(self.wake)
         self._engine = engine
         self._watcher = watcher
-        self._is_busy = is_busy
+        self._bodies = bodies
+        self._silent: set[Body] = set()
         self._patience = patience
         self._base = 0.0
         self._waited = 0.0
@@ -173,17 +176,29 @@ class Skipping:
             until = due.at if until is None else min(until, due.at)
         if self.threads.awaited:
             return self._wait(inner, until, self.threads.settles_in)
-        if len(inner.get_map()) > self._sockets:
-            silence = self._patience if self._is_busy() else _GRACE
+        if silence := self._silence(inner):
             began = time.monotonic()
             ready = self._wait(inner, until, silence)
             if ready or time.monotonic() < began + silence:
                 return ready
+            self._silent = self._bodies()
+        if until is None and self.threads.works and (ready := inner.select(self._patience)):
+            return ready
         if until is None:
             return [] if self._watcher.stuck() else inner.select(None)
         if not self._watcher.over(until):
             self._jump(until)
         return []
+
+    def _silence(self, inner: selectors.BaseSelector) -> float:
+        """Answers how long nothing has to be heard before time is skipped."""
+        waiting = self._bodies() - self._silent
+        if waiting:
+            timers = cast("list[asyncio.TimerHandle]", cast(Any, self.loop)._scheduled)
+            sleeps = sum(t._callback is _SLEEP and not t.cancelled() for t in timers)
+            if len(waiting) > sleeps:
+                return self._patience
+        return _GRACE if not self.is_own and len(inner.get_map()) > self._sockets else 0.0
 
     def _wait(
         self, inner: selectors.BaseSelector, until: int | None, at_most: float | None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 _MOST = 32
 # How long a result waits for those that were asked for before it. Bodies in tests are quick:
@@ -54,7 +54,6 @@ class Threads(ThreadPoolExecutor):
         self._open: dict[int, _Ticket] = {}
         self._since: float | None = None
         self._blocked = 0
-        self._lock = threading.Lock()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Gives work to a thread."""
@@ -64,21 +63,23 @@ class Threads(ThreadPoolExecutor):
         ticket.work.add_done_callback(lambda _: self._wake())
         return ticket
 
-    @contextlib.contextmanager
-    def blocked(self) -> Generator[None]:
-        """While the calling thread waits for the loop, and not the loop for it."""
-        with self._lock:
-            self._blocked += 1
+    async def answer(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Runs on the loop what a thread waits for; the loop does not wait for the thread then."""
+        self._blocked += 1
         try:
-            yield
+            return await coroutine
         finally:
-            with self._lock:
-                self._blocked -= 1
+            self._blocked -= 1
 
     @property
     def awaited(self) -> bool:
         """Whether somebody waits for work that a thread does."""
         return self._waiting() > self._blocked
+
+    @property
+    def works(self) -> bool:
+        """Whether a thread does something, even if nobody waits for it any more."""
+        return len(self._open) > self._blocked
 
     @property
     def settles_in(self) -> float | None:

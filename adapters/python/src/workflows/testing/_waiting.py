@@ -45,6 +45,7 @@ class _Waiter:
     row: Row | None
     future: asyncio.Future[None]
     outside: bool
+    is_due: bool = True
 
     def fail(self, error: BaseException) -> None:
         if not self.future.done():
@@ -109,9 +110,10 @@ class Waiting:
 
     async def skip(self, duration: float) -> None:
         """Lets time pass, and waits until nothing runs."""
-        if duration:
-            await asyncio.sleep(duration)
         with self._waiting(self._quiet, None, True) as waiter:
+            if duration:
+                waiter.is_due = False
+                asyncio.get_running_loop().call_later(duration, setattr, waiter, "is_due", True)
             await waiter.future
 
     @contextmanager
@@ -120,9 +122,18 @@ class Waiting:
         among.append(waiter)
         self.changed()
         try:
+            if outside:
+                self.raise_failure()
             yield waiter
+            if outside:
+                self.raise_failure()
         finally:
             among.remove(waiter)
+
+    @property
+    def inside(self) -> int:
+        """How many bodies wait for an end."""
+        return sum(not waiter.outside for waiter in self._waiters)
 
     def forget(self) -> None:
         """Forgets who waited on a loop that was closed."""
@@ -181,10 +192,11 @@ class Waiting:
         if not waiting:
             self._failure = self._failure or error
 
-    def take_failure(self) -> BaseException | None:
-        """Answers an error that nobody has heard of yet."""
+    def raise_failure(self) -> None:
+        """Raises an error that nobody has heard of yet."""
         failure, self._failure = self._failure, None
-        return failure
+        if failure is not None:
+            raise failure
 
     # --- looking, whenever something has changed ---
 
@@ -275,7 +287,7 @@ class Waiting:
 
     def _calm(self) -> bool:
         """Tells those who wait until nothing runs."""
-        waiting = self._outside(self._quiet)
+        waiting = [waiter for waiter in self._outside(self._quiet) if waiter.is_due]
         for waiter in waiting:
             _release(waiter.future)
         return bool(waiting)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from datetime import datetime
 from typing import Any, Self
 
-from .._attempts import Bodies
+from .._attempts import Attempt, Bodies
 from .._client import Client
-from .._executions import HeldAttempt
+from .._executions import HeldAttempt, HeldWorkflow
 from .._worker import Worker
+from ._bodies import Body
+from ._calls import CallLog
 from ._client import EnvironmentClient
-from ._doubles import Call, Doubles, RecordedBodies
+from ._doubles import Doubles, RecordedBodies
 from ._threads import Threads
 
 
@@ -26,8 +26,7 @@ class EnvironmentWorker(Worker):
         client: EnvironmentClient,
         threads: Threads,
         doubles: Doubles,
-        calls: list[Call],
-        now: Callable[[], datetime],
+        calls: CallLog,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -35,7 +34,6 @@ class EnvironmentWorker(Worker):
         self._threads = threads
         self._doubles = doubles
         self._calls = calls
-        self._now = now
         self._recorded: RecordedBodies | None = None
 
     def _connect(self) -> Client:
@@ -44,14 +42,30 @@ class EnvironmentWorker(Worker):
     async def __aenter__(self) -> Self:
         await super().__aenter__()
         self.bodies = self._recorded = RecordedBodies(
-            self._threads, self._wake, self._doubles, self._calls, self._now
+            self._threads, self._wake, self._doubles, self._calls, self._called
         )
         return self
+
+    def _called(self, attempt: Attempt) -> object:
+        """Answers what tells the call of an attempt from others: the same after a crash."""
+        claimed = attempt.claimed
+        held = self._held.get(claimed["id"])
+        if isinstance(held, HeldWorkflow):
+            for sequence, (_, step) in held.steps.items():
+                if step is attempt:
+                    return claimed["id"], claimed["run"], sequence
+        return claimed["id"], claimed["run"]
 
     @property
     def is_busy(self) -> bool:
         """Whether bodies run."""
         return self._recorded is not None and bool(self._recorded.running)
+
+    @property
+    def async_bodies(self) -> set[Body]:
+        """The bodies that run on the loop."""
+        recorded = self._recorded
+        return set() if recorded is None else {b for b in recorded.running if b.is_async}
 
     @property
     def failure(self) -> BaseException | None:
