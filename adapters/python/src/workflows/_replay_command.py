@@ -296,7 +296,7 @@ def _tell(verdict: Verdict) -> None:
     run = f" run {verdict.run}" if verdict.run > 1 else ""
     print(f"{verdict.verdict:<8} {verdict.id}{run}  {verdict.name}, {events}")
     for line in verdict.message.splitlines():
-        print(f"         {line}")
+        print(f"         {line}".rstrip())
 
 
 def _summary(verdicts: Sequence[Verdict]) -> None:
