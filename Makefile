@@ -84,7 +84,7 @@ setup: .venv/.adapter .venv/.pythons ## make .venv with the pinned tools and the
 		else echo "Python $$version is not here, so nothing is tested on it; once it is: rm $@"; fi; done
 	@touch $@
 
-.venv-%/.ready: requirements-test.txt
+.venv-%/.ready: requirements-test.txt adapters/python/pyproject.toml
 	$(OTHER_PYTHON) -m venv --clear $(@D)
 	$(@D)/bin/python -m pip install --quiet --requirement requirements-test.txt
 	$(@D)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable adapters/python

@@ -113,7 +113,7 @@ extern "C" {
 #define WF_ABI_VERSION 1
 
 /* Identifies the operations with their types; "operations" in wf_build_info is the library's. */
-#define WF_OPERATIONS_DIGEST "62f450fbdf41eb81"
+#define WF_OPERATIONS_DIGEST "b8d3fd4a01a3cad3"
 
 /* What functions return. */
 enum {

@@ -166,3 +166,19 @@ func TestAWarmWorkflowWhoseWorkerDiedIsTakenOverCold(t *testing.T) {
 	w.silence(dead)
 	w.wantsCold(w.claimOne(w.Engine, w.worker(w.Engine, warm)))
 }
+
+func TestAColdClaimTellsUpToWhereTheCodeHasRun(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	worker := w.worker(w.Engine)
+	c := w.resting(w.Engine, worker)
+	if c.Seen != 0 {
+		t.Fatalf("no code has run before the first claim: %s", asText(c))
+	}
+	w.signal(c.ID, "s", "1")
+	w.signal(c.ID, "s", "2")
+	if c = w.claimOne(w.Engine, worker); c.Seen != 3 || c.Position != 5 {
+		t.Fatalf("claimed %s", asText(c))
+	}
+	w.wantsCold(c)
+}

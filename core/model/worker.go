@@ -95,6 +95,9 @@ type Claimed struct {
 	// PreviousToken is that of the lease before, and comes with After. What is in memory is the right
 	// workflow only if it was suspended under this token.
 	PreviousToken *uuid.UUID `json:"previous_token,omitempty"`
+	// Seen is the position at which the workflow was suspended last: its code has not run on what came
+	// after. Absent or 0 if that is not known.
+	Seen int `json:"seen,omitempty"`
 	// Events are a workflow's history of this run, from After on.
 	Events []Event `json:"events,omitempty"`
 }

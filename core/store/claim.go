@@ -34,10 +34,10 @@ type Claim struct {
 const claimText = `
 WITH me AS (SELECT language, runtime, sdk_version FROM workflows.workers WHERE id = $1 AND status = 'active'),
 due AS MATERIALIZED (
-    SELECT p.id, p.fresh, p.suspended_position, p.token FROM me CROSS JOIN unnest($2::text[]) AS q(queue)
+    SELECT p.id, p.fresh, p.suspended_position, p.seen, p.token FROM me CROSS JOIN unnest($2::text[]) AS q(queue)
     CROSS JOIN LATERAL (
         SELECT e.id, e.priority, e.run_at, e.kind = 'workflow' AND e.language IS NULL AS fresh, e.token,
-            CASE WHEN $5 AND e.worker = $1 THEN e.suspended_position END AS suspended_position
+            e.suspended_position AS seen, CASE WHEN $5 AND e.worker = $1 THEN e.suspended_position END AS suspended_position
         FROM workflows.executions e
         WHERE e.status = 'pending' AND %s AND e.queue = q.queue
             AND (e.kind <> 'workflow' OR e.language IS NULL OR e.language = me.language)
@@ -53,7 +53,7 @@ claimed AS (
         language = CASE WHEN e.kind = 'workflow' THEN me.language END,
         history_length = e.history_length + CASE WHEN due.fresh THEN 1 + (e.cancel_requested_at IS NOT NULL)::int ELSE 0 END
     FROM due, me WHERE e.id = due.id
-    RETURNING e.*, due.fresh, due.token AS previous_token),
+    RETURNING e.*, due.fresh, due.seen, due.token AS previous_token),
 started AS (
     INSERT INTO workflows.history (execution_id, run, position, type, payload, at)
     SELECT c.id, c.run, c.history_length - (c.cancel_requested_at IS NOT NULL)::int, 'started',
@@ -63,7 +63,7 @@ started AS (
     SELECT c.id, c.run, c.history_length, 'cancel_requested', c.error, clock_timestamp() FROM claimed c WHERE c.fresh AND c.cancel_requested_at IS NOT NULL)
 SELECT c.id, c.run, c.kind, c.name, c.queue, c.root_id, c.parent_id, c.epoch, c.priority, c.attempts, coalesce(c.args, '[]')::text, coalesce(c.kwargs, '{}')::text,
     c.retry::text, coalesce(c.attempt_timeout_ms, 0), c.deadline_at, c.created_at, clock_timestamp(), c.cancel_requested_at IS NOT NULL,
-    c.progress::text, c.version, c.history_length, coalesce(c.suspended_position, 0), c.previous_token
+    c.progress::text, c.version, c.history_length, coalesce(c.suspended_position, 0), coalesce(c.seen, 0), c.previous_token
 FROM claimed c ORDER BY c.priority DESC, c.run_at, c.id`
 
 var (
@@ -115,7 +115,7 @@ func scanClaimed(row pgx.CollectableRow, token uuid.UUID) (model.Claimed, error)
 	var previous *uuid.UUID
 	err := row.Scan(&x.ID, &x.Run, &x.Kind, &x.Name, &x.Queue, &x.RootID, &x.ParentID, &x.Lease.Epoch, &x.Priority, &x.Attempt, &args, &kwargs,
 		&retry, &x.AttemptTimeoutMS, &x.DeadlineAt, &x.CreatedAt, &x.ClaimedAt, &x.CancelRequested,
-		&progress, &x.Version, &x.Position, &x.After, &previous)
+		&progress, &x.Version, &x.Position, &x.After, &x.Seen, &previous)
 	if err != nil {
 		return x, err
 	}

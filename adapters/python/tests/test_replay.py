@@ -10,6 +10,7 @@ from workflows._combinators import gather
 from workflows._functions import activity, job, step, workflow
 from workflows._outcomes import ActivityError, ChildError, ChildFailed, StepError
 from workflows._registry import Registry
+from workflows._replay import Replay
 from workflows._workflow import (
     is_replaying,
     now,
@@ -470,3 +471,29 @@ def test_sleeps_end_on_the_clock_of_the_engine_and_zero_is_recorded(cold: bool) 
     assert story.later(2).status == "completed"
     assert story.types.count("timer_fired") == 4
     story.check_prefixes()
+
+
+def test_an_event_that_came_while_nobody_held_the_workflow_is_no_replay() -> None:
+    """R12: also when the whole history comes with it, as to a worker without a warm copy."""
+    told: list[bool] = []
+
+    @workflow
+    async def w() -> None:
+        await wait_for_signal("a")
+        told.append(is_replaying())
+        await wait_for_signal("b")
+        told.append(is_replaying())
+
+    at = "2026-01-01T00:00:00+00:00"
+    events = [
+        {"position": 1, "at": at, "type": "started"},
+        {"position": 2, "at": at, "type": "signal_received", "name": "a"},
+        {"position": 3, "at": at, "type": "signal_received", "name": "b"},
+    ]
+    about = {"id": "018f0000-0000-7000-8000-000000000001", "run": 1, "name": "w"}
+    for seen, expected in ((0, [True, False]), (1, [False, False]), (2, [True, False])):
+        told.clear()
+        replay = Replay({**about, "seen": seen}, w)
+        replay.feed(events)
+        replay.discard()
+        assert told == expected, seen

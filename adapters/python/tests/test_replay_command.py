@@ -105,6 +105,32 @@ def test_code_that_fails_where_it_waited_raises() -> None:
     assert "KeyError" in verdict.message
 
 
+@pytest.mark.parametrize("status", ["pending", "suspended"])
+def test_code_without_the_recorded_version_raises_wherever_the_workflow_stands(
+    status: str,
+) -> None:
+    @workflow(name="w")
+    async def w() -> None:
+        workflows.get_version("tax", 2, 3)
+        await workflows.wait_for_signal("go")
+
+    marked = {"type": "version_marked", "sequence": 1, "name": "tax", "payload": 1}
+    parked = {"parked": "it does not fit"} if status == "suspended" else {}
+    verdict = check(execution(status=status, **parked), history(STARTED, marked), w)
+    assert verdict.verdict == "raises"
+    assert "VersionError" in verdict.message
+
+
+def test_a_failure_that_has_come_with_an_event_is_what_the_code_will_do() -> None:
+    failed: dict[str, Any] = {"type": "activity_failed", "sequence": 1, "name": "a"}
+    assert verdict_of(history(*CALLED[:2], failed), status="pending").verdict == "fits"
+
+
+def test_a_result_that_was_refused_is_nothing_that_the_code_does() -> None:
+    refused = {"type": "PayloadTooLarge", "message": "2 MiB", "language": "python"}
+    assert verdict_of(history(*CALLED), status="failed", error=refused).verdict == "fits"
+
+
 def test_a_run_that_went_on_is_judged_with_its_own_arguments() -> None:
     @workflow(name="w")
     async def w(n: int) -> int:
@@ -130,6 +156,7 @@ async def {first}() -> int: return 1
 
 @workflow
 async def order(n: int) -> int:
+    print("what the code prints")
     m = await {first}.run()
     return n + m + await wait_for_signal("go", int)
 """
@@ -183,7 +210,8 @@ async def test_the_command_judges_what_is_not_finished(
         before = await client.history(id)
 
         fits = command("replay", "-m", "shop", "--id", id)
-        assert (fits.returncode, fits.stderr) == (0, "")
+        assert (fits.returncode, fits.stderr) == (0, "what the code prints\n")
+        assert "prints" not in fits.stdout
         assert f"fits     {id}  order, {len(before)} events" in fits.stdout
         stored = command("history", id, "--json")
         (tmp_path / "order.json").write_text(stored.stdout)
@@ -196,6 +224,9 @@ async def test_the_command_judges_what_is_not_finished(
         assert "'charge'" in differs.stdout
         assert "1 replayed: 0 fit, 1 differ" in differs.stdout
 
+        assert command("replay", "-m", "shop", "--name", "other").stdout.startswith("no history")
+        assert command("replay", "-m", "shop", "--name", "order").stdout == differs.stdout
+
         as_json = command("replay", "-m", "shop", "--file", "order.json", "--json")
         assert as_json.returncode == 1
         [judged] = json.loads(as_json.stdout)["histories"]
@@ -206,10 +237,12 @@ async def test_the_command_judges_what_is_not_finished(
 
 def test_what_is_no_history_is_said_to_be_none(command: Command, tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text(CODE.format(first="reserve"))
-    (tmp_path / "wrong.json").write_text("[]")
-    wrong = command("replay", "-m", "shop", "--file", "wrong.json")
-    assert wrong.returncode == 2
-    assert "does not hold what `workflows history ID --json` prints" in wrong.stderr
+    no_events = {"execution": execution(), "events": [{"position": 1}]}
+    for text in ("[]", json.dumps(no_events)):
+        (tmp_path / "wrong.json").write_text(text)
+        wrong = command("replay", "-m", "shop", "--file", "wrong.json")
+        assert wrong.returncode == 2
+        assert "does not hold what `workflows history ID --json` prints" in wrong.stderr
     assert command("replay").returncode == 2
     assert command("replay", "-m", "nowhere").returncode == 2
     missing = command("replay", "-m", "shop", "--file", "missing.json")

@@ -23,7 +23,7 @@ from typing import (
 ABI_VERSION: Final = 1
 """The version of the C interface that this was generated for."""
 
-DIGEST: Final = "62f450fbdf41eb81"
+DIGEST: Final = "b8d3fd4a01a3cad3"
 """Identifies the operations with their types. The library's must be the same."""
 
 Payload: TypeAlias = "Mapping[str, Payload] | Sequence[Payload] | str | int | float | bool | None"
@@ -378,6 +378,11 @@ class Claimed(TypedDict):
     """previous_token is that of the lease before, and comes with after.
 
     What is in memory is the right workflow only if it was suspended under this token.
+    """
+    seen: NotRequired[int]
+    """seen is the position at which the workflow was suspended last.
+
+    Its code has not run on what came after. Absent or 0 if that is not known.
     """
     events: NotRequired[list[Event]]
     """events are a workflow's history of this run, from after on."""

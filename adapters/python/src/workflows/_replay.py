@@ -477,7 +477,11 @@ class Replay:
 
     def is_replaying(self) -> bool:
         """Whether history is still ahead of the code."""
-        return not self.history.live and (self.history.goes_on or self._ahead > 0)
+        history, seen = self.history, self.claimed.get("seen")
+        if history.live or history.goes_on:
+            return not history.live
+        # Events that came while nobody held the workflow have not been met by any code.
+        return history.length <= seen if seen else self._ahead > 0
 
     def time(self) -> float:
         """The workflow's time, in seconds since 1970."""

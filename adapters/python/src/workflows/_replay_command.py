@@ -13,7 +13,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
@@ -29,6 +29,10 @@ Json = dict[str, Any]
 
 _OPEN = ("scheduled", "pending", "running", "suspended")
 _PAGE = 100
+# What a worker fails a workflow with whose commands or result the engine did not take.
+_REFUSED = ("HistoryTooLong", "InvalidPayload", "InvalidRequest", "PayloadTooLarge")
+# What code fails with that is not made for this history; the rest can have come with an event.
+_UNFIT = ("NotDurableError", "VersionError")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +113,15 @@ def _other_end(
         return f"In its time it {_said('fail', None, claimed.get('error'))}. Today it {today}."
     if status == "suspended" and then == "fail" and not claimed.get("parked"):
         return f"It waits, in the code that ran last. Today it {today}."
+    if status in _OPEN and error is not None and error.get("type") in _UNFIT:
+        return f"It has not ended. Today it {today}."
     return ""
 
 
 def _failed_itself(claimed: Mapping[str, Any]) -> bool:
-    """Whether the code failed; a deadline or a full history is nothing that it does."""
+    """Whether the code failed; a deadline or a refused result is nothing that it does."""
     error = cast("Mapping[str, Any]", claimed.get("error") or {})
-    return error.get("language") != "core" and error.get("type") != "HistoryTooLong"
+    return error.get("language") != "core" and error.get("type") not in _REFUSED
 
 
 def _said(then: str, result: Any, error: Mapping[str, Any] | None) -> str:
@@ -173,6 +179,8 @@ def from_file(path: Path) -> Stored:
         told = json.loads(path.read_text(encoding="utf-8"))
         execution, events = told["execution"], told["events"]
         run = told.get("run", execution["run"])
+        if not all({"position", "type", "at"} <= event.keys() for event in events):
+            raise ValueError("an event has no position, type or time")
         if run != execution["run"]:  # what it came to says nothing of an earlier run
             execution = {**execution, "run": run, "status": "continued"}
         return execution, events
@@ -210,6 +218,9 @@ def parser() -> argparse.ArgumentParser:
         "--status", dest="statuses", metavar="STATUS", choices=[*_OPEN, "completed", "failed"],
         help="of the workflows, instead of all that are not finished", **several,
     )  # fmt: skip
+    parser.add_argument(
+        "--name", dest="names", metavar="NAME", help="of the workflow's function", **several
+    )
     parser.add_argument("--limit", metavar="N", type=int, default=0, help="stop after so many")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--database-url", metavar="URL", help="default $WORKFLOWS_DATABASE_URL")
@@ -244,9 +255,10 @@ async def _verdicts(options: argparse.Namespace) -> list[Verdict]:
     for path in files:
         await judge(*from_file(path))
     if options.ids or not files:
-        async with Client(options.database_url, schema=options.schema) as client:
+        # Without migrating: nothing is written, to a private database neither.
+        async with Client(options.database_url, schema=options.schema, migrate=False) as client:
             statuses = options.statuses or _OPEN
-            names = registry.names().get("workflow", [])
+            names = options.names or registry.names().get("workflow", [])
             found = stored(client, options.ids, statuses, names, options.limit)
             async with aclosing(found):
                 async for execution, events in found:
@@ -272,7 +284,8 @@ async def _in_a_callback(call: Callable[[], T]) -> T:
 def _judged(execution: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> Verdict:
     function = registry.find("workflow", execution["name"])
     if function is not None:
-        return check(execution, events, function)
+        with redirect_stdout(sys.stderr):  # what workflow code prints is no verdict
+            return check(execution, events, function)
     message = f"No module that was given has a workflow named {execution['name']!r}."
     about = (execution["id"], execution["run"], execution["name"], len(events))
     return Verdict(*about, "unknown", message)
@@ -283,7 +296,7 @@ def _tell(verdict: Verdict) -> None:
     run = f" run {verdict.run}" if verdict.run > 1 else ""
     print(f"{verdict.verdict:<8} {verdict.id}{run}  {verdict.name}, {events}")
     for line in verdict.message.splitlines():
-        print(f"         {line}")
+        print(f"         {line}".rstrip())
 
 
 def _summary(verdicts: Sequence[Verdict]) -> None:
