@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Coroutine, Generator
 from types import coroutine
 from typing import Any
 
 from .._discard import forget
+
+_OWN_WAITS = {asyncio.locks.__file__, asyncio.queues.__file__}
 
 
 class Body:
@@ -17,7 +20,7 @@ class Body:
 
     def __init__(self) -> None:
         self.is_killed = False
-        self.is_async = False
+        self._coroutine: Coroutine[Any, Any, Any] | None = None
 
     def kill(self) -> None:
         """Has the body forgotten, at the next thing that happens to it."""
@@ -25,8 +28,24 @@ class Body:
 
     def of(self, body: Coroutine[Any, Any, Any]) -> Any:
         """Answers an awaitable that runs the body."""
-        self.is_async = True
+        self._coroutine = body
         return self._run(body)
+
+    @property
+    def may_hear_from_outside(self) -> bool:
+        """Whether it may wait for a socket, a thread, a process.
+
+        What waits in one of asyncio's own events, locks or queues waits for other code here.
+        """
+        waiting: Any = self._coroutine
+        if waiting is None:
+            return False  # it runs in a thread
+        while (inner := getattr(waiting, "cr_await", None)) is not None and hasattr(
+            inner, "cr_await"
+        ):
+            waiting = inner
+        code = getattr(waiting, "cr_code", None)
+        return code is None or code.co_filename not in _OWN_WAITS
 
     @coroutine
     def _run(self, body: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:

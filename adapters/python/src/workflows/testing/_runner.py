@@ -175,8 +175,8 @@ class Runner:
             self.worker.kill()
 
     def _bodies(self) -> set[Body]:
-        """Answers the async bodies that run, but for those that wait for the engine."""
-        bodies = set[Body]() if self.worker is None else self.worker.async_bodies
+        """Answers the bodies that may wait for something else than the engine."""
+        bodies = set[Body]() if self.worker is None else self.worker.open_bodies
         return set(sorted(bodies, key=id)[self.waiting.inside :]) if bodies else bodies
 
     @property
@@ -299,12 +299,12 @@ class Runner:
             function = self.functions.find("workflow", row.name) if row.is_workflow else None
             if function is None or row.parked is not None or self.functions.is_double(row.name):
                 continue
-            for run, events in row.histories.items():
-                length, error = self._proven.get((row.id, run), (-1, None))
+            known = [self._proven.get((row.id, run), (-1, None)) for run in row.histories]
+            if not again and any(error for _, error in known):
+                continue
+            for (run, events), (length, error) in zip(row.histories.items(), known, strict=True):
                 if length != len(events):
                     error = self._prove(row, run, function)
-                elif not again:
-                    error = None
                 if error is not None:
                     raise error
 

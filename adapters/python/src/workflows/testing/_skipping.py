@@ -25,7 +25,7 @@ from ._threads import Threads
 
 _RESOLUTION = 1e-6
 _GRACE = 0.02  # how long the sockets of a test's own loop are listened to
-_SLEEP = asyncio.futures._set_result_unless_cancelled  # what ends asyncio.sleep
+_SLEEP: Any = vars(asyncio.futures)["_set_result_unless_cancelled"]  # what ends asyncio.sleep
 
 
 class Watcher(Protocol):
@@ -82,7 +82,7 @@ class Skipping:
     Args:
         engine: whose clock it is.
         watcher: is asked before time is skipped.
-        bodies: answers the async bodies that run and do not wait for the engine.
+        bodies: answers the async bodies that may wait for something outside.
         patience: how long a body may wait for something outside in silence.
     """
 

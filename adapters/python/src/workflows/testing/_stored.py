@@ -25,6 +25,8 @@ class Next:
         signals: the names of the signals that it waits for.
         result: with then="complete".
         error: with then="fail", as it goes over the wire.
+        args: with then="continue", those of the next run.
+        kwargs: the same for arguments that can only be given by name.
     """
 
     then: str
@@ -33,6 +35,8 @@ class Next:
     signals: tuple[str, ...] = ()
     result: Any = None
     error: Json | None = None
+    args: list[Any] = field(default_factory=list[Any])
+    kwargs: Json = field(default_factory=dict[str, Any])
 
 
 def replay(
@@ -86,6 +90,8 @@ def replay(
             replay.signals.names,
             turn.result,
             turn.error,
+            turn.next_run.get("args", []),
+            turn.next_run.get("kwargs", {}),
         )
 
 

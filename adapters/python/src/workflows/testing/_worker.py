@@ -62,10 +62,10 @@ class EnvironmentWorker(Worker):
         return self._recorded is not None and bool(self._recorded.running)
 
     @property
-    def async_bodies(self) -> set[Body]:
-        """The bodies that run on the loop."""
-        recorded = self._recorded
-        return set() if recorded is None else {b for b in recorded.running if b.is_async}
+    def open_bodies(self) -> set[Body]:
+        """The bodies on the loop that may wait for something from outside."""
+        bodies = set[Body]() if self._recorded is None else self._recorded.running
+        return {body for body in bodies if body.may_hear_from_outside}
 
     @property
     def failure(self) -> BaseException | None:
