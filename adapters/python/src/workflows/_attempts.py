@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
@@ -175,14 +176,14 @@ class Bodies:
 
         Nothing gets out of it.
         """
-        loop = asyncio.get_running_loop()
-        timer = None if timeout is None else loop.call_later(timeout, attempt.stop, "timeout")
+        limit = _Limit(attempt, timeout)
         attempt.task = task = asyncio.current_task()
         try:
             if function.is_async:
+                limit.begin()
                 value = await function.plain(*args, **kwargs)
             else:
-                value = await self._in_thread(function, args, kwargs)
+                value = await self._in_thread(function, args, kwargs, limit)
             if attempt.reason == "timeout":
                 raise asyncio.CancelledError
             return True, value
@@ -190,26 +191,30 @@ class Bodies:
             return False, _timed_out(timeout) if attempt.reason == "timeout" else error
         finally:
             attempt.task = None
-            if timer is not None:
-                timer.cancel()
+            limit.end()
             if attempt.reason == "timeout" and task is not None:
                 task.uncancel()  # it was ours, and another try may follow
 
     async def _in_thread(
-        self, function: Function[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+        self,
+        function: Function[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        limit: _Limit,
     ) -> Any:
         context = contextvars.copy_context()
 
         def body() -> tuple[bool, Any]:
+            limit.begin_in_thread()  # the time that it waited for a thread is not its own
             return context.run(_caught, function.plain, args, kwargs)
 
-        running: asyncio.Future[tuple[bool, Any]] = asyncio.get_running_loop().run_in_executor(
-            self._pool, body
-        )
+        # asyncio's future of it would let itself be cancelled while the thread runs on.
+        thread = self._pool.submit(body)
+        running = asyncio.wrap_future(thread)
         try:
             ok, value = await asyncio.shield(running)
         except asyncio.CancelledError:
-            if not running.cancel():
+            if not thread.cancel():
                 self.abandoned += 1
                 running.add_done_callback(self._returned)
             raise
@@ -220,6 +225,34 @@ class Bodies:
     def _returned(self, running: asyncio.Future[Any]) -> None:
         self.abandoned -= 1
         self._freed()
+
+
+class _Limit:
+    """The timeout of one try at a body, counted from when the body begins."""
+
+    def __init__(self, attempt: Attempt, timeout: float | None) -> None:
+        self._attempt = attempt
+        self._timeout = timeout
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._over = False
+
+    def begin(self) -> None:
+        """Starts to count."""
+        if self._timeout is not None and not self._over:
+            self._timer = self._loop.call_later(self._timeout, self._attempt.stop, "timeout")
+
+    def begin_in_thread(self) -> None:
+        """Does the same from the thread of the body."""
+        if self._timeout is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody counts any more
+                self._loop.call_soon_threadsafe(self.begin)
+
+    def end(self) -> None:
+        """Stops counting."""
+        self._over = True
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 class AttemptTimeout(Exception):

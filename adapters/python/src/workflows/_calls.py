@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import hashlib
 import uuid
 from collections.abc import Coroutine, Mapping
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ._replay import Replay
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 Json = dict[str, Any]
 
@@ -257,6 +259,18 @@ def frozen(value: Any) -> Any:
     return value
 
 
+def own(arguments: T) -> T:
+    """Answers a step's arguments as they are now.
+
+    What its body does to them must not reach the workflow: a replay would not do it. What
+    cannot be copied, such as a connection, is handed over as it is.
+    """
+    try:
+        return copy.deepcopy(arguments)
+    except Exception:
+        return arguments
+
+
 class ContinueAsNew(BaseException):
     """Ends a run of a workflow, for the next one to begin.
 
@@ -284,3 +298,13 @@ def child_id(claimed: Mapping[str, Any], sequence: int, at: float) -> str:
     number = (int(at * 1000) << 80) | bits
     number = number & ~(0xF << 76) | (0x7 << 76)
     return str(uuid.UUID(int=number & ~(0x3 << 62) | (0x2 << 62)))
+
+
+async def raising(error: BaseException) -> Any:
+    """A body that could not begin."""
+    raise error
+
+
+async def answering(value: Any) -> Any:
+    """A body that was no coroutine."""
+    return value

@@ -171,12 +171,20 @@ async def wait(
     futures: list[asyncio.Future[T]] = [asyncio.ensure_future(aw) for aw in aws]
     ended: asyncio.Future[None] = loop.create_future()
 
-    def note(_: Any = None) -> None:
-        if not ended.done() and _is_enough(futures, return_when):
-            ended.set_result(None)
+    open_ones = [future for future in futures if not future.done()]
+    left = len(open_ones)
 
-    note()
-    for future in futures:
+    def note(future: asyncio.Future[T]) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0 or _is_enough(future, return_when):
+            _set(ended)
+
+    if not open_ones or any(
+        future.done() and _is_enough(future, return_when) for future in futures
+    ):
+        _set(ended)
+    for future in open_ones:
         future.add_done_callback(note)
     timer = (
         None
@@ -188,20 +196,18 @@ async def wait(
     finally:
         if timer is not None:
             timer.cancel()
-        for future in futures:
+        for future in open_ones:
             future.remove_done_callback(note)
     return [future for future in futures if future.done()], [
         future for future in futures if not future.done()
     ]
 
 
-def _is_enough(futures: list[asyncio.Future[T]], return_when: ReturnWhen) -> bool:
-    done = [future for future in futures if future.done()]
-    if len(done) == len(futures):
-        return True
+def _is_enough(future: asyncio.Future[Any], return_when: ReturnWhen) -> bool:
+    """Whether the end of this one ends the wait."""
     if return_when == FIRST_EXCEPTION:
-        return any(not future.cancelled() and future.exception() is not None for future in done)
-    return return_when == FIRST_COMPLETED and bool(done)
+        return not future.cancelled() and future.exception() is not None
+    return return_when == FIRST_COMPLETED
 
 
 def _set(ended: asyncio.Future[None]) -> None:
@@ -265,6 +271,10 @@ def timeout(duration: Duration | None) -> asyncio.Timeout:
 
 def shield(aw: Awaitable[T]) -> asyncio.Future[T]:
     """Protects an awaitable from the cancellation of whoever awaits it.
+
+    A clean-up needs none: a workflow that is asked to stop hears of it once, as
+    CancelledError where it waits, and what it awaits afterwards, in `except` and
+    `finally`, runs as ever. This is for work that is not to notice at all.
 
     Example:
         >>> await workflows.shield(refund.run(order))   # goes on when the workflow is cancelled

@@ -283,6 +283,13 @@ class HeldWorkflow(Held):
                 took,
             )
 
+    def _go_on(self) -> None:
+        """Advances from a callback, where nobody else would notice that the adapter failed."""
+        try:
+            self._advance()
+        except Exception:
+            self.broken("advance")
+
     def _advance(self) -> None:
         """Sends what the code asks for, unless there is nothing to send or an answer is awaited."""
         replay = self.replay
@@ -354,6 +361,8 @@ class HeldWorkflow(Held):
         if error is None or error.code in _OVER or turn.then == "fail":
             self._ended(error)
             return
+        # Its commands are gone, so the code must not go on, whatever comes in before the end.
+        replay.loop.fatal = error
         self._send(replay, Turn("fail", error={**wire_error(error, None), "non_retryable": True}))
 
     # --- steps ---
@@ -384,7 +393,7 @@ class HeldWorkflow(Held):
             "name": step.call.name,
         }
         self.outcomes.append({**outcome, "payload": value})
-        asyncio.get_running_loop().call_soon(self._advance, context=contextvars.Context())
+        asyncio.get_running_loop().call_soon(self._go_on, context=contextvars.Context())
 
     def _stop_steps(self, replay: Replay) -> None:
         """Cancels the bodies of steps that the code has cancelled."""
@@ -407,7 +416,7 @@ class HeldWorkflow(Held):
             return
         self.news = True
         if not self.in_flight:
-            self._advance()
+            self._go_on()
 
     def interrupt(self) -> None:
         """Stops the steps."""

@@ -238,10 +238,15 @@ class Function(Generic[P, R]):
         try:
             return plain_arguments(self.signature, self.hints, args, kwargs)
         except TypeError:
-            self._must_fit(args, kwargs)
+            self.must_fit(args, kwargs)
             raise
 
-    def _must_fit(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    def must_fit(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Refuses arguments that do not fit the signature.
+
+        Raises:
+            TypeError: they do not; it names the function.
+        """
         try:
             self.signature.bind(*args, **kwargs)
         except TypeError as error:  # says what is wrong, and not with which function

@@ -36,7 +36,7 @@ class Options(TypedDict, total=False):
             execution. Not inside a workflow.
         signal: sent to the workflow with its start, as (name, payload) or (name, payload, key). If
             the idempotency key leads to one that was there, it is sent to that one.
-        retries: how many failures are followed by another attempt. Default 3, for workflows 0.
+        retries: how many failures are followed by another attempt. Default 3; not for workflows.
         initial: the delay after the first failure. Default 1 s.
         factor: multiplies the delay after each further failure. Default 2.
         max: caps the delay. Default 60 s.
@@ -81,6 +81,11 @@ def checked(kind: Kind, options: Mapping[str, Any], *, decorator: bool = False) 
             )
         if option == "name" and not decorator:
             raise TypeError("name= belongs into the decorator: executions find their code by it")
+        if kind == "workflow" and option in _NOT_OF_WORKFLOWS and value != 0:
+            raise TypeError(
+                f"{option}= has no meaning for a workflow, which goes on from its history instead "
+                f"of beginning again: give it to the activities, and timeout= to the workflow"
+            )
         if option == "signal" and kind != "workflow":
             raise TypeError(f"signal= has no meaning for a {kind}: only workflows take signals")
         if kind == "step" and option not in _OF_STEPS:
@@ -264,5 +269,14 @@ _CHECKS: Mapping[str, Callable[[str, Any], None]] = {
     "jitter": _number(0, 1),
     "non_retryable": _types,
     "close_policy": _policy,
+}
+_NOT_OF_WORKFLOWS = {
+    "retries",
+    "initial",
+    "factor",
+    "max",
+    "jitter",
+    "non_retryable",
+    "total_timeout",
 }
 _OF_STEPS = {"name", "timeout", "retries", "initial", "factor", "max", "jitter", "non_retryable"}

@@ -19,12 +19,15 @@ from ._calls import (
     ContinueAsNew,
     StepCall,
     Turn,
+    answering,
     cancellation_of,
     child_id,
     continuation_of,
     failure_of,
     frozen,
     new_call,
+    own,
+    raising,
     sequence_of,
 )
 from ._cancelling import cancellation, is_deaf
@@ -136,9 +139,9 @@ class Replay:
                 args, kwargs = function.adapted(args, kwargs)
             value = function.plain(*args, **kwargs)
         except BaseException as error:
-            value = _raise(error)
+            value = raising(error)
         body = cast(
-            "Coroutine[Any, Any, Any]", value if asyncio.iscoroutine(value) else _return(value)
+            "Coroutine[Any, Any, Any]", value if asyncio.iscoroutine(value) else answering(value)
         )
         self.root = self.loop.create_task(body, name=function.name, context=contextvars.Context())
         if self.cancel_reason is not None:
@@ -320,10 +323,11 @@ class Replay:
     ) -> Call[Any]:
         """A durable call: `.run()` inside a workflow."""
         if function.kind == "step":
+            function.must_fit(args, kwargs)
             sequence, recorded = self._asked("step", function.name)
             call = self._pending(sequence, "step", function)
             if recorded is None and self.history.fault is None:
-                self.steps[sequence] = StepCall(call, function, args, kwargs)
+                self.steps[sequence] = StepCall(call, function, own(args), own(kwargs))
             return call
         return self._schedule(function, args, kwargs)[0]
 
@@ -491,11 +495,3 @@ class Replay:
 def _wake(call: Call[None]) -> None:
     if not call.done():
         call.set_result(None)
-
-
-async def _raise(error: BaseException) -> Any:
-    raise error
-
-
-async def _return(value: Any) -> Any:
-    return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Mapping
 from typing import Any
 
@@ -58,4 +59,5 @@ def _is_cancelled() -> bool:
 
 def _pause(policy: Mapping[str, Any], number: int) -> float:
     longest, first = policy.get("max_ms", 60_000), policy.get("initial_ms", 1000)
-    return min(longest, first * policy.get("factor", 2.0) ** min(number - 1, 40)) / 1000
+    pause = min(longest, first * policy.get("factor", 2.0) ** min(number - 1, 40)) / 1000
+    return pause * (1 + policy.get("jitter", 0.1) * random.uniform(-1, 1))
