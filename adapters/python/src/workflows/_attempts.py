@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
@@ -203,23 +204,28 @@ class Bodies:
         def body() -> tuple[bool, Any]:
             return context.run(_caught, function.plain, args, kwargs)
 
-        running: asyncio.Future[tuple[bool, Any]] = asyncio.get_running_loop().run_in_executor(
-            self._pool, body
-        )
+        # Not run_in_executor: what that answers can be cancelled while its thread goes on.
+        running = self._pool.submit(body)
         try:
-            ok, value = await asyncio.shield(running)
+            ok, value = await asyncio.shield(asyncio.wrap_future(running))
         except asyncio.CancelledError:
             if not running.cancel():
                 self.abandoned += 1
-                running.add_done_callback(self._returned)
+                loop = asyncio.get_running_loop()
+                running.add_done_callback(lambda _: _tell(loop, self._returned))
             raise
         if not ok:
             raise value
         return value
 
-    def _returned(self, running: asyncio.Future[Any]) -> None:
+    def _returned(self) -> None:
         self.abandoned -= 1
         self._freed()
+
+
+def _tell(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody counts any more
+        loop.call_soon_threadsafe(callback)
 
 
 class AttemptTimeout(Exception):
