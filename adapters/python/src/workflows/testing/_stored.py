@@ -13,6 +13,7 @@ from ._proof import replayed
 from ._rows import Json
 
 _NOBODY = "00000000-0000-7000-8000-000000000000"
+_ABOUT = {"id": _NOBODY, "root_id": _NOBODY, "run": 1, "kind": "workflow", "queue": "default"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +73,7 @@ def replay(
         >>> replay(Path("histories/order.json").read_text(), order)
     """
     told, events = _read(history)
-    claimed: Json = {
-        "id": _NOBODY,
-        "root_id": _NOBODY,
-        "run": 1,
-        "kind": "workflow",
-        "queue": "default",
-        **told,
-        **arguments_of(told, events),
-        "name": function.name,
-    }
+    claimed: Json = {**_ABOUT, **told, **arguments_of(told, events), "name": function.name}
     if id is not None:
         claimed |= {"id": id, "root_id": id}
     if args is not None or kwargs is not None:
