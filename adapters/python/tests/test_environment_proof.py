@@ -111,6 +111,7 @@ def test_code_that_asks_for_something_else_is_found_out(
                 env.executions(careless)[0].result() if env.executions() else env.run(careless)
 
 
+@pytest.mark.workflow_environment(cold=False)
 def test_the_error_says_what_was_and_what_is(env: WorkflowEnvironment, a: Any) -> None:
     numbers = itertools.count()
 
