@@ -111,6 +111,7 @@ def test_code_that_asks_for_something_else_is_found_out(
                 env.executions(careless)[0].result() if env.executions() else env.run(careless)
 
 
+@pytest.mark.workflow_environment(cold=False)
 def test_the_error_says_what_was_and_what_is(env: WorkflowEnvironment, a: Any) -> None:
     numbers = itertools.count()
 
@@ -125,6 +126,24 @@ def test_the_error_says_what_was_and_what_is(env: WorkflowEnvironment, a: Any) -
     assert error.recorded == "the activity 'a' args=[0]"
     assert error.attempted == "the activity 'a' args=[1]"
     assert error.position == 1
+
+
+def test_a_history_that_was_continued_says_what_it_began_with(
+    env: WorkflowEnvironment, a: Any
+) -> None:
+    @workflow(name="w")
+    async def w(n: int) -> int:
+        await a.run(n)
+        if n < 3:
+            continue_as_new(n + 1)
+        return n
+
+    handle = env.start(w, 1)
+    assert handle.result() == 3
+    for run in (1, 2, 3):
+        told = {"execution": handle.execution(), "run": run, "events": handle.history(run)}
+        following = replay(told, w)
+        assert (following.args or following.result) == ([run + 1] if run < 3 else 3)
 
 
 @pytest.mark.parametrize("end", ["result", "failure", "continue", "wait"])
@@ -296,6 +315,9 @@ def test_a_stored_history_over_the_code_of_today(env: WorkflowEnvironment, a: An
     assert (following.then, following.signals, following.commands) == ("suspend", ("go",), [])
     ended = replay({"run": 1, "events": handle.history()}, w, **arguments)
     assert (ended.then, ended.result) == ("complete", result)
+    printed = {"execution": handle.execution(), "run": 1, "events": waiting}
+    assert replay(printed, w).signals == ("go",), "it says what it was started with"
+    assert replay({**printed, "events": handle.history()}, w).result == result
     text = json.dumps({"run": 1, "events": waiting[:3]})
     for stored in (text, text.encode()):
         following = replay(stored, w, **arguments)

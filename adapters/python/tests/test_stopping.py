@@ -199,3 +199,26 @@ async def test_a_workflow_goes_on_beside_a_step_that_it_gave_up(rig: Rig) -> Non
         return "done"
 
     assert (await rig.run(w)).result == "done"
+
+
+async def test_a_thread_that_goes_on_after_its_timeout_keeps_its_slot(rig: Rig) -> None:
+    finish, log = threading.Event(), list[str]()
+
+    @job(timeout=0.02, retries=0)
+    def stuck() -> None:
+        finish.wait(20)
+        log.append("stuck returns")
+
+    @job
+    def other() -> None:
+        log.append("other runs")
+
+    worker = await rig.start(concurrency=1)
+    assert (await rig.run(stuck)).status == "failed"
+    row = rig.queue(other)
+    await asyncio.sleep(0.1)
+    assert (row.status, worker.bodies.abandoned) == ("pending", 1), "no thread is free for it"
+    finish.set()
+    assert (await rig.end(row)).status == "completed"
+    assert log == ["stuck returns", "other runs"]
+    assert worker.bodies.abandoned == 0

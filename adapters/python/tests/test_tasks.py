@@ -242,7 +242,8 @@ def test_the_collector_does_not_run_while_the_code_does() -> None:
 
         await left_halfway()
         for _ in range(2000):
-            _ = [[]]  # enough to make it run, if it could
+            rubbish: list[list[int]] = [[]]  # enough to make it run, if it could
+            rubbish.clear()
         await a.run()
 
     thresholds = gc.get_threshold()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import random
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -208,21 +209,25 @@ class Bodies:
             limit.begin_in_thread()  # the time that it waited for a thread is not its own
             return context.run(_caught, function.plain, args, kwargs)
 
-        # asyncio's future of it would let itself be cancelled while the thread runs on.
+        # Not run_in_executor: what that answers can be cancelled while its thread goes on.
         thread = self._pool.submit(body)
-        running = asyncio.wrap_future(thread)
         try:
-            ok, value = await asyncio.shield(running)
+            ok, value = await asyncio.shield(asyncio.wrap_future(thread))
         except asyncio.CancelledError:
             if not thread.cancel():
                 self.abandoned += 1
-                running.add_done_callback(self._returned)
+                loop = asyncio.get_running_loop()
+                thread.add_done_callback(lambda _: _tell(loop, self._returned))
             raise
         if not ok:
             raise value
         return value
 
-    def _returned(self, running: asyncio.Future[Any]) -> None:
+    def spread(self) -> float:
+        """Answers where in the jitter of its policy the pause before a step's next try falls."""
+        return random.uniform(-1, 1)
+
+    def _returned(self) -> None:
         self.abandoned -= 1
         self._freed()
 
@@ -245,14 +250,18 @@ class _Limit:
     def begin_in_thread(self) -> None:
         """Does the same from the thread of the body."""
         if self._timeout is not None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody counts any more
-                self._loop.call_soon_threadsafe(self.begin)
+            _tell(self._loop, self.begin)
 
     def end(self) -> None:
         """Stops counting."""
         self._over = True
         if self._timer is not None:
             self._timer.cancel()
+
+
+def _tell(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody counts any more
+        loop.call_soon_threadsafe(callback)
 
 
 class AttemptTimeout(Exception):

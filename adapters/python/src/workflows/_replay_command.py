@@ -68,7 +68,7 @@ def check(
         events: all events of the run, in order of position.
         function: the workflow's code of today.
     """
-    claimed: Json = {**execution, **_arguments(execution, events)}
+    claimed: Json = {**execution, **arguments_of(execution, events)}
     replay = Replay(claimed, function)
     try:
         replay.feed(events)
@@ -86,7 +86,7 @@ def check(
     return Verdict(claimed["id"], claimed["run"], claimed["name"], len(events), verdict, message)
 
 
-def _arguments(execution: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> Json:
+def arguments_of(execution: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> Json:
     """Answers a run's arguments: those of one that has gone on are in its last event."""
     told = execution
     if events and events[-1]["type"] == "continued":

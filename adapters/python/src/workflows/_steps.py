@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,7 +46,7 @@ async def run_step(bodies: Bodies, step: StepCall, attempt: Attempt) -> tuple[bo
         tell(f"step {function.name} of {called(attempt.claimed)}", wire, number)
         if wire.get("non_retryable") or number == tries or _is_cancelled():
             return False, wire
-        await asyncio.sleep(_pause(policy, number))
+        await asyncio.sleep(_pause(policy, number, bodies.spread()))
     raise AssertionError("a step ends in its last attempt")
 
 
@@ -57,7 +56,7 @@ def _is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def _pause(policy: Mapping[str, Any], number: int) -> float:
+def _pause(policy: Mapping[str, Any], number: int, spread: float) -> float:
     longest, first = policy.get("max_ms", 60_000), policy.get("initial_ms", 1000)
     pause = min(longest, first * policy.get("factor", 2.0) ** min(number - 1, 40)) / 1000
-    return pause * (1 + policy.get("jitter", 0.1) * random.uniform(-1, 1))
+    return pause * (1 + policy.get("jitter", 0.1) * spread)

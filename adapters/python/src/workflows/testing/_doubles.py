@@ -210,6 +210,10 @@ class RecordedBodies(Bodies):
             self._calls.ended(call, ok, value)
         return ok, value
 
+    def spread(self) -> float:
+        """Answers the middle: the delays of an environment have no jitter."""
+        return 0.0
+
     def kill(self) -> None:
         """Ends all bodies as a power cut would: none of their code runs any more."""
         for body in list(self.running):

@@ -62,8 +62,8 @@ class WorkflowEnvironment:
     Args:
         start: the time at which it begins, an aware datetime.
         seed: of ids; with the same seed two runs of a test give the same histories.
-        cold: replay workflows from the start whenever they go on, instead of keeping them in
-            memory. Default as for `Worker`.
+        cold: replay workflows from the start whenever they go on (True), or keep them in memory
+            (False). Default as for `Worker`: in memory, unless `WORKFLOWS_WORKER_WARM` is 0.
         prove: replay prefixes of every history, cold, and compare what the code asks for:
             "every" prefix, a "sample" of them if there are more than 200, or "never".
         max_runs: how often a workflow may continue as new before that counts as endless.

@@ -34,6 +34,7 @@ from ._worker import EnvironmentWorker
 T = TypeVar("T")
 
 _HEARTBEAT_TIMEOUT_MS = 10_000
+_WARM = 100_000  # suspended workflows that stay in memory
 
 
 @dataclass(slots=True)
@@ -162,7 +163,7 @@ class Runner:
             concurrency=setup.concurrency,
             functions=self.functions,
             name="an environment",
-            **({"warm": 0} if setup.cold else {}),
+            warm=None if setup.cold is None else 0 if setup.cold else _WARM,
         )
         loop = cast("asyncio.AbstractEventLoop", self.skipping.loop)
         self._starting = loop.create_task(self.worker.__aenter__())

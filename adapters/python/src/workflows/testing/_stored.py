@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from .._functions import Function
+from .._replay_command import arguments_of
 from ._proof import replayed
 from ._rows import Json
 
 _NOBODY = "00000000-0000-7000-8000-000000000000"
+_ABOUT = {"id": _NOBODY, "root_id": _NOBODY, "run": 1, "kind": "workflow", "queue": "default"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +44,23 @@ class Next:
 def replay(
     history: Mapping[str, Any] | Sequence[Mapping[str, Any]] | str | bytes,
     function: Function[..., Any],
-    args: Sequence[Any] = (),
+    args: Sequence[Any] | None = None,
     kwargs: Mapping[str, Any] | None = None,
     *,
     id: str | None = None,
 ) -> Next:
     """Replays a stored history over the code of today.
 
+    `workflows replay` does this for many at once.
+
     Args:
-        history: what `workflows history ID --json` prints: as JSON, or what it says, or its
-            events alone, such as `handle.history()`.
+        history: what `workflows history ID --json` prints: as JSON, or what it says. Or events
+            alone, such as `handle.history()`.
         function: the workflow.
-        args: what the workflow was started with; `workflows status ID --json` has it.
+        args: what the run was started with. Default: what the history says.
         kwargs: the same for arguments that can only be given by name.
-        id: the execution's. Random numbers and uuids follow from it: without it they are others.
+        id: the execution's. Default: what the history says. Random numbers and uuids follow from
+            it: with another one they are others.
 
     Returns:
         What the code does next.
@@ -65,20 +70,15 @@ def replay(
         PayloadError: an argument is not JSON.
 
     Example:
-        >>> replay(Path("histories/order.json").read_text(), order, ["4242"])
+        >>> replay(Path("histories/order.json").read_text(), order)
     """
-    run, events = _read(history)
-    positional, named = function.arguments(tuple(args), kwargs or {})
-    claimed = {
-        "id": id or _NOBODY,
-        "run": run,
-        "kind": "workflow",
-        "name": function.name,
-        "queue": "default",
-        "root_id": id or _NOBODY,
-        "args": positional,
-        "kwargs": named,
-    }
+    told, events = _read(history)
+    claimed: Json = {**_ABOUT, **told, **arguments_of(told, events), "name": function.name}
+    if id is not None:
+        claimed |= {"id": id, "root_id": id}
+    if args is not None or kwargs is not None:
+        positional, named = function.arguments(tuple(args or ()), kwargs or {})
+        claimed |= {"args": positional, "kwargs": named}
     with replayed(claimed, function, events) as replay:
         turn = replay.turn()
         if replay.history.fault is not None:
@@ -95,12 +95,16 @@ def replay(
         )
 
 
-def _read(history: Any) -> tuple[int, list[Json]]:
+def _read(history: Any) -> tuple[Json, list[Json]]:
+    """Answers what a history says of its execution, and its events."""
     if isinstance(history, (str, bytes)):
         history = json.loads(history)
-    if isinstance(history, Mapping):
-        told = cast("Mapping[str, Any]", history)
-        if "events" not in told:
-            raise ValueError("a history has events, as `workflows history ID --json` prints them")
-        return told.get("run", 1), list(told["events"])
-    return 1, list(cast("Sequence[Json]", history))
+    if not isinstance(history, Mapping):
+        return {}, list(cast("Sequence[Json]", history))
+    told = cast("Mapping[str, Any]", history)
+    if "events" not in told:
+        raise ValueError("a history has events, as `workflows history ID --json` prints them")
+    execution: Json = dict(told.get("execution") or {})
+    if "run" in told:
+        execution["run"] = told["run"]
+    return execution, list(told["events"])
