@@ -128,6 +128,23 @@ def test_a_mistake_in_an_option_is_an_error_at_once(
         function.options(**options)
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"retries": 3},
+        {"initial": "1s"},
+        {"factor": 3},
+        {"max": "1m"},
+        {"jitter": 0.5},
+        {"non_retryable": ["ValueError"]},
+        {"total_timeout": "1h"},
+    ],
+)
+def test_a_workflow_refuses_the_options_of_attempts(option: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match=f"{next(iter(option))}= has no meaning for a workflow"):
+        workflow(**option)
+
+
 @pytest.mark.parametrize("name", ["", "x" * 256, "a\0b"])
 def test_a_name_has_1_to_255_bytes(name: str) -> None:
     with pytest.raises(ValueError, match="name"):

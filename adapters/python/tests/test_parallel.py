@@ -1,6 +1,7 @@
 """Parallel work: G1 to G6, and what the combinators promise."""
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -200,6 +201,20 @@ def test_wait_answers_lists_in_the_order_given(cold: bool) -> None:
     assert Story(w, cold=cold).complete(4).complete(2).later(2).result == [[1, 3], [0, 2]]
 
 
+def test_waiting_for_thousands_takes_no_longer_than_their_number() -> None:
+    """Each wait used to look for each call in the list of all: 20,000 took minutes."""
+
+    @workflow
+    async def w() -> list[int]:
+        calls = [sleep(0.5 + n % 2) for n in range(20_000)]
+        done, open_ones = await wait(calls, timeout=1)
+        return [len(done), len(open_ones)]
+
+    began = time.process_time()
+    assert Story(w).later(1).result == [10_000, 10_000]
+    assert time.process_time() - began < 10
+
+
 def test_as_completed_answers_in_the_order_of_events(cold: bool) -> None:
     @workflow
     async def w() -> list[int]:
@@ -283,6 +298,23 @@ def test_the_result_of_what_a_handle_cancels_later_is_there_at_once(cold: bool) 
     assert story.complete(3).result == "cancelled"
     assert [c["type"] for c in story.commands].count("cancel") == 1
     story.check_prefixes()
+
+
+@pytest.mark.parametrize("status", ["completed", "failed", "cancelled"])
+def test_a_cancel_that_comes_too_late_answers_how_it_ended(status: str) -> None:
+    @workflow
+    async def w() -> Any:
+        handle = await a.queue(1)
+        await sleep(1)
+        return await handle.cancel()
+
+    story = Story(w)
+    if status == "cancelled":
+        story.stop(story.child(1))
+    ended = {"completed": story.complete, "failed": story.fail}.get(status)
+    if ended is not None:
+        ended(1)
+    assert story.later(1).result == {"status": status, "changed": False}
 
 
 def test_what_ends_while_a_handle_cancels_it_stays_cancelled_for_the_code(cold: bool) -> None:

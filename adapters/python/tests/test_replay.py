@@ -456,6 +456,23 @@ def test_arguments_that_do_not_fit_fail_the_workflow() -> None:
     assert story.go().error["type"] == "TypeError"
 
 
+def test_arguments_that_do_not_fit_a_step_are_an_error_at_the_call() -> None:
+    @step(name="s")
+    async def s(x: int) -> None: ...
+
+    @workflow
+    async def w() -> str:
+        try:
+            s.run(1, 2)  # pyright: ignore[reportCallIssue, reportUnusedCoroutine]
+        except TypeError as error:
+            return str(error)
+        return "taken"
+
+    story = Story(w)
+    assert story.result == "s(): too many positional arguments"
+    assert not story.commands
+
+
 def test_sleeps_end_on_the_clock_of_the_engine_and_zero_is_recorded(cold: bool) -> None:  # O2
     @workflow
     async def w() -> None:

@@ -2,13 +2,15 @@
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import pytest
-from workflows._attempts import cancelled, heartbeat, last_heartbeat
+from workflows._attempts import Attempt, Bodies, cancelled, heartbeat, last_heartbeat
 from workflows._executions import Held
 from workflows._functions import activity, job, step, workflow
 from workflows._outcomes import StepError
+from workflows._steps import _pause  # pyright: ignore[reportPrivateUsage]
 from workflows._workflow import sleep
 
 from .rig import Rig, until
@@ -222,3 +224,50 @@ async def test_a_thread_that_goes_on_after_its_timeout_keeps_its_slot(rig: Rig) 
     assert (await rig.end(row)).status == "completed"
     assert log == ["stuck returns", "other runs"]
     assert worker.bodies.abandoned == 0
+
+
+async def test_the_timeout_of_a_sync_body_counts_from_when_it_has_a_thread() -> None:
+    busy, free = threading.Event(), threading.Event()
+    pool = ThreadPoolExecutor(1)
+    pool.submit(lambda: (busy.set(), free.wait(20)))
+    assert busy.wait(20)
+
+    @job
+    def quick() -> str:
+        return "ran"
+
+    attempt = Attempt({"id": "1"}, lambda details: None)
+    running = asyncio.ensure_future(Bodies(pool, lambda: None).run(quick, [], {}, attempt, 0.05))
+    await asyncio.sleep(0.2)  # four times the timeout, with no thread to run in
+    free.set()
+    assert await running == (True, "ran")
+    pool.shutdown()
+
+
+async def test_what_a_step_does_to_its_arguments_stays_in_the_step(rig: Rig) -> None:
+    @step
+    async def adds(items: list[int], *, more: dict[str, int]) -> int:
+        items.append(4)
+        more["b"] = 2
+        return len(items) + len(more)
+
+    @workflow
+    async def w() -> list[Any]:
+        items, more = [1, 2, 3], {"a": 1}
+        call = adds.run(items, more=more)
+        items.clear()  # nor does what comes after the call reach the step
+        return [await call, items, more]
+
+    assert (await rig.run(w)).result == [6, [], {"a": 1}]
+
+
+@pytest.mark.parametrize(("spread", "pause"), [(0.0, 4.0), (1.0, 5.0), (-1.0, 3.0)])
+def test_the_pauses_of_a_step_have_the_jitter_of_its_policy(spread: float, pause: float) -> None:
+    policy = {"initial_ms": 1000, "factor": 2.0, "jitter": 0.25}
+    assert _pause(policy, 3, spread) == pause
+
+
+def test_the_default_jitter_of_a_step_is_a_tenth_either_way() -> None:
+    bodies = Bodies(ThreadPoolExecutor(1), lambda: None)
+    pauses = [_pause({}, 1, bodies.spread()) for _ in range(200)]
+    assert 0.9 <= min(pauses) < 1 < max(pauses) <= 1.1

@@ -25,7 +25,7 @@ from ._tasks import Steady
 
 if TYPE_CHECKING:
     from ._functions import Function
-    from ._operations import Change, Sent
+    from ._operations import Change, Sent, Status
     from ._replay import Replay
 
 R = TypeVar("R")
@@ -200,11 +200,15 @@ class ChildHandle(Handle[R]):
             return await asyncio.shield(self._call)
 
     async def cancel(self, reason: str = "") -> Change:
-        """Cancels it. Whoever waits for its result gets ActivityCancelled or ChildCancelled."""
-        changed = not self._call.done()
-        if changed:
-            self._call.replay.stop(self._call)
-        return {"status": "cancelled" if changed else "completed", "changed": changed}
+        """Cancels it. Whoever waits for its result gets ActivityCancelled or ChildCancelled.
+
+        The answer is what this workflow knows: `changed` is false if the end was recorded
+        already. The reason is not passed on: its own is that its parent cancelled it.
+        """
+        if self._call.done():
+            return {"status": _status_of(self._call), "changed": False}
+        self._call.replay.stop(self._call)
+        return {"status": "cancelled", "changed": True}
 
     async def signal(self, name: str, payload: Any = None, key: str | None = None) -> Sent:
         """Sends it a signal, once, however often the workflow is replayed."""
@@ -225,6 +229,12 @@ class ChildHandle(Handle[R]):
     async def terminate(self, reason: str = "") -> Any:
         """Refused inside a workflow."""
         raise _not_durable("terminate()", "await handle.cancel()")
+
+
+def _status_of(call: Call[Any]) -> Status:
+    if call.cancelled() or isinstance(call.exception(), (ActivityCancelled, ChildCancelled)):
+        return "cancelled"
+    return "completed" if call.exception() is None else "failed"
 
 
 def _not_durable(what: str, instead: str) -> NotDurableError:

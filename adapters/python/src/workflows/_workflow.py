@@ -56,6 +56,10 @@ class WorkflowInfo:
 def workflow_info() -> WorkflowInfo:
     """Answers which workflow this is.
 
+    `run`, `history_length` and `continue_as_new_suggested` are for deciding when to
+    continue as new. A retry copies the history into a further run, and a limit can be
+    lowered by whoever runs the worker: let nothing else hang on them.
+
     Raises:
         NotDurableError: called outside a workflow.
     """
