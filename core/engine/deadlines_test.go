@@ -122,6 +122,40 @@ func TestAGrandchildEndsWithTheDeadlineOfTheRoot(t *testing.T) {
 	}
 }
 
+// The parent cannot be ended while somebody has a lock on the one that is to be told.
+func TestAWorkflowIsNotToldOfWhatEndsWithItsOwnDeadline(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	worker, root := w.begun(model.NewExecution{})
+	child := schedule(1, model.Workflow, "child")
+	child.Execution.TimeoutMS = 300
+	w.advance(w.Engine, root, model.Advance{Then: model.ThenSuspend, Commands: []model.Command{child}})
+	parent := w.claimOne(w.Engine, worker)
+	activity := schedule(1, model.Activity, "a")
+	activity.Execution.Queue, activity.Execution.ID = "nobody", pointer(uuid.Must(uuid.NewV7()))
+
+	w.advance(w.Engine, parent, model.Advance{Then: model.ThenSuspend, Commands: []model.Command{activity}})
+	unlock := w.lock(root.ID)
+	w.eventually("the deadline", func() bool {
+		return w.count(`SELECT count(*) FROM workflows.timers WHERE due_at <= now()`) == 2
+	})
+	for range 3 {
+		if err := w.expire(w.ctx, []uuid.UUID{parent.ID, *activity.Execution.ID}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.wants(*activity.Execution.ID, model.Pending)
+	unlock()
+	for _, id := range []uuid.UUID{parent.ID, *activity.Execution.ID} {
+		if end := w.waitFor(id); end.Status == model.Completed {
+			t.Fatalf("%s ended as %s", end.Name, asText(end))
+		}
+	}
+	if n := w.count(`SELECT count(*) FROM workflows.history WHERE execution_id = $1 AND type = 'activity_failed'`, parent.ID); n != 0 {
+		t.Fatalf("it was told of %d", n)
+	}
+}
+
 func TestAStartThatIsRepeatedWithAnotherTimeoutGivesNobodyADeadline(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -10,9 +10,16 @@ import (
 
 // expireSQL ends what is past a deadline. A schedule deadline means nothing
 // once the execution has started.
+//
+// A child waits for a parent that is past the deadline too, and was left out because
+// somebody has it locked: a workflow is not told of what ends with itself.
 var expireSQL = define("expire", `
 WITH due AS (
     DELETE FROM workflows.timers t WHERE t.execution_id = ANY($1) AND t.kind IN ('deadline', 'schedule') AND t.due_at <= clock_timestamp()
+        AND NOT (t.kind = 'deadline' AND EXISTS (
+            SELECT FROM workflows.executions c JOIN workflows.executions p ON p.id = c.parent_id AND p.run = c.parent_run
+            WHERE c.id = t.execution_id AND p.deadline_at <= t.due_at AND p.id <> ALL ($1)
+                AND p.status IN ('scheduled', 'pending', 'running', 'suspended') OFFSET 0))
     RETURNING t.execution_id AS id, t.kind),
 x AS (SELECT id, bool_or(kind = 'deadline') AS deadline FROM due GROUP BY 1),
 done AS (
@@ -52,9 +59,10 @@ events AS (
     FROM told JOIN fresh ON fresh.id = told.id)
 SELECT told.id, true, told.kind, told.status, true, told.queue, told.worker, told.history_length FROM told`)
 
-// dueTimersSQL only looks: the rows are locked afterwards, executions first.
+// dueTimersSQL only looks: the rows are locked afterwards, executions first. Of one
+// deadline, parents come before their children, which are younger.
 var dueTimersSQL = define("due_timers", `
-SELECT execution_id, kind FROM workflows.timers WHERE due_at <= now() ORDER BY due_at LIMIT $1`)
+SELECT execution_id, kind FROM workflows.timers WHERE due_at <= now() ORDER BY due_at, execution_id LIMIT $1`)
 
 // closedSQL removes the note to close children once none is left to cancel.
 var closedSQL = define("closed", `
