@@ -60,7 +60,7 @@ async def test_suspending_never_runs_except_or_finally(stage: Stage) -> None:
     assert await stage.exits(cold) == 0, cold.output
     assert stage.entries("ran") == []
 
-    warm = await stage.start("warm")
+    warm = await stage.start("warm", warm=100)
     await handle.signal("first")
     await stage.saw("ran", "finally of first", by="warm")
     await stage.is_in(handle, "suspended")
@@ -71,7 +71,7 @@ async def test_suspending_never_runs_except_or_finally(stage: Stage) -> None:
 
     # Each replay runs what has ended, and nothing else.
     stage.open("go")
-    await stage.start("last", "default", "elsewhere")
+    await stage.start("last", "default", "elsewhere", warm=100)
     await handle.signal("second")
     assert await handle.result(20) == "done"
     ran = [entry["what"] for entry in stage.entries("ran") if entry["worker"] == "last"]
