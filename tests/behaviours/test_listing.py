@@ -17,6 +17,7 @@ from .listing import (
     python_proofs,
     read_promises,
     render,
+    typescript_proofs,
 )
 
 PYTHON = '''
@@ -46,6 +47,22 @@ def test_of_nothing(n: int) -> None:
 def helper() -> None:
     """S4: no test."""
 '''
+
+TYPESCRIPT = """
+// R10: in memory, and after a discard.
+test('neither catch nor finally runs', async () => {
+  assert.ok(true) // S7
+})
+
+describe('signals', () => {
+  // S3
+  // in order
+  it(`takes "a" before "b"`, () => {})
+})
+
+// S4 is not followed by a colon.
+test("nothing", () => {})
+"""
 
 GO = """
 // S1, Q4: whatever state the first is in.
@@ -110,6 +127,13 @@ def test_go_tests_name_promises_in_the_comment_above() -> None:
     ]
 
 
+def test_typescript_tests_name_promises_in_the_comment_above_them() -> None:
+    assert [(test, ids) for test, ids in typescript_proofs(TYPESCRIPT) if ids] == [
+        ("neither catch nor finally runs", ["R10"]),
+        ('takes "a" before "b"', ["S3"]),
+    ]
+
+
 def test_tests_are_found_wherever_they_are(tmp_path: Path) -> None:
     for name, text in {
         "adapters/python/tests/test_a.py": PYTHON,
@@ -117,11 +141,14 @@ def test_tests_are_found_wherever_they_are(tmp_path: Path) -> None:
         "tests/deep/no_test.py": PYTHON,
         "core/engine/c_test.go": GO,
         "core/engine/engine.go": GO,
+        "adapters/node/tests/d.test.ts": TYPESCRIPT,
+        "adapters/node/tests/story.ts": TYPESCRIPT,
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     found = [(proof.path, len(proof.ids)) for proof in proofs(tmp_path)]
     assert [path for path, _ in found] == [
+        *["adapters/node/tests/d.test.ts"] * 2,
         *["adapters/python/tests/test_a.py"] * 4,
         *["core/engine/c_test.go"] * 2,
         "tests/deep/er/test_b.py",
