@@ -98,8 +98,9 @@ def deed(node: Node) -> Outcomes:
         late = "AttemptTimeout: the attempt did not end within 0.15 s"
         return _fails(Failure("ActivityTimeout", late, node["times"] + 1))
     if how == "gone":
-        gone = "Cancelled: activity program.activity was cancelled"
-        return _fails(Failure("ActivityCancelled", gone, 1))
+        gone = r"Cancelled: activity program\.activity was cancelled"
+        perhaps = "(: it was asked to stop, and its worker died)?"
+        return _fails(Failure("ActivityCancelled", gone + perhaps, 1, form=True))
     return _is(label)
 
 
