@@ -1,0 +1,6 @@
+/**
+ * Durable jobs, activities and workflows on nothing but PostgreSQL.
+ *
+ * @packageDocumentation
+ */
+export {}
