@@ -6,7 +6,7 @@ import type { StepCall, Turn } from './_calls'
 import { WorkflowsError } from './_errors'
 import { Held, type Home, isOver } from './_executions'
 import { called, tell } from './_failures'
-import type { AnyFn } from './_functions'
+import type { DurableFunction } from './_functions'
 import { log } from './_log'
 import {
   type Advance,
@@ -49,7 +49,7 @@ export class HeldWorkflow extends Held<WorkflowHome> {
   constructor(
     home: WorkflowHome,
     claimed: Claimed,
-    fn: AnyFn | undefined,
+    fn: DurableFunction | undefined,
     /** The claim before, if this worker has not let go of it yet. */
     private readonly before?: HeldWorkflow,
   ) {
@@ -59,7 +59,7 @@ export class HeldWorkflow extends Held<WorkflowHome> {
     })
   }
 
-  protected async start(fn: AnyFn): Promise<void> {
+  protected async start(fn: DurableFunction): Promise<void> {
     await this.before?.gone
     if (this.lost) return
     this.replay = this.home.remembered(this.claimed)

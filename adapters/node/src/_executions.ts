@@ -1,10 +1,9 @@
 /** Executions that a worker holds: an attempt at a body, or a workflow that is advanced. */
 
 import { Attempt, type Bodies, type Ended, wireError } from './_attempts'
-import { frozen } from './_calls'
 import { CancelledError, type WorkflowsError } from './_errors'
 import { called, tell } from './_failures'
-import type { AnyFn } from './_functions'
+import type { DurableFunction } from './_functions'
 import { log } from './_log'
 import {
   type Claimed,
@@ -40,7 +39,7 @@ export abstract class Held<H extends Home = Home> {
   constructor(
     readonly home: H,
     readonly claimed: Claimed,
-    readonly fn: AnyFn | undefined,
+    readonly fn: DurableFunction | undefined,
   ) {
     this.id = claimed.id
     this.lease = claimed.lease
@@ -60,7 +59,7 @@ export abstract class Held<H extends Home = Home> {
     this.start(this.fn).catch((error: unknown) => this.broken('begin', error))
   }
 
-  protected abstract start(fn: AnyFn): Promise<void>
+  protected abstract start(fn: DurableFunction): Promise<void>
 
   /** Takes in what pull_events told about the lease. */
   abstract notice(notice: Partial<Notice>): void
@@ -102,12 +101,12 @@ export function isOver(error: WorkflowsError): boolean {
 export class HeldAttempt extends Held {
   readonly attempt: Attempt
 
-  constructor(home: Home, claimed: Claimed, fn: AnyFn | undefined) {
+  constructor(home: Home, claimed: Claimed, fn: DurableFunction | undefined) {
     super(home, claimed, fn)
     this.attempt = new Attempt(claimed, (details) => home.report(this, details))
   }
 
-  protected async start(fn: AnyFn): Promise<void> {
+  protected async start(fn: DurableFunction): Promise<void> {
     if (this.claimed.cancel_requested) this.attempt.stop('cancel')
     const { attempt } = this
     const [ok, value] = await this.#outcome(fn)
@@ -119,7 +118,7 @@ export class HeldAttempt extends Held {
     else if (attempt.reason !== 'stop' || ok) this.#finish(ok, value)
   }
 
-  async #outcome(fn: AnyFn): Promise<Ended> {
+  async #outcome(fn: DurableFunction): Promise<Ended> {
     const { attempt, claimed } = this
     await null // a notice may have come together with the claim
     if (attempt.reason !== undefined) {
@@ -139,7 +138,7 @@ export class HeldAttempt extends Held {
     const about = { id: this.id, lease: this.lease }
     if (ok) {
       try {
-        const item = { ...about, result: frozen(plain(value, 'result')) }
+        const item = { ...about, result: plain(value, 'result') }
         const told = (_: unknown, error?: WorkflowsError) => this.#completed(error)
         this.home.outbox.add(Operation.COMPLETE_EXECUTION, item, told)
       } catch (error) {

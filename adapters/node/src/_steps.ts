@@ -2,7 +2,7 @@
 
 import type { Attempt, Bodies, Ended } from './_attempts'
 import { wireError } from './_attempts'
-import { frozen, type StepCall } from './_calls'
+import type { StepCall } from './_calls'
 import { called, tell } from './_failures'
 import type { RetryPolicy } from './_operations'
 import { retryPolicy } from './_options'
@@ -25,7 +25,7 @@ export async function runStep(bodies: Bodies, step: StepCall, attempt: Attempt):
     if (ok || attempt.isGivenUp) return [ok, value]
     const wire = wireError(value, policy)
     wire.details = { ...wire.details, attempts: number }
-    tell(`step ${step.function.functionName} of ${called(attempt.claimed)}`, wire, number)
+    tell(`step ${step.function.name} of ${called(attempt.claimed)}`, wire, number)
     if (wire.non_retryable || number === tries) return [false, wire]
     await pausing(bodies, attempt, pauseOf(policy, number, bodies.spread()))
     if (attempt.isGivenUp) return [false, wire]
@@ -43,7 +43,7 @@ async function once(
   const [ok, value] = await bodies.run(body, attempt, limit)
   if (!ok) return [ok, value]
   try {
-    return [true, frozen(plain(value, 'result'))]
+    return [true, plain(value, 'result')]
   } catch (error) {
     return [false, error]
   }

@@ -4,7 +4,7 @@ import { hostname } from 'node:os'
 import { threadId } from 'node:worker_threads'
 import { HeldWorkflow, type WorkflowHome } from './_advancing'
 import { after, Bodies } from './_attempts'
-import { type Client, client, connect } from './_client'
+import { Client, client } from './_client'
 import { Internal, WorkerNotFound, WorkflowsError } from './_errors'
 import { type Held, HeldAttempt } from './_executions'
 import { installGuards } from './_guards'
@@ -192,7 +192,11 @@ export class Worker implements WorkflowHome, AsyncDisposable {
 
   protected connect(): Client {
     const { url, schema } = this.#options
-    return this.#ownsClient ? connect(url, schema) : client()
+    if (!this.#ownsClient) return client()
+    return new Client({
+      ...(url !== undefined && { url }),
+      ...(schema !== undefined && { schema }),
+    })
   }
 
   protected makeBodies(): Bodies {
