@@ -58,7 +58,7 @@ function onRejection(reason: unknown, promise: Promise<unknown>): void {
 
 /** Does what Node does where no listener is. */
 function asWithoutUs(reason: unknown): void {
-  const mode = modeOf([...process.execArgv, ...(process.env['NODE_OPTIONS'] ?? '').split(/\s+/)])
+  const mode = modeOf([...process.execArgv, ...(process.env.NODE_OPTIONS ?? '').split(/\s+/)])
   if (mode === 'none') return
   if (mode === 'warn' || mode === 'warn-with-error-codes') {
     process.emitWarning(reason instanceof Error ? reason : String(reason))

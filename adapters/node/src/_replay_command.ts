@@ -115,7 +115,7 @@ function languageOf(execution: StoredExecution, events: readonly Event[]): strin
 
 function isOther(execution: StoredExecution, events: readonly Event[]): boolean {
   // For this project's own tests, which compare what both languages make of one history.
-  if (process.env['WORKFLOWS_TEST_OTHER_LANGUAGE'] === '1') return false
+  if (process.env.WORKFLOWS_TEST_OTHER_LANGUAGE === '1') return false
   const language = languageOf(execution, events)
   return language !== undefined && language !== LANGUAGE
 }

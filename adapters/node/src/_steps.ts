@@ -25,7 +25,7 @@ export async function runStep(bodies: Bodies, step: StepCall, attempt: Attempt):
     if (ok || attempt.isGivenUp) return [ok, value]
     const wire = wireError(value, policy)
     wire.details = { ...wire.details, attempts: number }
-    tell(`step ${step.function.name} of ${called(attempt.claimed)}`, wire, number)
+    tell(`step ${step.call.name} of ${called(attempt.claimed)}`, wire, number)
     if (wire.non_retryable || number === tries) return [false, wire]
     await pausing(bodies, attempt, pauseOf(policy, number, bodies.spread()))
     if (attempt.isGivenUp) return [false, wire]
