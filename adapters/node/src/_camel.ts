@@ -1,10 +1,7 @@
 /** The words of the wire as JavaScript spells them: `parent_id` is `parentId`. */
 
 import type * as wire from './_operations'
-import { adapt, Unreadable } from './_payload'
-
-/** The members that hold what users made: their names are theirs. */
-const PAYLOADS = new Set(['args', 'kwargs', 'result', 'error', 'progress', 'state', 'payload'])
+import { adapt, PAYLOADS, Unreadable } from './_payload'
 
 type PayloadName = 'args' | 'kwargs' | 'result' | 'error' | 'progress' | 'state' | 'payload'
 

@@ -4,8 +4,8 @@ import { setTimeout as pause } from 'node:timers/promises'
 import {
   type Camel,
   type Change,
-  camelCased,
   type Created,
+  camelCased,
   type Event,
   type Execution,
   type ExecutionPage,
@@ -334,7 +334,8 @@ async function waited(
   id: string,
   { timeout, signal }: WaitOptions,
 ): Promise<operations.Execution> {
-  const within = timeout === undefined ? Number.POSITIVE_INFINITY : seconds(timeout, 'timeout')
+  const within =
+    timeout === undefined ? Number.POSITIVE_INFINITY : seconds(timeout, { name: 'timeout' })
   const deadline = performance.now() + within * 1000
   const patience = new Patience()
   for (;;) {

@@ -104,6 +104,11 @@ export class WorkflowsError extends Error {
     this.retryable = options.retryable ?? new.target.retryable
     this.details = { ...options.details }
   }
+
+  /** The message as it goes over the wire. @internal */
+  get described(): string {
+    return this.message
+  }
 }
 
 /** Names an error by its class, and leaves the name out when it is printed with its members. */
@@ -138,7 +143,6 @@ export class TimeoutError extends Error {
   static override [Symbol.hasInstance](value: unknown): boolean {
     if (typeof value !== 'object' || value === null) return false
     if (Object.prototype.isPrototypeOf.call(this.prototype, value)) return true
-    // Of a class that somebody derives, only its own descendants are instances.
     return this === TimeoutError && isTimeout in value
   }
 }

@@ -114,7 +114,12 @@ export type ExternalFn<F extends Body, O = Options> = Fn<
 >
 
 /** The client of the worker whose function is running: what it queues goes where it came from. */
-export const currentClient = new AsyncLocalStorage<Client>()
+const currentClient = new AsyncLocalStorage<Client>()
+
+/** Runs a body: what it queues goes through this client. */
+export function withClient<T>(client: Client, body: () => T): T {
+  return currentClient.run(client, body)
+}
 
 /** Answers the client of the running function's worker, or the default one. */
 export function home(): Client {
@@ -124,7 +129,7 @@ export function home(): Client {
 /** A function that can run durably, as the worker and the replay see it. */
 export class DurableFunction {
   readonly kind: Kind
-  readonly name: string
+  readonly functionName: string
   /** The body. */
   readonly plain: Body
   readonly optionsSet: Named<Options>
@@ -140,7 +145,7 @@ export class DurableFunction {
     this.kind = parts.kind
     this.plain = parts.plain
     this.optionsSet = checked(parts.kind, parts.options, { definition: true })
-    this.name = nameOf(parts.kind, parts.plain, this.optionsSet)
+    this.functionName = nameOf(parts.kind, parts.plain, this.optionsSet)
     this.place = parts.place
     this.isTopLevel = parts.isTopLevel
     this.isExternal = parts.isExternal
@@ -148,7 +153,7 @@ export class DurableFunction {
 
   /** Answers the same function with other parts, such as a double's body. */
   with(changes: { readonly plain?: Body; readonly options?: Named<Options> }): DurableFunction {
-    const options = { ...this.optionsSet, name: this.name, ...changes.options }
+    const options = { ...this.optionsSet, name: this.functionName, ...changes.options }
     return new DurableFunction({ ...this, ...changes, options })
   }
 
@@ -156,7 +161,7 @@ export class DurableFunction {
   execution(args: readonly unknown[], { awaited = false } = {}): NewExecution {
     if (this.kind === 'step') {
       throw new TypeError(
-        `${this.name} is a step, which runs inside a workflow's own worker and cannot be queued;` +
+        `${this.functionName} is a step, which runs inside a workflow's own worker and cannot be queued;` +
           ' make it an activity',
       )
     }
@@ -169,7 +174,7 @@ export class DurableFunction {
 
   /** Answers the fields of a new execution that its options decide. */
   request(): NewExecution {
-    this.#template ??= executionFields(this.kind, this.name, this.optionsSet)
+    this.#template ??= executionFields(this.kind, this.functionName, this.optionsSet)
     return { ...this.#template }
   }
 
@@ -192,7 +197,7 @@ export class DurableFunction {
     const [named] = Object.keys(adapt(kwargs, 'kwargs') ?? {})
     if (named !== undefined) {
       throw new TypeError(
-        `${this.name}(): it was called with the keyword argument '${named}', and functions in` +
+        `${this.functionName}(): it was called with the keyword argument '${named}', and functions in` +
           ' JavaScript have none; pass it by position',
       )
     }
@@ -200,7 +205,7 @@ export class DurableFunction {
   }
 
   toString(): string {
-    return `<${this.kind} ${this.name} at ${this.place}>`
+    return `<${this.kind} ${this.functionName} at ${this.place}>`
   }
 }
 
@@ -221,14 +226,14 @@ export function callable(definition: DurableFunction): Fn {
   const plain = definition.plain
   const members: Omit<Fn, never> = {
     kind: definition.kind,
-    functionName: definition.name,
+    functionName: definition.functionName,
     definition,
     run: (...args) => run(definition, args),
     queue: (...args) => queue(definition, args),
     options: (options) => callable(definition.with({ options: checked(definition.kind, options) })),
   }
   const fn = (...args: unknown[]): unknown => plain(...args)
-  Object.defineProperty(fn, 'name', { value: definition.name, configurable: true })
+  Object.defineProperty(fn, 'name', { value: definition.functionName, configurable: true })
   return Object.assign(fn, members) as Fn
 }
 
@@ -274,7 +279,7 @@ async function enqueue(
 function handleOf(definition: DurableFunction, created: Created, client: Client): Handle {
   if (created.signaled === false) {
     throw new ExecutionFinished(
-      `the signal for ${definition.name} was not sent: its idempotency key belongs to execution` +
+      `the signal for ${definition.functionName} was not sent: its idempotency key belongs to execution` +
         ` ${created.id}, which is over; use another key to start a new one`,
     )
   }
@@ -288,10 +293,7 @@ export interface Define<O> {
   /** A named function, without options. */
   <A extends unknown[], T>(body: Body<A, T>): Fn<A, Awaited<T>, O, T>
   /** A function with its options, or with its name alone. */
-  <A extends unknown[], T>(
-    options: string | Named<O>,
-    body: Body<A, T>,
-  ): Fn<A, Awaited<T>, O, T>
+  <A extends unknown[], T>(options: string | Named<O>, body: Body<A, T>): Fn<A, Awaited<T>, O, T>
 }
 
 /** How functions are defined that can also live elsewhere. */
@@ -338,7 +340,9 @@ function defineQueued<O extends object>(kind: Kind): DefineQueued<O> {
   const external = (options: string | Named<Options>): Fn => {
     const given = typeof options === 'string' ? { name: options } : options
     const plain = () => {
-      throw new TypeError(`${given.name} is external: its code lives elsewhere; use run() or queue()`)
+      throw new TypeError(
+        `${given.name} is external: its code lives elsewhere; use run() or queue()`,
+      )
     }
     const parts = { kind, plain, options: given, ...definitionPlace(), isExternal: true }
     return callable(new DurableFunction(parts))

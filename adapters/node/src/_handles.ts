@@ -1,7 +1,7 @@
 /** Handles: an execution that somebody holds on to. */
 
-import { type Client, client as defaultClient } from './_client'
 import type { Change, Execution, Sent, Status } from './_camel'
+import { type Client, client as defaultClient } from './_client'
 import { ExecutionCancelled, ExecutionFailed } from './_outcomes'
 import { adapt } from './_payload'
 import type { Duration } from './_settings'

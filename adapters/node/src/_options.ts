@@ -137,7 +137,11 @@ function mustHaveMeaning(kind: Kind, option: string, value: unknown, definition:
  * @throws {TypeError} It has none.
  * @throws {RangeError} It is over 255 bytes.
  */
-export function nameOf(kind: Kind, plain: { readonly name: string }, options: Named<Options>): string {
+export function nameOf(
+  kind: Kind,
+  plain: { readonly name: string },
+  options: Named<Options>,
+): string {
   const name = options.name ?? plain.name
   if (name === '') {
     throw new TypeError(
@@ -157,17 +161,17 @@ export function executionFields(kind: Kind, name: string, options: Options): New
   if (options.priority !== undefined) fields.priority = options.priority
   if (options.idempotencyKey !== undefined) fields.idempotency_key = options.idempotencyKey
   if (options.version !== undefined) fields.version = options.version
-  if (options.delay !== undefined) fields.delay_ms = milliseconds(options.delay, 'delay')
+  if (options.delay !== undefined) fields.delay_ms = milliseconds(options.delay, { name: 'delay' })
   if (options.runAt !== undefined) fields.run_at = options.runAt.toISOString()
   const inherited = kind === 'workflow' ? settings.defaultWorkflowTimeout : settings.defaultTimeout
   setTimeouts(fields, options, kind, inherited)
-  if (options.signal !== undefined) fields.signals = [startSignal(...options.signal)]
+  if (options.signal !== undefined) fields.signals = [startSignal(options.signal)]
   const retry = retryPolicy(kind, options)
   if (Object.keys(retry).length > 0) fields.retry = retry
   return fields
 }
 
-function startSignal(name: string, payload: unknown, key?: string): StartSignal {
+function startSignal([name, payload, key]: StartingSignal): StartSignal {
   const signal: StartSignal = { name, payload: plain(payload ?? null, 'signal') }
   return key === undefined ? signal : { ...signal, idempotency_key: key }
 }
@@ -180,7 +184,8 @@ function setTimeouts(
 ): void {
   const own = options.timeout === undefined ? inherited : options.timeout
   const set = (field: TimeoutField, value: Duration | null | undefined) => {
-    if (value !== undefined && value !== null) fields[field] = milliseconds(value, field.slice(0, -3))
+    if (value !== undefined && value !== null)
+      fields[field] = milliseconds(value, { name: field.slice(0, -3) })
   }
   set(kind === 'workflow' ? 'timeout_ms' : 'attempt_timeout_ms', own)
   set('timeout_ms', options.totalTimeout)
@@ -195,8 +200,9 @@ export function retryPolicy(kind: Kind, options: Options): RetryPolicy {
   const inherited = kind === 'workflow' ? undefined : fromEnvironment().defaultRetries
   const retries = options.retries ?? inherited
   if (retries !== undefined) policy.retries = retries
-  if (options.initial !== undefined) policy.initial_ms = milliseconds(options.initial, 'initial')
-  if (options.max !== undefined) policy.max_ms = milliseconds(options.max, 'max')
+  if (options.initial !== undefined)
+    policy.initial_ms = milliseconds(options.initial, { name: 'initial' })
+  if (options.max !== undefined) policy.max_ms = milliseconds(options.max, { name: 'max' })
   if (options.factor !== undefined) policy.factor = options.factor
   if (options.jitter !== undefined) policy.jitter = options.jitter
   if (options.nonRetryable !== undefined) {
@@ -250,11 +256,11 @@ function inRange(option: string, value: number, low: number, high: number): void
 }
 
 function duration(option: string, value: Duration): void {
-  milliseconds(value, option)
+  milliseconds(value, { name: option })
 }
 
 function timeout(option: string, value: Duration | null): void {
-  if (value !== null && milliseconds(value, option) === 0) {
+  if (value !== null && milliseconds(value, { name: option }) === 0) {
     throw new RangeError(`${option} must be more than 0; null means none`)
   }
 }
@@ -271,7 +277,9 @@ function errorTypes(option: string, value: any): void {
   for (const each of value) {
     const name: unknown = typeof each === 'function' ? each.name : each
     if (typeof name !== 'string' || name === '') {
-      throw new TypeError(`${option} must have classes of errors or their names, not ${shown(each)}`)
+      throw new TypeError(
+        `${option} must have classes of errors or their names, not ${shown(each)}`,
+      )
     }
   }
 }

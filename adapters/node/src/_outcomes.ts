@@ -1,7 +1,7 @@
 /** How things ended elsewhere: executions seen from outside, activities, steps and children. */
 
 import { markTimeout, WorkflowsError } from './_errors'
-import { errorToException, type RemoteError } from './_wire_errors'
+import { errorToException, type RemoteError, told } from './_wire_errors'
 
 /** An error as it is stored, of whatever language. */
 export type StoredError = unknown
@@ -21,14 +21,13 @@ export abstract class Outcome extends WorkflowsError {
     this.remoteStack = cause?.remoteStack ?? ''
   }
 
+  override get described(): string {
+    return told(this)
+  }
+
   override toString(): string {
     return `${this.name}: ${told(this)}`
   }
-}
-
-/** Answers the type and the message of an error from elsewhere in one line. */
-export function told(error: { readonly type: string; readonly message: string }): string {
-  return error.message ? `${error.type}: ${error.message}` : error.type
 }
 
 /**
@@ -90,12 +89,16 @@ abstract class Attempted extends Outcome {
 
   /** Makes one from an error as it is stored. */
   static of<T extends Attempted>(
-    this: new (type: string, message: string, attempts?: number, cause?: RemoteError) => T,
+    this: new (
+      type: string,
+      message: string,
+      attempts?: number,
+      cause?: RemoteError,
+    ) => T,
     error: StoredError,
     attempts = 1,
   ): T {
     const cause = errorToException(error)
-    // biome-ignore lint/complexity/noThisInStatic: the subclass that was asked is meant
     return new this(cause.type, cause.message, attempts, cause)
   }
 }
@@ -148,12 +151,16 @@ export class ChildError extends Outcome {
 
   /** Makes one from an error as it is stored. */
   static of<T extends ChildError>(
-    this: new (type: string, message: string, id?: string, cause?: RemoteError) => T,
+    this: new (
+      type: string,
+      message: string,
+      id?: string,
+      cause?: RemoteError,
+    ) => T,
     error: StoredError,
     id = '',
   ): T {
     const cause = errorToException(error)
-    // biome-ignore lint/complexity/noThisInStatic: the subclass that was asked is meant
     return new this(cause.type, cause.message, id, cause)
   }
 }

@@ -17,11 +17,11 @@ export class Registry {
    * @throws {RangeError} Another function has this kind and name.
    */
   add(fn: DurableFunction): void {
-    const key = keyOf(fn.kind, fn.name)
+    const key = keyOf(fn.kind, fn.functionName)
     const known = this.#functions.get(key)
     if (known !== undefined && known !== fn && !isReloaded(known, fn)) {
       throw new RangeError(
-        `two functions are registered as ${fn.kind} '${fn.name}': ${known.place} and ${fn.place};` +
+        `two functions are registered as ${fn.kind} '${fn.functionName}': ${known.place} and ${fn.place};` +
           ' give one of them another name, because executions find their code by it',
       )
     }
@@ -36,10 +36,10 @@ export class Registry {
   /** Answers the names of the functions that a queue can hold, by kind. */
   names(): Record<string, string[]> {
     const found: Record<string, string[]> = {}
-    for (const { kind, name } of this.#functions.values()) {
+    for (const { kind, functionName } of this.#functions.values()) {
       if (kind === 'step') continue
       found[kind] ??= []
-      found[kind].push(name)
+      found[kind].push(functionName)
     }
     for (const names of Object.values(found)) names.sort()
     return found
