@@ -83,7 +83,8 @@ function read(value: unknown): number | undefined {
   if (NUMBER.test(text)) return Number(text)
   if (!WHOLE.test(text)) return undefined
   let sum = 0
-  for (const [, amount, unit] of text.matchAll(PART)) sum += Number(amount) * (UNITS[unit!] ?? 0)
+  for (const [, amount, unit] of text.matchAll(PART))
+    sum += Number(amount) * (UNITS[unit as string] as number)
   return sum
 }
 
