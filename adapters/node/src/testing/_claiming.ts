@@ -136,12 +136,14 @@ export class Claiming extends Looking {
     else if (row.language === undefined) this.begin(row, worker)
     const claimed = claimedOf(row, this.clock.at())
     row.claims.set(row.run, claimed)
-    if (!row.isWorkflow) return claimed
     const seen = row.seen > 0 && { seen: row.seen }
+    row.seen = 0
+    if (!row.isWorkflow) return claimed
     if (!worker.warm || suspended?.worker !== worker) {
       return { ...claimed, ...seen, events: row.events }
     }
     const { token, position } = suspended
+    row.seen = position
     const after = { after: position, previous_token: token }
     return { ...claimed, ...seen, ...after, events: row.events.slice(position) }
   }
@@ -174,6 +176,7 @@ export class Claiming extends Looking {
     }
     row.token = undefined
     row.alone = false
+    row.seen = 0
     this.requeue(row, reason, message)
   }
 

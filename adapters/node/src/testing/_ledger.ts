@@ -337,6 +337,7 @@ export class Ledger {
     }
     row.token = undefined
     row.alone = false
+    row.seen = 0
   }
 }
 
