@@ -194,7 +194,6 @@ export class HeldWorkflow extends Held<WorkflowHome> {
     // Its commands are gone, so the code must not go on, whatever comes in before the end.
     replay.fatal = error
     const wire = { ...wireError(error), non_retryable: true }
-    // biome-ignore lint/suspicious/noThenProperty: the word of the wire, and no function
     this.#send(replay, { then: 'fail', commands: [], steps: [], message: '', error: wire })
   }
 
@@ -272,7 +271,7 @@ export class HeldWorkflow extends Held<WorkflowHome> {
     this.steps.clear()
     const { replay } = this
     this.replay = undefined
-    if (!this.#isFeeding) replay?.discard() // otherwise when the code waits again
+    if (!replay?.stepping) replay?.discard() // otherwise when the code waits again
   }
 }
 

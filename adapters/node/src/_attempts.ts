@@ -4,7 +4,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { clearTimeout, setImmediate, setTimeout } from 'node:timers'
 import type { Client } from './_client'
 import { CancelledError, NotDurableError } from './_errors'
-import { currentClient } from './_functions'
+import { withClient } from './_functions'
 import { outside } from './_loop'
 import type { Claimed, RetryPolicy } from './_operations'
 import { plain } from './_payload'
@@ -244,7 +244,7 @@ export class Bodies {
   protected start(body: Body, attempt: Attempt): Promise<Ended> {
     const { signal } = attempt.controller
     return outside(() =>
-      currentClient.run(this.client, () => tries.run({ attempt, signal }, () => caught(body))),
+      withClient(this.client, () => tries.run({ attempt, signal }, () => caught(body))),
     )
   }
 

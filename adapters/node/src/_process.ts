@@ -3,7 +3,7 @@
 import { clearInterval, setInterval } from 'node:timers'
 import { called } from './_failures'
 import { log } from './_log'
-import { replayOf } from './_loop'
+import { storage } from './_loop'
 
 const SIGNALS = ['SIGTERM', 'SIGINT'] as const
 const LONG = 2 ** 30
@@ -42,12 +42,13 @@ export function bearRejections(): Undo {
   }
 }
 
-function onRejection(reason: unknown, promise: Promise<unknown>): void {
-  const replay = replayOf(promise)
+function onRejection(reason: unknown): void {
+  // Node calls the listener in the context in which the promise was made.
+  const replay = storage.getStore()?.replay
   if (replay !== undefined) {
     const message = reason instanceof Error ? `${reason.name}: ${reason.message}` : String(reason)
     log.warn(
-      `a promise in the code of ${called({ kind: 'workflow', ...replay.claimed })} was rejected ` +
+      `a promise in the code of ${called(replay.claimed)} was rejected ` +
         `and nobody looked at it: ${message}`,
     )
     return

@@ -305,6 +305,11 @@ export class Worker implements WorkflowHome, AsyncDisposable {
     this.#warm.clear()
   }
 
+  /** Whether it holds nothing. */
+  get isIdle(): boolean {
+    return this.held.size === 0
+  }
+
   // --- claiming ---
 
   /** Asks for all free slots at once, again and again. */
