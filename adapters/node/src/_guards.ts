@@ -1,6 +1,6 @@
 /** What workflow code must not ask of the globals, and what it is told to use. */
 
-import * as nodeCrypto from 'node:crypto'
+import nodeCrypto from 'node:crypto'
 import { performance } from 'node:perf_hooks'
 import { NotDurableError } from './_errors'
 import { isInside } from './_loop'
