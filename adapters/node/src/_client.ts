@@ -22,7 +22,7 @@ import type { SignalOptions, WaitOptions } from './_handles'
 import * as operations from './_operations'
 import { ResultTimeout } from './_outcomes'
 import { adapt, plain } from './_payload'
-import { type Duration, seconds } from './_settings'
+import { seconds } from './_settings'
 import { faultToException } from './_wire_errors'
 
 const POLL_MS = 30_000 // the longest that one wait_execution waits

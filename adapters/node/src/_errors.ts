@@ -116,6 +116,12 @@ function named(error: Error, name: string): void {
   Object.defineProperty(error, 'name', { value: name, configurable: true, writable: true })
 }
 
+function isTimeoutOf(asked: typeof TimeoutError, value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  if (Object.prototype.isPrototypeOf.call(asked.prototype, value)) return true
+  return asked === TimeoutError && isTimeout in value
+}
+
 /** Marks the classes that are timeouts beside what they are by descent. */
 const isTimeout: unique symbol = Symbol.for('libworkflows.timeout') as never
 
@@ -141,9 +147,8 @@ export class TimeoutError extends Error {
   }
 
   static override [Symbol.hasInstance](value: unknown): boolean {
-    if (typeof value !== 'object' || value === null) return false
-    if (Object.prototype.isPrototypeOf.call(this.prototype, value)) return true
-    return this === TimeoutError && isTimeout in value
+    // biome-ignore lint/complexity/noThisInStatic: a class that somebody derives asks for its own
+    return isTimeoutOf(this, value)
   }
 }
 

@@ -352,7 +352,7 @@ function defineQueued<O extends object>(kind: Kind): DefineQueued<O> {
 
 /** Sorts out which argument is which. */
 function sorted(kind: Kind, first: unknown, second: unknown): [Named<Options>, Body] {
-  const [options, body] = typeof first === 'function' ? [second ?? {}, first] : [first, second]
+  const [options, body] = second === undefined ? [{}, first] : [first, second]
   if (typeof body !== 'function') {
     throw new TypeError(`${kind}() takes a function, as in ${kind}({ queue: 'mail' }, send)`)
   }

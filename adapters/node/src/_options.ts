@@ -275,13 +275,17 @@ function errorTypes(option: string, value: any): void {
     throw mustBe(option, 'a list of classes of errors or their names', value)
   }
   for (const each of value) {
-    const name: unknown = typeof each === 'function' ? each.name : each
-    if (typeof name !== 'string' || name === '') {
+    if (!(typeof each === 'string' && each !== '') && !isErrorClass(each)) {
       throw new TypeError(
         `${option} must have classes of errors or their names, not ${shown(each)}`,
       )
     }
   }
+}
+
+/** Also a class of another realm, such as that of a test runner's sandbox. */
+function isErrorClass(value: unknown): boolean {
+  return typeof value === 'function' && 'message' in Object(value.prototype) && value.name !== ''
 }
 
 function namedPayload(option: string, value: unknown): void {

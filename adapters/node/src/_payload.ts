@@ -284,7 +284,7 @@ export function loadReply(text: string): any {
 function markUnreadable(reply: any, keys: readonly (string | number)[], reason: string): void {
   let holder = reply
   for (const [depth, key] of keys.entries()) {
-    if (holder instanceof Unreadable) return // by another number of the same payload
+    if (holder[key] instanceof Unreadable) return // by another number of the same payload
     if (PAYLOADS.has(key) && !isFault(key, holder[key])) {
       holder[key] = new Unreadable(pathOf(String(key), keys.slice(depth + 1)), reason)
       return
