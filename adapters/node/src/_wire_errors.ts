@@ -272,7 +272,7 @@ function stackOf(error: unknown, message: string): string {
 }
 
 function isMachinery(frame: string): boolean {
-  return frame.trim() === '' || frame.includes('node:internal/') || isOurs(frame)
+  return frame.trim() === '' || /[( ]node:/.test(frame) || isOurs(frame)
 }
 
 function causeOf(error: unknown): unknown {
