@@ -131,7 +131,8 @@ export class HeldAttempt extends Held {
       return [false, error]
     }
     const timeout = claimed.attempt_timeout_ms || undefined
-    return this.home.bodies.run(() => fn.plain(...args), attempt, timeout)
+    const { plain: body } = fn
+    return this.home.bodies.run(() => body(...args), attempt, timeout)
   }
 
   #finish(ok: boolean, value: unknown): void {

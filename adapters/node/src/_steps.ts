@@ -39,8 +39,8 @@ async function once(
   attempt: Attempt,
   limit: number | undefined,
 ): Promise<Ended> {
-  const body = () => step.function.plain(...step.args)
-  const [ok, value] = await bodies.run(body, attempt, limit)
+  const { plain: body } = step.function
+  const [ok, value] = await bodies.run(() => body(...step.args), attempt, limit)
   if (!ok) return [ok, value]
   try {
     return [true, plain(value, 'result')]

@@ -134,9 +134,11 @@ test('a worker that was declared dead drops what it held and registers anew', as
     }
     return await call(operation, request, options)
   }
-  rig.engine.steal(row) // the claim that waits ends with it
+  rig.queue(rig.job('other', () => {})) // the claim that waits ends with it
   await until(() => worker.workerId !== first)
   isDead = false
+  rig.engine.steal(row) // as whoever declared it dead does
+  await until(() => began.length === 2)
   finish.happen()
   assert.equal((await rig.end(row)).result, 2)
 })
