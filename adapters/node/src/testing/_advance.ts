@@ -6,63 +6,63 @@ const THEN = new Set(['keep', 'suspend', 'complete', 'fail', 'continue'])
 
 /** Writes the events and commands of one advance, and decides what follows. */
 export class Advance {
-  private readonly position: number
-  private readonly then: string
-  private readonly commands: readonly Json[]
-  private readonly steps: readonly Json[]
+  readonly #position: number
+  readonly #then: string
+  readonly #commands: readonly Json[]
+  readonly #steps: readonly Json[]
   /** What is there after the position already, and is not written again. */
-  private readonly there: ReadonlySet<string>
-  private readonly cancelled = new Set<number>()
-  private waking = false
+  readonly #there: ReadonlySet<string>
+  readonly #cancelled = new Set<number>()
+  #waking = false
 
   constructor(
     private readonly ledger: Ledger,
     private readonly row: Row,
     private readonly item: Json,
   ) {
-    this.position = item.position
-    this.then = item.then
-    this.commands = item.commands ?? []
-    this.steps = item.events ?? []
-    this.there = new Set(
-      row.events.slice(this.position).map((event) => `${event.type} ${event.sequence}`),
+    this.#position = item.position
+    this.#then = item.then
+    this.#commands = item.commands ?? []
+    this.#steps = item.events ?? []
+    this.#there = new Set(
+      row.events.slice(this.#position).map((event) => `${event.type} ${event.sequence}`),
     )
   }
 
   /** Writes it and answers where the workflow stands. */
   write(): Json {
     const { row } = this
-    this.check()
+    this.#check()
     const known = row.events.length
-    for (const step of this.steps) this.step(step)
-    for (const command of this.commands) this.command(command)
+    for (const step of this.#steps) this.#step(step)
+    for (const command of this.#commands) this.#command(command)
     row.crashes = 0
     row.newsTold = false
-    this.remember()
-    if (this.then === 'suspend' && !this.waking && known === this.position) this.suspend()
-    for (const sequence of this.cancelled) this.cancelChild(sequence)
-    const ends = this.then !== 'keep' && this.then !== 'suspend'
-    return ends ? this.finish() : this.answer()
+    this.#remember()
+    if (this.#then === 'suspend' && !this.#waking && known === this.#position) this.#suspend()
+    for (const sequence of this.#cancelled) this.#cancelChild(sequence)
+    const ends = this.#then !== 'keep' && this.#then !== 'suspend'
+    return ends ? this.#finish() : this.#answer()
   }
 
   /** Refuses what cannot be written, before anything is. */
-  private check(): void {
-    if (!THEN.has(this.then)) {
+  #check(): void {
+    if (!THEN.has(this.#then)) {
       throw new Fault(
         'invalid_request',
-        `then is '${this.then}'; it must be keep, suspend, complete, fail or continue`,
+        `then is '${this.#then}'; it must be keep, suspend, complete, fail or continue`,
       )
     }
-    const commands = this.commands.filter((command) => command.type !== 'cancel')
-    if (this.then === 'keep' || this.then === 'suspend') {
+    const commands = this.#commands.filter((command) => command.type !== 'cancel')
+    if (this.#then === 'keep' || this.#then === 'suspend') {
       const fired = commands.filter((c) => c.type === 'start_timer' && (c.delay_ms ?? 0) <= 0)
-      const more = this.steps.length + commands.length + fired.length
-      this.ledger.checkHistory(this.row, this.position, more)
+      const more = this.#steps.length + commands.length + fired.length
+      this.ledger.checkHistory(this.row, this.#position, more)
     }
-    for (const command of commands) this.checkNew(command.execution ?? {})
+    for (const command of commands) this.#checkNew(command.execution ?? {})
   }
 
-  private checkNew(made: Json): void {
+  #checkNew(made: Json): void {
     const taken = this.ledger.rows.get(made.id ?? '')
     if (taken !== undefined && taken.parent !== this.row) {
       throw new Fault(
@@ -78,17 +78,17 @@ export class Advance {
     }
   }
 
-  private remember(): void {
+  #remember(): void {
     const { sent, run } = this.row
     const taken = sent.get(run) ?? new Map<string, Json>()
     sent.set(run, taken)
-    for (const command of this.commands) {
+    for (const command of this.#commands) {
       const key = `${command.sequence} ${command.type}`
       if (!taken.has(key)) taken.set(key, command)
     }
   }
 
-  private suspend(): void {
+  #suspend(): void {
     const { row } = this
     row.status = 'suspended'
     row.seen = row.events.length
@@ -96,112 +96,112 @@ export class Advance {
     row.suspendedBy = { worker: row.worker, token: row.token, position: row.events.length }
   }
 
-  private answer(): Json {
+  #answer(): Json {
     const { row } = this
     return {
       status: row.status === 'suspended' ? 'suspended' : 'running',
       position: row.events.length,
-      events: row.events.slice(this.position),
+      events: row.events.slice(this.#position),
     }
   }
 
   // --- what is asked for ---
 
-  private step(step: Json): void {
-    this.waking = true
-    this.event(step.type, step.sequence, step.name, step.payload)
+  #step(step: Json): void {
+    this.#waking = true
+    this.#event(step.type, step.sequence, step.name, step.payload)
   }
 
-  private command(command: Json): void {
+  #command(command: Json): void {
     const { sequence, name } = command
-    if (command.type === 'cancel') this.cancel(sequence)
-    else if (command.type === 'schedule') this.schedule(command)
-    else if (command.type === 'start_timer') this.timer(command)
+    if (command.type === 'cancel') this.#cancel(sequence)
+    else if (command.type === 'schedule') this.#schedule(command)
+    else if (command.type === 'start_timer') this.#timer(command)
     else if (command.type === 'mark_version') {
-      this.event('version_marked', sequence, name, command.version)
+      this.#event('version_marked', sequence, name, command.version)
     } else {
       this.row.state = command.state
-      this.event('state_set', sequence, undefined, command.state)
+      this.#event('state_set', sequence, undefined, command.state)
     }
   }
 
-  private event(type: string, sequence: number, name?: string, payload?: unknown): boolean {
-    if (this.there.has(`${type} ${sequence}`)) return false
+  #event(type: string, sequence: number, name?: string, payload?: unknown): boolean {
+    if (this.#there.has(`${type} ${sequence}`)) return false
     this.ledger.append(this.row, type, { sequence, name, payload })
     return true
   }
 
-  private schedule(command: Json): void {
+  #schedule(command: Json): void {
     const { sequence, execution } = command
     const made = { ...execution, id: execution.id ?? this.ledger.newId() }
     const type = made.kind === 'workflow' ? 'child_started' : 'activity_scheduled'
-    if (this.event(type, sequence, made.name, { id: made.id })) {
+    if (this.#event(type, sequence, made.name, { id: made.id })) {
       this.ledger.add(made, this.row, sequence, command.close_policy || 'cancel')
     }
   }
 
-  private timer(command: Json): void {
+  #timer(command: Json): void {
     const { sequence } = command
     const delay = Math.max(0, command.delay_ms ?? 0)
     const name = command.name || undefined
-    const fresh = this.event('timer_started', sequence, name, { delay_ms: delay })
+    const fresh = this.#event('timer_started', sequence, name, { delay_ms: delay })
     if (delay === 0) {
-      this.waking = true
-      this.event('timer_fired', sequence)
+      this.#waking = true
+      this.#event('timer_fired', sequence)
     } else if (fresh) {
       this.ledger.startTimer(this.row, sequence, name ?? '', delay)
     }
   }
 
   /** Records the cancel at once; the child falls silent and is cancelled afterwards. */
-  private cancel(sequence: number): void {
+  #cancel(sequence: number): void {
     const { row, ledger } = this
-    if (this.cancelled.has(sequence)) return
-    this.cancelled.add(sequence)
+    if (this.#cancelled.has(sequence)) return
+    this.#cancelled.add(sequence)
     if (ledger.dropTimer(row, sequence)) ledger.append(row, 'timer_cancelled', { sequence })
-    for (const child of this.children(sequence)) {
+    for (const child of this.#children(sequence)) {
       if (!child.isOpen || child.reported) continue
       const type = child.isWorkflow ? 'child_cancelled' : 'activity_cancelled'
       ledger.append(row, type, { sequence, name: child.name })
     }
   }
 
-  private cancelChild(sequence: number): void {
-    for (const child of this.children(sequence)) {
+  #cancelChild(sequence: number): void {
+    for (const child of this.#children(sequence)) {
       this.ledger.cancel(child, stopError('Cancelled', 'its parent cancelled it'), { mute: true })
     }
   }
 
-  private children(sequence: number): Row[] {
+  #children(sequence: number): Row[] {
     const { children, run } = this.row
     return children.filter((child) => child.sequence === sequence && child.parentRun === run)
   }
 
   // --- the end ---
 
-  private finish(): Json {
+  #finish(): Json {
     const { row, item, ledger } = this
-    const unseen = row.events.slice(this.position)
-    if (unseen.some((event) => event.type === 'cancel_requested')) return this.answer()
+    const unseen = row.events.slice(this.#position)
+    if (unseen.some((event) => event.type === 'cancel_requested')) return this.#answer()
     const { result, error, args, kwargs } = item
-    row.outcomes.set(row.run, present({ then: this.then, result, error, args, kwargs }))
-    row.failedSequence = this.then === 'fail' ? (error?.sequence ?? undefined) : undefined
-    if (this.then === 'fail') row.failures += 1
+    row.outcomes.set(row.run, present({ then: this.#then, result, error, args, kwargs }))
+    row.failedSequence = this.#then === 'fail' ? (error?.sequence ?? undefined) : undefined
+    if (this.#then === 'fail') row.failures += 1
     const asked = row.cancelRequested !== undefined
     if (asked) ledger.end(row, 'cancelled', { error })
-    else if (this.then === 'continue') this.continue()
-    else if (this.then === 'complete') ledger.end(row, 'completed', { result })
+    else if (this.#then === 'continue') this.#continue()
+    else if (this.#then === 'complete') ledger.end(row, 'completed', { result })
     else ledger.end(row, 'failed', { error })
     return { status: row.status }
   }
 
   /** Ends the run, and begins the next one with what the code has not taken yet. */
-  private continue(): void {
+  #continue(): void {
     const { row, item, ledger } = this
     const carried = new Set<number>(item.carry)
     const taken = row.events.filter(
       ({ type, position }) =>
-        type === 'signal_received' && (carried.has(position) || position > this.position),
+        type === 'signal_received' && (carried.has(position) || position > this.#position),
     )
     ledger.append(row, 'continued', { payload: { args: row.args, kwargs: row.kwargs } })
     ledger.dropTimers(row)

@@ -3,21 +3,21 @@ import { createHash } from 'node:crypto'
 
 /** Numbers that follow from a seed (sfc32, of which the state is a hash of the seed). */
 export class Chance {
-  private readonly state: Uint32Array
+  readonly #state: Uint32Array
 
   constructor(seed: string) {
     const hash = createHash('sha256').update(seed).digest()
-    this.state = Uint32Array.from([0, 4, 8, 12], (at) => hash.readUInt32LE(at))
+    this.#state = Uint32Array.from([0, 4, 8, 12], (at) => hash.readUInt32LE(at))
   }
 
   /** Answers an integer of 32 bits. */
   integer(): number {
-    const [a = 0, b = 0, c = 0, counter = 0] = this.state
+    const [a = 0, b = 0, c = 0, counter = 0] = this.#state
     const sum = (a + b + counter) >>> 0
-    this.state[0] = b ^ (b >>> 9)
-    this.state[1] = c + (c << 3)
-    this.state[2] = ((c << 21) | (c >>> 11)) + sum
-    this.state[3] = counter + 1
+    this.#state[0] = b ^ (b >>> 9)
+    this.#state[1] = c + (c << 3)
+    this.#state[2] = ((c << 21) | (c >>> 11)) + sum
+    this.#state[3] = counter + 1
     return sum
   }
 

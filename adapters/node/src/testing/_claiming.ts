@@ -8,16 +8,16 @@ import { Fault, type Json, present, type Row, WorkerRow } from './_rows'
 export class Claiming extends Looking {
   /** What was put back, in order. */
   readonly putBack: Row[] = []
-  private solo = false // something that crashed twice is held, and nothing beside it
+  #solo = false // something that crashed twice is held, and nothing beside it
 
   // --- making ---
 
   protected createExecution(request: Json): Json {
     for (const made of request.items) checkSizes(made)
-    return { results: request.items.map((made: Json) => this.create(made)) }
+    return { results: request.items.map((made: Json) => this.#create(made)) }
   }
 
-  private create({ signals, ...made }: Json): Json {
+  #create({ signals, ...made }: Json): Json {
     if (signals?.length && made.kind !== 'workflow') {
       throw new Fault('invalid_request', `signals are for workflows, not for a ${made.kind}`)
     }
@@ -26,10 +26,10 @@ export class Claiming extends Looking {
     const row = known ?? this.add(made)
     if (key) this.keys.set(key, row)
     const reply = { id: row.id, created: known === undefined }
-    return signals?.length ? { ...reply, signaled: this.signalAll(row, signals) } : reply
+    return signals?.length ? { ...reply, signaled: this.#signalAll(row, signals) } : reply
   }
 
-  private signalAll(row: Row, signals: Json[]): boolean {
+  #signalAll(row: Row, signals: Json[]): boolean {
     for (const signal of signals) {
       try {
         this.sendSignal({ id: row.id, ...signal })
@@ -100,22 +100,22 @@ export class Claiming extends Looking {
   protected claim(request: Json): Json {
     const worker = this.worker(request.worker_id)
     if (worker.draining) return { executions: [], draining: true }
-    return { executions: this.due(worker, request.n).map((row) => this.take(row, worker)) }
+    return { executions: this.#due(worker, request.n).map((row) => this.take(row, worker)) }
   }
 
   /** Answers what the worker is to have, best first. What crashed twice is claimed alone. */
-  private due(worker: WorkerRow, most: number): Row[] {
+  #due(worker: WorkerRow, most: number): Row[] {
     const { language } = worker.request
     const due = [...this.pending.values()]
       .filter((row) => worker.serves(row.queue))
       .filter((row) => !row.isWorkflow || [undefined, language].includes(row.language))
       .sort(byPriority)
     const suspects = due.filter((row) => row.crashes >= 2)
-    if (suspects.length > 0 || this.solo) {
+    if (suspects.length > 0 || this.#solo) {
       const held = this.heldBy(worker)
       if (held.some((row) => row.alone)) return []
-      this.solo = suspects.length > 0 && held.length === 0
-      if (this.solo) {
+      this.#solo = suspects.length > 0 && held.length === 0
+      if (this.#solo) {
         for (const suspect of suspects.slice(0, 1)) suspect.alone = true
         return suspects.slice(0, 1)
       }
@@ -133,7 +133,7 @@ export class Claiming extends Looking {
     row.started ??= this.clock.now
     row.cancelTold = row.cancelRequested !== undefined
     if (!row.isWorkflow) row.attempts += 1
-    else if (row.language === undefined) this.begin(row, worker)
+    else if (row.language === undefined) this.#begin(row, worker)
     const claimed = claimedOf(row, this.clock.at())
     row.claims.set(row.run, claimed)
     const seen = row.seen > 0 && { seen: row.seen }
@@ -149,7 +149,7 @@ export class Claiming extends Looking {
   }
 
   /** Begins a run; a cancel that came between two runs is told behind its start. */
-  private begin(row: Row, worker: WorkerRow): void {
+  #begin(row: Row, worker: WorkerRow): void {
     const { language = '', runtime = '', sdk_version = '' } = worker.request
     row.language = language
     row.attempts += 1
@@ -177,10 +177,10 @@ export class Claiming extends Looking {
     row.token = undefined
     row.alone = false
     row.seen = 0
-    this.requeue(row, reason, message)
+    this.#requeue(row, reason, message)
   }
 
-  private requeue(row: Row, reason: string, message: string): void {
+  #requeue(row: Row, reason: string, message: string): void {
     if (reason === 'drain') {
       this.makePending(row)
     } else if (reason === 'no_function') {

@@ -63,33 +63,33 @@ export class Due {
  * entered first.
  */
 export class Agenda {
-  private readonly entries: Due[] = [] // the next one is the last, so that taking it is cheap
+  readonly #entries: Due[] = [] // the next one is the last, so that taking it is cheap
 
   /** Enters something; `what` says it to a reader. */
   add(at: number, what: string, act: () => void, rank = 0): Due {
     const due = new Due(at, what, act, rank)
     let low = 0
-    let high = this.entries.length
+    let high = this.#entries.length
     while (low < high) {
       const middle = (low + high) >> 1
-      if (isBefore(due, this.entries[middle] as Due)) low = middle + 1
+      if (isBefore(due, this.#entries[middle] as Due)) low = middle + 1
       else high = middle
     }
-    this.entries.splice(low, 0, due)
+    this.#entries.splice(low, 0, due)
     return due
   }
 
   /** Answers what is due first, or undefined. */
   next(): Due | undefined {
-    while (this.entries.length > 0 && this.entries.at(-1)?.act === undefined) this.entries.pop()
-    return this.entries.at(-1)
+    while (this.#entries.length > 0 && this.#entries.at(-1)?.act === undefined) this.#entries.pop()
+    return this.#entries.at(-1)
   }
 
   /** Removes and answers what is due first, if it is due by then. */
   take(until: number): Due | undefined {
     const due = this.next()
     if (due === undefined || due.at > until) return undefined
-    this.entries.pop()
+    this.#entries.pop()
     return due
   }
 }

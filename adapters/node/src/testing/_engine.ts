@@ -36,13 +36,13 @@ const NAMES = new Map(
  */
 export class MemoryEngine extends Claiming {
   /** Called after each change. */
-  readonly changed = new Set<() => void>()
+  readonly changed: (() => void)[] = []
   /** The operations that were performed, with their requests, if `keepsCalls`. */
   readonly calls: [name: string, request: Json][] = []
   keepsCalls = false
 
   /** What takes one request. */
-  private readonly singles = new Map<Operation, Handler>([
+  readonly #singles = new Map<Operation, Handler>([
     [Operation.MIGRATE, () => this.migrate()],
     [Operation.CREATE_EXECUTION, (request) => this.createExecution(request)],
     [Operation.CLAIM, (request) => this.claim(request)],
@@ -50,26 +50,26 @@ export class MemoryEngine extends Claiming {
     [Operation.GET_EXECUTION, (request) => this.getExecution(request)],
     [Operation.LIST_EXECUTIONS, (request) => this.listExecutions(request)],
     [Operation.GET_HISTORY, (request) => this.getHistory(request)],
-    [Operation.PULL_EVENTS, (request) => this.pullEvents(request)],
+    [Operation.PULL_EVENTS, (request) => this.#pullEvents(request)],
     [Operation.START_WORKER, (request) => this.startWorker(request)],
     [Operation.STOP_WORKER, (request) => this.stopWorker(request)],
     [Operation.STATS, () => this.stats()],
   ])
 
   /** What takes a list of items, and gives each a verdict of its own. */
-  private readonly batches = new Map<Operation, Handler>([
-    [Operation.HEARTBEAT, (item) => this.heartbeat(item)],
-    [Operation.ADVANCE_WORKFLOW, (item) => this.advanceWorkflow(item)],
-    [Operation.SUSPEND_WORKFLOW, (item) => this.advanceWorkflow({ ...item, then: 'suspend' })],
-    [Operation.RECORD_STEP, (item) => this.recordStep(item)],
-    [Operation.COMPLETE_EXECUTION, (item) => this.completeExecution(item)],
-    [Operation.FAIL_EXECUTION, (item) => this.failExecution(item)],
-    [Operation.RELEASE, (item) => this.release(item)],
-    [Operation.RESUME_WORKFLOW, (item) => this.resumeWorkflow(item)],
-    [Operation.CANCEL_EXECUTION, (item) => this.stop(item, 'Cancelled')],
-    [Operation.TERMINATE_EXECUTION, (item) => this.stop(item, 'Terminated')],
+  readonly #batches = new Map<Operation, Handler>([
+    [Operation.HEARTBEAT, (item) => this.#heartbeat(item)],
+    [Operation.ADVANCE_WORKFLOW, (item) => this.#advanceWorkflow(item)],
+    [Operation.SUSPEND_WORKFLOW, (item) => this.#advanceWorkflow({ ...item, then: 'suspend' })],
+    [Operation.RECORD_STEP, (item) => this.#recordStep(item)],
+    [Operation.COMPLETE_EXECUTION, (item) => this.#completeExecution(item)],
+    [Operation.FAIL_EXECUTION, (item) => this.#failExecution(item)],
+    [Operation.RELEASE, (item) => this.#release(item)],
+    [Operation.RESUME_WORKFLOW, (item) => this.#resumeWorkflow(item)],
+    [Operation.CANCEL_EXECUTION, (item) => this.#stop(item, 'Cancelled')],
+    [Operation.TERMINATE_EXECUTION, (item) => this.#stop(item, 'Terminated')],
     [Operation.SEND_SIGNAL, (item) => this.sendSignal(item)],
-    [Operation.RETRY_EXECUTION, (item) => this.retryExecution(item)],
+    [Operation.RETRY_EXECUTION, (item) => this.#retryExecution(item)],
   ])
 
   /**
@@ -86,7 +86,7 @@ export class MemoryEngine extends Claiming {
   /** Performs an operation; `size` says how large its request is, in bytes. */
   handle(operation: Operation, request: Json, size = MAX_PAYLOAD + 1): Json {
     if (this.keepsCalls) this.calls.push([NAMES.get(operation) ?? '', request])
-    const reply = this.answer(operation, request, size)
+    const reply = this.#answer(operation, request, size)
     const nothing = operation === Operation.CLAIM && reply.executions.length === 0
     if (!LOOKS.has(operation) && !nothing) {
       this.version += 1
@@ -95,11 +95,11 @@ export class MemoryEngine extends Claiming {
     return reply
   }
 
-  private answer(operation: Operation, request: Json, size: number): Json {
+  #answer(operation: Operation, request: Json, size: number): Json {
     try {
-      const single = this.singles.get(operation)
+      const single = this.#singles.get(operation)
       if (single !== undefined) return single(request)
-      const batch = this.batches.get(operation)
+      const batch = this.#batches.get(operation)
       if (batch === undefined) throw new Fault('unknown_operation', `not here: ${operation}`)
       return { results: request.items.map((item: Json) => verdict(batch, item, size)) }
     } catch (error) {
@@ -108,7 +108,7 @@ export class MemoryEngine extends Claiming {
   }
 
   /** Answers the row that is held, or undefined if this very write has been taken before. */
-  private held(item: Json, ...repeat: readonly string[]): Row | undefined {
+  #held(item: Json, ...repeat: readonly string[]): Row | undefined {
     const row = this.find(item.id)
     if (row.bears(item.lease)) {
       if (row.status === 'running') return row
@@ -121,45 +121,45 @@ export class MemoryEngine extends Claiming {
     )
   }
 
-  private status(item: Json): Json {
+  #status(item: Json): Json {
     return { status: this.find(item.id).status }
   }
 
   // --- outcomes ---
 
-  private advanceWorkflow(item: Json): Json {
-    const row = this.held(item, ...(REPEATED[item.then] ?? []))
+  #advanceWorkflow(item: Json): Json {
+    const row = this.#held(item, ...(REPEATED[item.then] ?? []))
     if (row !== undefined) return new Advance(this, row, item).write()
-    return item.then === 'suspend' ? { status: 'suspended' } : this.status(item)
+    return item.then === 'suspend' ? { status: 'suspended' } : this.#status(item)
   }
 
-  private recordStep(item: Json): Json {
-    return this.advanceWorkflow({ ...item, events: [item.event], then: 'keep' })
+  #recordStep(item: Json): Json {
+    return this.#advanceWorkflow({ ...item, events: [item.event], then: 'keep' })
   }
 
-  private completeExecution(item: Json): Json {
+  #completeExecution(item: Json): Json {
     if (this.find(item.id).isWorkflow) {
-      return this.advanceWorkflow({ position: 0, ...item, then: 'complete' })
+      return this.#advanceWorkflow({ position: 0, ...item, then: 'complete' })
     }
-    const row = this.held(item, 'completed', 'cancelled')
+    const row = this.#held(item, 'completed', 'cancelled')
     if (row !== undefined) {
       row.crashes = 0
       if (row.cancelRequested !== undefined) this.end(row, 'cancelled')
       else this.end(row, 'completed', { result: item.result })
     }
-    return this.status(item)
+    return this.#status(item)
   }
 
-  private failExecution(item: Json): Json {
+  #failExecution(item: Json): Json {
     if (this.find(item.id).isWorkflow) {
-      return this.advanceWorkflow({ position: 0, ...item, then: 'fail' })
+      return this.#advanceWorkflow({ position: 0, ...item, then: 'fail' })
     }
-    const row = this.held(item, 'failed', 'scheduled', 'pending', 'cancelled')
-    if (row !== undefined) this.failed(row, item.error)
-    return this.status(item)
+    const row = this.#held(item, 'failed', 'scheduled', 'pending', 'cancelled')
+    if (row !== undefined) this.#failed(row, item.error)
+    return this.#status(item)
   }
 
-  private failed(row: Row, error: Json): void {
+  #failed(row: Row, error: Json): void {
     const retry = { ...DEFAULT_RETRY, ...row.made.retry }
     const { now } = this.clock
     const again =
@@ -184,13 +184,13 @@ export class MemoryEngine extends Claiming {
     row.error = error
   }
 
-  private release(item: Json): Json {
-    const row = this.held(item, 'scheduled', 'pending', 'suspended')
+  #release(item: Json): Json {
+    const row = this.#held(item, 'scheduled', 'pending', 'suspended')
     if (row !== undefined) this.letGo(row, item.reason, item.message || item.reason)
-    return this.status(item)
+    return this.#status(item)
   }
 
-  private heartbeat(item: Json): Json {
+  #heartbeat(item: Json): Json {
     const row = this.find(item.id)
     if (row.status !== 'running' || !row.bears(item.lease)) {
       throw new Fault('lease_lost', `execution ${row.id} is no longer held`, { id: row.id })
@@ -199,7 +199,7 @@ export class MemoryEngine extends Claiming {
     return { status: 'running' }
   }
 
-  private pullEvents(request: Json): Json {
+  #pullEvents(request: Json): Json {
     const worker = this.worker(request.worker_id)
     const { notices } = worker
     worker.notices = []
@@ -208,14 +208,14 @@ export class MemoryEngine extends Claiming {
 
   // --- acts from outside ---
 
-  private stop(item: Json, type: 'Cancelled' | 'Terminated'): Json {
+  #stop(item: Json, type: 'Cancelled' | 'Terminated'): Json {
     const row = this.find(item.id)
     const force = type === 'Terminated'
     const changed = this.cancel(row, stopError(type, item.reason ?? ''), { force })
     return { status: row.status, changed }
   }
 
-  private resumeWorkflow(item: Json): Json {
+  #resumeWorkflow(item: Json): Json {
     const row = this.find(item.id)
     const changed = row.status === 'suspended' && row.parked !== undefined
     if (changed) {
@@ -226,8 +226,8 @@ export class MemoryEngine extends Claiming {
     return { status: row.status, changed }
   }
 
-  private retryExecution(item: Json): Json {
-    const reply = this.resumeWorkflow(item)
+  #retryExecution(item: Json): Json {
+    const reply = this.#resumeWorkflow(item)
     if (reply.changed) return reply
     const row = this.find(item.id)
     if (row.status !== 'failed' && row.status !== 'cancelled') {
@@ -238,12 +238,12 @@ export class MemoryEngine extends Claiming {
         { id: row.id, status: row.status },
       )
     }
-    this.nextRun(row)
+    this.#nextRun(row)
     return { status: row.status, changed: true }
   }
 
   /** Starts what failed anew: a workflow from a copy of what went well. */
-  private nextRun(row: Row): void {
+  #nextRun(row: Row): void {
     const { events: before, error = null, failedSequence: voided } = row
     row.run += 1
     if (before.length > 0) {

@@ -53,12 +53,12 @@ export class Ledger {
   /** Grows with every change. */
   version = 0
   readonly onEvent = new Set<(row: Row, event: Json) => void>()
-  private readonly chance: Chance
-  private lastId = { millis: 0, count: 0 }
+  readonly #chance: Chance
+  #lastId = { millis: 0, count: 0 }
 
   constructor(start: Date, seed = 0) {
     this.clock = new Clock(start)
-    this.chance = new Chance(`${seed}:ids`)
+    this.#chance = new Chance(`${seed}:ids`)
   }
 
   // --- time ---
@@ -78,18 +78,18 @@ export class Ledger {
   /** Answers a UUIDv7: later ones are greater. */
   newId(): string {
     const millis = Math.floor(this.clock.now / 1000)
-    let { millis: last, count } = this.lastId
+    let { millis: last, count } = this.#lastId
     if (millis > last) [last, count] = [millis, 0]
     else if (++count > 0xfff) [last, count] = [last + 1, 0]
-    this.lastId = { millis: last, count }
+    this.#lastId = { millis: last, count }
     const time = last.toString(16).padStart(12, '0')
     const middle = `7${count.toString(16).padStart(3, '0')}`
-    return `${time.slice(0, 8)}-${time.slice(8)}-${middle}-${this.chance.variant()}`
+    return `${time.slice(0, 8)}-${time.slice(8)}-${middle}-${this.#chance.variant()}`
   }
 
   /** Answers a random UUID. */
   newToken(): string {
-    const { chance } = this
+    const chance = this.#chance
     return `${chance.hex(8)}-${chance.hex(4)}-4${chance.hex(3)}-${chance.variant()}`
   }
 
@@ -110,25 +110,25 @@ export class Ledger {
     }
     if (row.due > now) this.schedule(row, row.due)
     else this.makePending(row)
-    this.limit(row)
+    this.#limit(row)
     return row
   }
 
   /** Enters its deadlines; a child's is not after its parent's, unless it is detached. */
-  private limit(row: Row): void {
+  #limit(row: Row): void {
     const { now } = this.clock
     const { timeout_ms: timeout, schedule_timeout_ms: toStart } = row.made
     let deadline = timeout ? now + 1000 * timeout : undefined
     const inherited = row.closePolicy === 'detach' ? undefined : row.parent?.deadline
     if (inherited !== undefined) deadline = Math.min(deadline ?? inherited, inherited)
     row.deadline = deadline
-    if (deadline !== undefined) this.expireAt(row, deadline, 'timeout', 'ExecutionTimeout')
-    if (toStart) this.expireAt(row, now + 1000 * toStart, 'schedule timeout', 'ScheduleTimeout')
+    if (deadline !== undefined) this.#expireAt(row, deadline, 'timeout', 'ExecutionTimeout')
+    if (toStart) this.#expireAt(row, now + 1000 * toStart, 'schedule timeout', 'ScheduleTimeout')
   }
 
-  private expireAt(row: Row, at: number, what: string, type: string): void {
+  #expireAt(row: Row, at: number, what: string, type: string): void {
     const words = `the ${what} of ${row.kind} ${row.name}`
-    row.waiting.push(this.agenda.add(at, words, () => this.expire(row, type), EXPIRE))
+    row.waiting.push(this.agenda.add(at, words, () => this.#expire(row, type), EXPIRE))
   }
 
   /** Lets an execution be claimed. */
@@ -222,7 +222,7 @@ export class Ledger {
     for (const sequence of [...row.timers.keys()]) this.dropTimer(row, sequence)
   }
 
-  private expire(row: Row, type: string): void {
+  #expire(row: Row, type: string): void {
     if (!row.isOpen || (type === 'ScheduleTimeout' && row.started !== undefined)) return
     const message =
       type === 'ExecutionTimeout'
@@ -244,12 +244,12 @@ export class Ledger {
     this.dropTimers(row)
     for (const due of row.waiting) due.drop()
     row.waiting = []
-    this.report(row)
+    this.#report(row)
     this.closeChildren(row, row.run)
   }
 
   /** Tells the parent, if it still is in the same run and wants to know. */
-  private report(row: Row): void {
+  #report(row: Row): void {
     const { parent } = row
     if (parent === undefined || row.reported || !parent.isOpen) return
     if (parent.run !== row.parentRun) return
@@ -275,7 +275,7 @@ export class Ledger {
    * report its end.
    */
   cancel(row: Row, error: Json, { force = false, mute = false } = {}): boolean {
-    if (hasBegun(row) && row.parked === undefined && !force) return this.mark(row, error, mute)
+    if (hasBegun(row) && row.parked === undefined && !force) return this.#mark(row, error, mute)
     const waits = row.status === 'scheduled' || row.status === 'pending'
     if (!(force && row.isOpen) && row.parked === undefined && !waits) return false
     row.cancelRequested ??= this.clock.now
@@ -284,7 +284,7 @@ export class Ledger {
     return true
   }
 
-  private mark(row: Row, error: Json, mute: boolean): boolean {
+  #mark(row: Row, error: Json, mute: boolean): boolean {
     row.reported ||= mute
     if (row.cancelRequested !== undefined) return false
     row.cancelRequested = this.clock.now
@@ -318,10 +318,10 @@ export class Ledger {
 
   /** Takes what a worker held. */
   recover(worker: WorkerRow, crashed: boolean): void {
-    for (const row of this.heldBy(worker)) this.takeBack(row, crashed)
+    for (const row of this.heldBy(worker)) this.#takeBack(row, crashed)
   }
 
-  private takeBack(row: Row, crashed: boolean): void {
+  #takeBack(row: Row, crashed: boolean): void {
     if (row.cancelRequested !== undefined && !row.isWorkflow) {
       const error = stopError('Cancelled', 'it was asked to stop, and its worker died')
       this.end(row, 'cancelled', { error })
