@@ -1,0 +1,81 @@
+"""The files of a scenario: what is asked for in expected.json, and what is to come of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+HERE = Path(__file__).parent
+WAYS = ("python", "node", "python-node", "node-python")
+
+Json = dict[str, Any]
+
+# What whoever writes a scenario says, in this order; the rest of the file is the outcome.
+_GIVEN = ("promise", "order", "start", "do", "ways")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One scenario.
+
+    Attributes:
+        name: of its directory and of its workflow.
+        given: what expected.json says of the scenario itself:
+            promise: what it shows, in words.
+            order: "exact" if the history is the same position by position; "any" if it uses a
+                language's own combinators, or leaves to chance what happens first: then the events
+                are the same, in some order.
+            start: fields of the new execution, such as args.
+            do: what is done to it meanwhile, see scenario_drive.
+            ways: what differs, by the language of the workflow, because languages do.
+        expected: the outcome.
+    """
+
+    name: str
+    given: Json
+    expected: Json
+
+    @property
+    def is_exact(self) -> bool:
+        return self.given["order"] == "exact"
+
+    def expected_in(self, way: str) -> Json:
+        """Answers the outcome in one of the four ways."""
+        return {**self.expected, **self.given.get("ways", {}).get(way, {})}
+
+
+def names() -> list[str]:
+    """Answers the names of all scenarios."""
+    return sorted(path.parent.name for path in HERE.glob("*/expected.json"))
+
+
+def read(name: str) -> Scenario:
+    """Reads a scenario's expected.json."""
+    told = cast(Json, json.loads((HERE / name / "expected.json").read_text(encoding="utf-8")))
+    given = {"order": "exact", **{key: told[key] for key in _GIVEN if key in told}}
+    return Scenario(name, given, {key: told[key] for key in told if key not in _GIVEN})
+
+
+def write(name: str, given: Mapping[str, Any], outcome: Mapping[str, Any]) -> None:
+    """Writes expected.json, an event a line."""
+    fields = {**{key: given[key] for key in _GIVEN if key in given}, **outcome}
+    lines = ",\n".join(f"  {json.dumps(key)}: {_text(value)}" for key, value in fields.items())
+    (HERE / name / "expected.json").write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
+
+
+def _text(value: Any, indent: str = "  ") -> str:
+    """A line for what fits into one, else one for each of its parts."""
+    text = json.dumps(value)
+    if len(text) <= 90 or not isinstance(value, (list, dict)) or "type" in value:
+        return text
+    deeper = indent + "  "
+    if isinstance(value, dict):
+        parts = [f"{json.dumps(key)}: {_text(each, deeper)}" for key, each in value.items()]
+        start, end = "{", "}"
+    else:
+        parts = [_text(each, deeper) for each in cast("list[Any]", value)]
+        start, end = "[", "]"
+    return f"{start}\n{deeper}" + f",\n{deeper}".join(parts) + f"\n{indent}{end}"

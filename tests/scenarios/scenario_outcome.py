@@ -1,0 +1,85 @@
+"""What came of a workflow, without what differs from run to run: ids, times, stacks."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+Json = dict[str, Any]
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_PLACE = re.compile(r"\S+[/.]scenarios/\w+/workflow\.(py|ts):\d+(:\d+)?")
+# Of an error that the adapters made; which language it was raised in is the way's matter.
+_LEFT_OUT = ("stack", "language")
+
+
+def outcome(
+    execution: Mapping[str, Any],
+    histories: Sequence[Sequence[Mapping[str, Any]]],
+    descendants: Sequence[Mapping[str, Any]],
+    notes: Sequence[str],
+    seen: Sequence[Any],
+) -> Json:
+    """Answers what expected.json holds."""
+    told: Json = {"status": execution["status"]}
+    for field in ("parked", "result", "error", "state", "progress"):
+        if execution.get(field) is not None or (field == "result" and "result" in execution):
+            told[field] = execution[field]
+    if seen:
+        told["seen"] = list(seen)
+    if notes:
+        told["notes"] = list(notes)
+    if descendants:
+        told["descendants"] = [[each["name"], each["status"]] for each in descendants]
+    told["runs"] = [[_event(event) for event in history] for history in histories]
+    return cast(Json, steady(told, execution["id"]))
+
+
+def _event(event: Mapping[str, Any]) -> Json:
+    told = {key: event[key] for key in ("type", "sequence", "name", "payload") if key in event}
+    if event["type"] == "started":
+        del told["payload"]  # the language and its version
+    return told
+
+
+def steady(value: Any, root: str) -> Any:
+    """Answers a value without ids, places in code, and stacks of errors."""
+    if isinstance(value, str):
+        value = value.replace(root, "<this workflow>")
+        return _PLACE.sub("<place>", _UUID.sub("<id>", value))
+    if isinstance(value, list):
+        return [steady(each, root) for each in cast("list[Any]", value)]
+    if isinstance(value, dict):
+        fields = cast(Json, value)
+        is_error = {"type", "message"} <= fields.keys()
+        return {
+            key: steady(each, root)
+            for key, each in fields.items()
+            if not (is_error and key in _LEFT_OUT)
+        }
+    return value
+
+
+def same(value: Any, *, ordered: bool = True) -> str:
+    """Answers a text that is the same for outcomes that are: numbers are equal as doubles."""
+    value = _doubles(value)
+    if not ordered:
+        value = {**value, "runs": [sorted(map(_text, run)) for run in value["runs"]]}
+        value["notes"] = sorted(value.get("notes", []))
+    return _text(value)
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, indent=1)
+
+
+def _doubles(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    if isinstance(value, list):
+        return [_doubles(each) for each in cast("list[Any]", value)]
+    if isinstance(value, dict):
+        return {key: _doubles(each) for key, each in cast(Json, value).items()}
+    return value

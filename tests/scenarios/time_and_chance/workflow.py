@@ -1,0 +1,18 @@
+from typing import Any
+
+from workflows import now, random, sleep, uuid4, wait_for_signal, workflow
+
+
+@workflow(name="time_and_chance")
+async def time_and_chance() -> list[Any]:
+    first, chance, began = uuid4(), random(), now()
+    await sleep(0.05)
+    known = await wait_for_signal("word", str)
+    return [
+        known,
+        first != uuid4(),
+        str(first)[14] == "4",
+        0 <= chance < 1,
+        chance != random(),
+        now() > began,
+    ]
