@@ -16,7 +16,7 @@ import {
   type Status,
   snakeCased,
 } from './_camel'
-import { Engine } from './_engine'
+import { Engine, refuseInsideWorkflows } from './_engine'
 import { WorkflowsError } from './_errors'
 import type { SignalOptions, WaitOptions } from './_handles'
 import * as operations from './_operations'
@@ -334,11 +334,12 @@ async function waited(
   id: string,
   { timeout, signal }: WaitOptions,
 ): Promise<operations.Execution> {
-  const within =
-    timeout === undefined ? Number.POSITIVE_INFINITY : seconds(timeout, { name: 'timeout' })
-  const deadline = performance.now() + within * 1000
+  refuseInsideWorkflows() // before the clock is read, which is refused there for another reason
+  const within = timeout === undefined ? undefined : seconds(timeout, { name: 'timeout' })
+  const deadline = performance.now() + (within ?? Number.POSITIVE_INFINITY) * 1000
   const patience = new Patience()
   for (;;) {
+    signal?.throwIfAborted()
     const left = Math.min(POLL_MS, Math.max(0, deadline - performance.now()))
     try {
       const request = { id, wait_ms: Math.round(left) }
@@ -346,7 +347,9 @@ async function waited(
       if (FINAL.has(execution.status)) return execution
       patience.restored()
     } catch (error) {
-      await pause(Math.min(patience.tried(error), left), undefined, { signal })
+      signal?.throwIfAborted()
+      // An abort ends the pause early, and is told at the top of the loop with its own reason.
+      await pause(Math.min(patience.tried(error), left), undefined, { signal }).catch(() => {})
     }
     if (performance.now() >= deadline) {
       throw new ResultTimeout(`execution ${id} did not end within ${within} s; it goes on`, id)

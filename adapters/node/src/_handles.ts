@@ -37,7 +37,7 @@ export class Handle<R = unknown> {
   readonly id: string
   /** False when an idempotency key led to an execution that was there. */
   readonly created: boolean
-  readonly #client: Client | undefined
+  #client: Client | undefined
 
   /**
    * @param id The execution's.
@@ -51,7 +51,8 @@ export class Handle<R = unknown> {
 
   /** The client through which it asks. */
   get client(): Client {
-    return this.#client ?? defaultClient()
+    this.#client ??= defaultClient()
+    return this.#client
   }
 
   /**
