@@ -38,6 +38,7 @@ export class Scope implements Cancellable {
   readonly #waits = new Set<Wait<any>>()
   readonly #inner = new Set<Scope>()
   #cancels = 0
+  #reason: string | undefined
   #unheard: string | undefined
 
   constructor(
@@ -56,12 +57,18 @@ export class Scope implements Cancellable {
     return this.#cancels + (this.#outer?.reached ?? 0)
   }
 
+  /** Why it was cancelled last. */
+  get reason(): string | undefined {
+    return this.#reason ?? this.#outer?.reason
+  }
+
   /**
    * Rejects all that waits in the scope and below, in the order in which it began to. If nothing
    * does, the next wait hears of it; the answer is false then.
    */
   cancel(reason: string): boolean {
     this.#cancels += 1
+    this.#reason = reason
     const waits = this.#open([]).sort((one, other) => one.order - other.order)
     if (waits.length === 0) this.#unheard = reason
     for (const wait of waits) wait.cancel(reason)

@@ -158,6 +158,10 @@ class Cancels {
   get came(): boolean {
     return this.#scope?.reached !== this.#before
   }
+
+  get reason(): string {
+    return this.#scope?.reason ?? ''
+  }
 }
 
 /**
@@ -195,9 +199,8 @@ async function raced(names: readonly string[], members: readonly Member[]): Prom
   const open = losers.filter((loser) => loser.cancel('another branch of the race was first'))
   const cancels = new Cancels()
   if (open.length > 0) await Promise.allSettled(open.map(({ promise }) => promise))
-  const value: unknown = await winner.promise
-  if (cancels.came) throw new CancelledError('the workflow was asked to stop')
-  return [names[first], value]
+  if (cancels.came) throw new CancelledError(cancels.reason)
+  return [names[first], await winner.promise]
 }
 
 async function firstOf(members: readonly Member[]): Promise<number> {

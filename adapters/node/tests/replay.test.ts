@@ -353,6 +353,7 @@ test('a failed step throws what is recorded', async () => {
     } catch (error) {
       return error instanceof StepError && error.type
     }
+    return ''
   })
   assert.equal((await Story.of(w)).result, 'RangeError')
 })

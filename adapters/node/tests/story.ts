@@ -227,7 +227,6 @@ export class Story {
       const { id, lease } = claimed
       const { then, commands, result = null, error = null } = turn
       const about = { id, lease, position: replay.position, ...turn.nextRun }
-      // biome-ignore lint/suspicious/noThenProperty: the word of the wire
       const item = { ...about, then, commands, events, result, error }
       const reply = this.engine.perform(Operation.ADVANCE_WORKFLOW, { items: [item] })
       events = []
