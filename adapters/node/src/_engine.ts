@@ -1,5 +1,6 @@
 /** The library, connected to a database, and shared by all who use that one. */
 
+import { isMainThread } from 'node:worker_threads'
 import { Channel, type ChannelCallOptions, type Connection, type Home } from './_channel'
 import { postgresBinaries } from './_embedded'
 import { Closed, NotDurableError } from './_errors'
@@ -108,9 +109,9 @@ export class Engine implements Caller, Home {
     this.#library ??= Library.get()
     const library = this.#library
     const config = JSON.stringify(this.#fullConfig())
-    const handle = await whileOpening(library, () => library.open(config))
+    const handle = await whileConnecting(library, () => library.open(config))
     this.#handle = handle
-    closeAtExit(this)
+    openEngines.add(this)
     return { library, handle }
   }
 
@@ -194,22 +195,38 @@ export function refuseInsideWorkflows(): void {
   }
 }
 
-const openEngines = new Set<Engine>()
-
-function closeAtExit(engine: Engine): void {
-  if (openEngines.size === 0 && !process.listeners('exit').includes(closeAll)) {
-    process.on('exit', closeAll)
+// `process.exit()` ends with it, once all listeners have run.
+declare global {
+  namespace NodeJS {
+    interface Process {
+      reallyExit(code?: number): never
+    }
   }
-  openEngines.add(engine)
+}
+
+const openEngines = new Set<Engine>()
+const connecting: Library[] = []
+let exitHooked = false
+
+async function whileConnecting<T>(library: Library, connect: () => Promise<T>): Promise<T> {
+  if (!exitHooked) process.on('exit', closeAll)
+  exitHooked = true
+  connecting.push(library)
+  try {
+    return await connect()
+  } finally {
+    connecting.pop() // whichever: there is one library
+  }
 }
 
 function closeAll(): void {
   for (const engine of openEngines) engine.closeNow(EXIT_GRACE)
   openEngines.clear()
-}
-
-function whileOpening<T>(_library: Library, open: () => Promise<T>): Promise<T> {
-  return open()
+  const [library] = connecting
+  // Node waits for its threads, and the one that connects may have ten seconds to go.
+  if (library !== undefined && isMainThread) {
+    process.reallyExit = (code) => library.endProcess(code ?? 0)
+  }
 }
 
 function known<T extends object>(config: T): T {

@@ -177,6 +177,11 @@ export class Library {
     if (status < 0) throw this.failure(status)
     return status
   }
+
+  /** Ends the process without waiting for its threads. */
+  endProcess(status: number): never {
+    throw this.#koffi.load(null).func('void _exit(int status)')(status)
+  }
 }
 
 /**
