@@ -21,7 +21,7 @@ import { WorkflowsError } from './_errors'
 import type { SignalOptions, WaitOptions } from './_handles'
 import * as operations from './_operations'
 import { ResultTimeout } from './_outcomes'
-import { adapt, plain } from './_payload'
+import { adapt, plain, plainArguments } from './_payload'
 import { seconds } from './_settings'
 import { faultToException } from './_wire_errors'
 
@@ -318,7 +318,7 @@ export class Client {
 
 function onWire({ args, kwargs, signals, ...others }: NewExecution): operations.NewExecution {
   const item = snakeCased(others) as operations.NewExecution
-  if (args !== undefined) item.args = plain(args, 'args')
+  if (args !== undefined) item.args = Array.isArray(args) ? plainArguments(args) : plain(args)
   if (kwargs !== undefined) item.kwargs = plain(kwargs, 'kwargs')
   if (signals !== undefined) {
     item.signals = signals.map(({ payload, ...signal }) => ({

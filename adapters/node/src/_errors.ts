@@ -98,8 +98,8 @@ export class WorkflowsError extends Error {
   readonly retryable: boolean
 
   constructor(message = '', options: WorkflowsErrorOptions = {}) {
-    super(message, 'cause' in options ? { cause: options.cause } : undefined)
-    named(this, new.target.name)
+    const told = prepared(new.target, message)
+    super(told, 'cause' in options ? { cause: options.cause } : undefined)
     this.code = options.code ?? new.target.code
     this.retryable = options.retryable ?? new.target.retryable
     this.details = { ...options.details }
@@ -111,9 +111,13 @@ export class WorkflowsError extends Error {
   }
 }
 
-/** Names an error by its class, and leaves the name out when it is printed with its members. */
-function named(error: Error, name: string): void {
-  Object.defineProperty(error, 'name', { value: name, configurable: true, writable: true })
+/** Gives a class its name before its first error is made: the stack begins with it. */
+function prepared(cls: { readonly name: string; readonly prototype: object }, message: string) {
+  if (!Object.hasOwn(cls.prototype, 'name')) {
+    const name = { value: cls.name, configurable: true, writable: true }
+    Object.defineProperty(cls.prototype, 'name', name)
+  }
+  return message
 }
 
 function isTimeoutOf(asked: typeof TimeoutError, value: unknown): boolean {
@@ -142,8 +146,7 @@ const isTimeout: unique symbol = Symbol.for('libworkflows.timeout') as never
  */
 export class TimeoutError extends Error {
   constructor(message = '', options?: ErrorOptions) {
-    super(message, options)
-    named(this, new.target.name)
+    super(prepared(new.target, message), options)
   }
 
   static override [Symbol.hasInstance](value: unknown): boolean {
@@ -160,8 +163,7 @@ export class TimeoutError extends Error {
  */
 export class CancelledError extends Error {
   constructor(message = 'the wait was cancelled', options?: ErrorOptions) {
-    super(message, options)
-    named(this, new.target.name)
+    super(prepared(new.target, message), options)
   }
 }
 
@@ -420,8 +422,7 @@ export class NonRetryableError extends Error {
   readonly nonRetryable = true
 
   constructor(message = '', options?: ErrorOptions) {
-    super(message, options)
-    named(this, new.target.name)
+    super(prepared(new.target, message), options)
   }
 }
 
@@ -433,8 +434,7 @@ export class NonRetryableError extends Error {
  */
 export class Evicted extends Error {
   constructor(message = 'the workflow was discarded from memory') {
-    super(message)
-    named(this, new.target.name)
+    super(prepared(new.target, message))
   }
 }
 

@@ -66,6 +66,7 @@ test('a class derived from TimeoutError has instances of its own', () => {
 test('an error has its own name, code and details', () => {
   const error = new errors.DatabaseUnavailable('PostgreSQL does not answer', { details: { a: 1 } })
   assert.equal(String(error), 'DatabaseUnavailable: PostgreSQL does not answer')
+  assert.match(inspect(error), /^DatabaseUnavailable: PostgreSQL does not answer\n/)
   assert.equal(error.code, 'database_unavailable')
   assert.equal(error.retryable, true)
   assert.deepEqual(error.details, { a: 1 })
@@ -76,6 +77,8 @@ test('a class that users derive is named by its own name', () => {
   class CardDeclined extends errors.NonRetryableError {}
   const error = new CardDeclined('no funds', { cause: 'bank' })
   assert.equal(error.name, 'CardDeclined')
+  assert.match(error.stack ?? '', /^CardDeclined: no funds\n/)
+  assert.equal(new errors.NonRetryableError('').name, 'NonRetryableError')
   assert.equal(error.nonRetryable, true)
   assert.equal(error.cause, 'bank')
 })
