@@ -180,9 +180,9 @@ test('a result of Python that cannot be held is refused, and the rest read', { s
   ]
   await client.create([first, second] as NewExecution[])
   const [big, exact] = [await claimOne(queue), await claimOne(queue)]
-  const results = ['{"n":[9007199254740993]}', '{"n":[9007199254740992]}']
+  const results = ['9007199254740993', '9007199254740992']
   const items = [big, exact].map(({ id, lease }, index) => {
-    return { id, lease, result: rawJSON?.(results[index] as string) }
+    return { id, lease, result: { n: [rawJSON?.(results[index] as string)] } }
   })
   await client.engine.call(Operation.COMPLETE_EXECUTION, { items })
   const refused = new Handle(big.id, { client }).result()
