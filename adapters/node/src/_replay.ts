@@ -103,6 +103,7 @@ export class Replay {
 
   /** Applies an event and lets the code run until it waits. */
   async #step(event: Event): Promise<void> {
+    if (this.fatal !== undefined) return this.history.happened(event)
     this.stepping = true
     try {
       if (this.#apply(event)) await drained()
