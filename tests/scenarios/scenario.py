@@ -36,12 +36,17 @@ def other(function: F) -> F:
 # --- what the code and the test tell each other -----------------------------------------------
 
 
-def note(word: str) -> None:
-    """Notes in a body that something was done; the test finds all notes, in their order."""
+def note(word: str) -> int:
+    """Notes in a body that something was done, and answers how often it was by now.
+
+    The test finds all notes, in their order.
+    """
     place = _place()
     place.mkdir(exist_ok=True)
-    with (place / "notes").open("a") as notes:
+    with (place / "notes").open("a+") as notes:
         notes.write(f"{word}\n")
+        notes.seek(0)
+        return notes.read().splitlines().count(word)
 
 
 async def gate(name: str) -> None:

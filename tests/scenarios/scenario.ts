@@ -1,6 +1,6 @@
 /** What the scenarios in TypeScript share; scenario.py tells what the queues are. */
 
-import { appendFileSync, existsSync, mkdirSync } from 'node:fs'
+import { appendFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { attemptInfo, cancelled, NotDurableError, workflowInfo } from 'libworkflows'
@@ -19,11 +19,17 @@ export function other<F extends { options(options: { queue: string }): F }>(fn: 
 
 // --- what the code and the test tell each other -----------------------------------------------
 
-/** Notes in a body that something was done; the test finds all notes, in their order. */
-export function note(word: string): void {
+/**
+ * Notes in a body that something was done, and answers how often it was by now.
+ *
+ * The test finds all notes, in their order.
+ */
+export function note(word: string): number {
   const place = placeOfTest()
   mkdirSync(place, { recursive: true })
-  appendFileSync(join(place, 'notes'), `${word}\n`)
+  const notes = join(place, 'notes')
+  appendFileSync(notes, `${word}\n`)
+  return readFileSync(notes, 'utf8').split('\n').filter((each) => each === word).length
 }
 
 /** Waits in a body until the test opens the gate of this name. */

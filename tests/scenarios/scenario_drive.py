@@ -5,7 +5,8 @@ What `do` lists is done in its order. Each entry may have
     when    what must be seen first: {"status": "suspended"}, or "over", or in short "suspended";
             {"event": "timer_fired", "times": 2}: so many events of the type in its history;
             {"noted": "begun"}: a body has noted the word; several of these: all of them
-    to      the name of a descendant that is meant instead of the workflow, here and in `when`
+    to      the name of a descendant that is meant instead of the workflow, here and in `when`;
+            `nth` says which of several, from 1
 
 and one of
 
@@ -68,7 +69,9 @@ class Drive:
     # --- what is done ---
 
     async def _do(self, what: Mapping[str, Any]) -> None:
-        id = self.id if "to" not in what else await self._descendant(what["to"])
+        id = self.id
+        if "to" in what:
+            id = await self._descendant(what["to"], what.get("nth", 1))
         if "when" in what:
             await self._until(id, what["when"])
         try:
@@ -93,7 +96,10 @@ class Drive:
             return {"created": created["created"], "same": created["id"] == self.id}
         if "look" in what:
             execution = cast(Json, await self.client.get(id))
-            return {what["look"]: execution.get(what["look"])}
+            found = execution.get(what["look"])
+            if what["look"] == "parked":  # the advice that follows names functions of the language
+                found = found.split("\n\n")[0]
+            return {what["look"]: found}
         for verb, state in (("open", "open"), ("deploy", "deployed")):
             if verb in what:
                 self._place.mkdir(exist_ok=True)
@@ -106,11 +112,11 @@ class Drive:
 
     # --- what is seen ---
 
-    async def _descendant(self, name: str) -> str:
+    async def _descendant(self, name: str, nth: int) -> str:
         while True:
             found = [each["id"] for each in await self._descendants() if each["name"] == name]
-            if found:
-                return cast(str, found[0])
+            if len(found) >= nth:
+                return cast(str, found[nth - 1])
             await self._pause(f"a descendant {name}")
 
     async def _until(self, id: str, when: str | Mapping[str, Any]) -> None:
@@ -186,6 +192,7 @@ class Drive:
 
 def _below(id: str, rows: Sequence[Json]) -> list[Json]:
     children = sorted(
-        (each for each in rows if each.get("parent_id") == id), key=lambda each: each["sequence"]
+        (each for each in rows if each.get("parent_id") == id),
+        key=lambda each: (each["sequence"], each["id"]),
     )
     return [deeper for child in children for deeper in (child, *_below(child["id"], rows))]

@@ -25,12 +25,13 @@ class Scenario:
         name: of its directory and of its workflow.
         given: what expected.json says of the scenario itself:
             promise: what it shows, in words.
-            order: "exact" if the history is the same position by position; "any" if it uses a
-                language's own combinators, or leaves to chance what happens first: then the events
-                are the same, in some order.
+            order: "exact" if the code uses the SDK's combinators alone, and the history is the
+                same position by position; "any" if it leaves to chance which of several things
+                happens first, so that the same events are there in some order; "own" if it uses
+                what only its language has: the same, and no replay in the other language.
             start: fields of the new execution, such as args.
             do: what is done to it meanwhile, see scenario_drive.
-            ways: what differs, by the language of the workflow, because languages do.
+            ways: another outcome, by way, where the languages differ.
         expected: the outcome.
     """
 
@@ -42,9 +43,13 @@ class Scenario:
     def is_exact(self) -> bool:
         return self.given["order"] == "exact"
 
+    def code(self, file: str) -> str:
+        """Answers the text of one of its files."""
+        return (HERE / self.name / file).read_text(encoding="utf-8")
+
     def expected_in(self, way: str) -> Json:
         """Answers the outcome in one of the four ways."""
-        return {**self.expected, **self.given.get("ways", {}).get(way, {})}
+        return cast(Json, self.given.get("ways", {}).get(way, self.expected))
 
 
 def names() -> list[str]:
@@ -70,6 +75,8 @@ def _text(value: Any, indent: str = "  ") -> str:
     """A line for what fits into one, else one for each of its parts."""
     text = json.dumps(value)
     if len(text) <= 90 or not isinstance(value, (list, dict)) or "type" in value:
+        return text
+    if set(text) <= set("[] ,"):  # very deep
         return text
     deeper = indent + "  "
     if isinstance(value, dict):

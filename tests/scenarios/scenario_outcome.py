@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, cast
 
 Json = dict[str, Any]
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+(Z|[+-]\d\d:\d\d)")
 _PLACE = re.compile(r"\S+[/.]scenarios/\w+/workflow\.(py|ts):\d+(:\d+)?")
+_NAN = re.compile(r"\bnan\b")  # as Python calls it
+_BATCH = re.compile(r"\bitems\[\d+\]")  # whatever was written together with it
+_LONG = 2000
 # Of an error that the adapters made; which language it was raised in is the way's matter.
 _LEFT_OUT = ("stack", "language")
 
@@ -32,9 +38,25 @@ def outcome(
     if notes:
         told["notes"] = list(notes)
     if descendants:
-        told["descendants"] = [[each["name"], each["status"]] for each in descendants]
+        told["descendants"] = _counted(descendants)
     told["runs"] = [[_event(event) for event in history] for history in histories]
     return cast(Json, steady(told, execution["id"]))
+
+
+def _counted(executions: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Says of each function how its executions ended: "2 completed, 1 failed"."""
+    counts: dict[str, Counter[str]] = {}
+    for each in executions:
+        how = f"{each['status']}{_priority(each)}"
+        counts.setdefault(each["name"], Counter())[how] += 1
+    return {
+        name: ", ".join(f"{count} {how}" for how, count in sorted(hows.items()))
+        for name, hows in counts.items()
+    }
+
+
+def _priority(execution: Mapping[str, Any]) -> str:
+    return "" if execution["priority"] == 5 else f" with priority {execution['priority']}"
 
 
 def _event(event: Mapping[str, Any]) -> Json:
@@ -47,8 +69,7 @@ def _event(event: Mapping[str, Any]) -> Json:
 def steady(value: Any, root: str) -> Any:
     """Answers a value without ids, places in code, and stacks of errors."""
     if isinstance(value, str):
-        value = value.replace(root, "<this workflow>")
-        return _PLACE.sub("<place>", _UUID.sub("<id>", value))
+        return _steady_text(value.replace(root, "<this workflow>"))
     if isinstance(value, list):
         return [steady(each, root) for each in cast("list[Any]", value)]
     if isinstance(value, dict):
@@ -60,6 +81,15 @@ def steady(value: Any, root: str) -> Any:
             if not (is_error and key in _LEFT_OUT)
         }
     return value
+
+
+def _steady_text(text: str) -> str:
+    if len(text) > _LONG:
+        return f"<{len(text)} characters: {text[:20]}...{text[-20:]}>"
+    if _TIME.fullmatch(text):  # each language writes it in its own way
+        return datetime.fromisoformat(text).astimezone(UTC).isoformat(timespec="milliseconds")
+    text = _BATCH.sub("items[n]", _NAN.sub("NaN", text))
+    return _PLACE.sub("<place>", _UUID.sub("<id>", text))
 
 
 def same(value: Any, *, ordered: bool = True) -> str:

@@ -10,14 +10,15 @@ import threading
 import time
 import uuid
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any, Self
 
-from crash_stage import BINARIES, WorkerProcess
+from crash_stage import WorkerProcess
 from scenario_drive import Drive
 from scenario_files import HERE, read
 from workflows import Client
+from workflows import _operations as operations
 
 Json = dict[str, Any]
 Pair = tuple[str, str]
@@ -60,6 +61,7 @@ class Session:
         self._thread.join()
         for worker in self.workers:
             worker.clear_away()
+        asyncio.run(self._drop())
 
     def outcome(self, name: str, way: str) -> Json:
         """Answers the outcome of a scenario in one way, as soon as it is there."""
@@ -68,6 +70,17 @@ class Session:
     def history(self, name: str, way: str) -> Path:
         """Answers the file with what `workflows history ID --json` prints of it."""
         return self.directory / f"{name} {way}.json"
+
+    def histories(self) -> list[Path]:
+        """Answers the files of all scenarios, once they are over."""
+        wait(self._outcomes.values())
+        return [path for pair in self._outcomes if (path := self.history(*pair)).exists()]
+
+    def check_logs(self) -> None:
+        """Nothing that a scenario does may raise inside an adapter or panic in the engine."""
+        for worker in self.workers:
+            for bad in ("Traceback", "panicked", "Segmentation", "fatal error", "Unhandled"):
+                assert bad not in worker.output, worker.output
 
     # --- commands of the adapters ---
 
@@ -112,8 +125,7 @@ class Session:
                     outcome.set_exception(error)
 
     async def _drive(self) -> None:
-        config: Json = {"postgres_binaries": BINARIES} if self.url.startswith("embedded:") else {}
-        async with Client(self.url, schema=self.schema, pool_size=4, **config) as client:
+        async with Client(self.url, schema=self.schema, pool_size=4) as client:
             await client.migrate()
             languages = {word for _, way in self._outcomes for word in way.split("-")}
             workers = [self._work(language) for language in sorted(languages)]
@@ -132,6 +144,12 @@ class Session:
                 outcome.set_result(found)
             except Exception as error:
                 outcome.set_exception(error)
+
+
+    async def _drop(self) -> None:
+        async with Client(self.url, schema=self.schema, pool_size=2) as client:
+            down: Any = {"direction": "down", "confirm": self.schema}
+            await operations.migrate(client.engine.channel(), down)
 
 
 async def _serves(worker: WorkerProcess) -> None:
