@@ -154,7 +154,9 @@ test('a timeout that is nonsense is refused before anything is asked', async () 
 test('an aborted wait rejects with the reason of the signal, also between two tries', async () => {
   const reason = new Error('enough')
   const gone = AbortSignal.abort(reason)
-  await assert.rejects(handle(new ToldClient()).result({ signal: gone }), reason)
+  const unasked = new ToldClient()
+  await assert.rejects(handle(unasked).result({ signal: gone }), reason)
+  assert.deepEqual(unasked.calls, [])
   const later = new AbortController()
   const away = () => {
     setImmediate(() => later.abort(reason))
@@ -215,6 +217,18 @@ test('a database that stays away is an error', async (t) => {
   const client = new ToldClient(away, away, away, execution('completed'))
   await assert.rejects(handle(client).result(), DatabaseUnavailable)
   assert.equal(client.calls.length, 3)
+})
+
+test('patience begins anew with every answer', async (t) => {
+  let now = 0
+  t.mock.method(performance, 'now', () => now)
+  const away = () => {
+    now += 40_000
+    throw new DatabaseUnavailable('away')
+  }
+  const done = execution('completed', { result: 7 })
+  const client = new ToldClient(away, away, execution('running'), away, away, done)
+  assert.equal(await handle(client).result(), 7)
 })
 
 // --- looking and acting -----------------------------------------------------------------
