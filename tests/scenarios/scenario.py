@@ -52,7 +52,7 @@ def note(word: str) -> int:
 async def gate(name: str) -> None:
     """Waits in a body until the test opens the gate of this name."""
     path = _place() / f"{name} is open"
-    while not path.exists():  # noqa: ASYNC240  # it is a test's
+    while not path.exists():  # noqa: ASYNC110  # the test is in another process
         await asyncio.sleep(0.01)
 
 

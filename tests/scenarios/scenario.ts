@@ -29,7 +29,9 @@ export function note(word: string): number {
   mkdirSync(place, { recursive: true })
   const notes = join(place, 'notes')
   appendFileSync(notes, `${word}\n`)
-  return readFileSync(notes, 'utf8').split('\n').filter((each) => each === word).length
+  return readFileSync(notes, 'utf8')
+    .split('\n')
+    .filter((each) => each === word).length
 }
 
 /** Waits in a body until the test opens the gate of this name. */
@@ -48,7 +50,7 @@ export function deployed(release: string): boolean {
 
 /** Where the test and all that came of one workflow meet. */
 function placeOfTest(): string {
-  return join(process.env['SCENARIO_NOTES'] ?? '.', rootId())
+  return join(process.env.SCENARIO_NOTES ?? '.', rootId())
 }
 
 function rootId(): string {

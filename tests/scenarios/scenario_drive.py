@@ -96,10 +96,7 @@ class Drive:
             return {"created": created["created"], "same": created["id"] == self.id}
         if "look" in what:
             execution = cast(Json, await self.client.get(id))
-            found = execution.get(what["look"])
-            if what["look"] == "parked":  # the advice that follows names functions of the language
-                found = found.split("\n\n")[0]
-            return {what["look"]: found}
+            return {what["look"]: execution.get(what["look"])}
         for verb, state in (("open", "open"), ("deploy", "deployed")):
             if verb in what:
                 self._place.mkdir(exist_ok=True)

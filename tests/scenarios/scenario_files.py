@@ -80,7 +80,9 @@ def _text(value: Any, indent: str = "  ") -> str:
         return text
     deeper = indent + "  "
     if isinstance(value, dict):
-        parts = [f"{json.dumps(key)}: {_text(each, deeper)}" for key, each in value.items()]
+        parts = [
+            f"{json.dumps(key)}: {_text(each, deeper)}" for key, each in cast(Json, value).items()
+        ]
         start, end = "{", "}"
     else:
         parts = [_text(each, deeper) for each in cast("list[Any]", value)]

@@ -145,7 +145,6 @@ class Session:
             except Exception as error:
                 outcome.set_exception(error)
 
-
     async def _drop(self) -> None:
         async with Client(self.url, schema=self.schema, pool_size=2) as client:
             down: Any = {"direction": "down", "confirm": self.schema}

@@ -1,7 +1,6 @@
 from typing import Any
 
 from scenario import gate, other
-
 from workflows import ActivityTimeout, activity, workflow
 
 

@@ -1,5 +1,4 @@
 from scenario import gate, other
-
 from workflows import activity, as_completed, workflow
 
 

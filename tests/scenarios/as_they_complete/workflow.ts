@@ -8,8 +8,8 @@ const fetch = activity('as_they_complete.fetch', async (name: string) => {
 
 export const asTheyComplete = workflow('as_they_complete', async () => {
   const told: string[] = []
-  for await (const done of asCompleted(['a', 'b', 'c'].map((name) => other(fetch).run(name)))) {
-    told.push(await done)
+  for await (const end of asCompleted(['a', 'b', 'c'].map((name) => other(fetch).run(name)))) {
+    if (end.status === 'fulfilled') told.push(end.value)
   }
   return told
 })

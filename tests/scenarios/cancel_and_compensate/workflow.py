@@ -1,7 +1,6 @@
 import asyncio
 
 from scenario import note, other
-
 from workflows import activity, sleep, workflow
 
 

@@ -1,5 +1,4 @@
 from scenario import note
-
 from workflows import step, workflow
 
 

@@ -1,5 +1,4 @@
 from scenario import gate, note, other
-
 from workflows import activity, gather, sleep, workflow
 
 

@@ -1,7 +1,6 @@
 import asyncio
 
 from scenario import gate, note, other
-
 from workflows import activity, workflow
 
 

@@ -1,5 +1,4 @@
 from scenario import other
-
 from workflows import activity, workflow
 
 

@@ -1,5 +1,4 @@
 from scenario import other
-
 from workflows import wait_for_signal, workflow
 
 

@@ -1,5 +1,4 @@
 from scenario import gate, other
-
 from workflows import ActivityError, activity, gather, wait_for_signal, workflow
 
 

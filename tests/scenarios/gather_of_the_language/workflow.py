@@ -1,7 +1,6 @@
 import asyncio
 
 from scenario import other
-
 from workflows import activity, workflow
 
 

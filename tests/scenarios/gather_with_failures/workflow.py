@@ -1,7 +1,6 @@
 from typing import Any
 
 from scenario import other
-
 from workflows import ActivityError, activity, gather, workflow
 
 
@@ -20,4 +19,6 @@ async def half(n: int) -> int:
 async def gather_with_failures() -> list[Any]:
     calls = [other(half).run(n) for n in range(4)]
     results = await gather(*calls, return_exceptions=True)
-    return [[each.type, each.message] if isinstance(each, ActivityError) else each for each in results]
+    return [
+        [each.type, each.message] if isinstance(each, ActivityError) else each for each in results
+    ]

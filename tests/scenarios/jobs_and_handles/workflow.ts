@@ -1,7 +1,10 @@
 import { ActivityCancelled, activity, job, workflow } from 'libworkflows'
 import { gate, other } from '../scenario'
 
-const mail = job({ name: 'jobs_and_handles.mail', priority: 9 }, async (to: string) => `sent to ${to}`)
+const mail = job(
+  { name: 'jobs_and_handles.mail', priority: 9 },
+  async (to: string) => `sent to ${to}`,
+)
 
 const wait = activity('jobs_and_handles.wait', () => gate('never'))
 

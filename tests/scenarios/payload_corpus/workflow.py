@@ -1,7 +1,6 @@
 from typing import Any
 
 from scenario import other
-
 from workflows import activity, workflow
 
 

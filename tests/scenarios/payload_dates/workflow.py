@@ -1,7 +1,6 @@
 from datetime import UTC, datetime, timedelta
 
 from scenario import other
-
 from workflows import activity, workflow
 
 

@@ -2,7 +2,6 @@ import math
 from typing import Any
 
 from scenario import note, other
-
 from workflows import ActivityError, PayloadError, activity, workflow
 
 

@@ -1,5 +1,4 @@
 from scenario import deployed, note, other
-
 from workflows import activity, workflow
 
 

@@ -2,7 +2,14 @@ import { activity, attemptInfo, workflow } from 'libworkflows'
 import { note, other } from '../scenario'
 
 const ask = activity(
-  { name: 'retries_until_it_works.ask', retries: 3, initial: 0.01, factor: 2, max: 0.05, jitter: 0 },
+  {
+    name: 'retries_until_it_works.ask',
+    retries: 3,
+    initial: 0.01,
+    factor: 2,
+    max: 0.05,
+    jitter: 0,
+  },
   async () => {
     const { attempt } = attemptInfo()
     note(`attempt ${attempt}`)

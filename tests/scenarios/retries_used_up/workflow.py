@@ -1,7 +1,6 @@
 from typing import Any
 
 from scenario import note, other
-
 from workflows import ActivityError, activity, workflow
 
 

@@ -2,7 +2,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from scenario import note, other
-
 from workflows import ActivityError, activity, workflow
 
 

@@ -1,5 +1,4 @@
 from scenario import other
-
 from workflows import StepError, send_signal, workflow
 
 

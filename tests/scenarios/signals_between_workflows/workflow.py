@@ -1,5 +1,4 @@
 from scenario import gate, other
-
 from workflows import activity, send_signal, wait_for_signal, workflow, workflow_info
 
 

@@ -1,7 +1,6 @@
 from typing import Any
 
 from scenario import gate, note, other
-
 from workflows import StepError, activity, gather, step, workflow
 
 

@@ -1,5 +1,4 @@
 from scenario import note, other
-
 from workflows import activity, sleep, workflow
 
 

@@ -1,5 +1,4 @@
 from scenario import deployed, other
-
 from workflows import activity, get_version, workflow
 
 

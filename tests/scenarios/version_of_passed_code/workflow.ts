@@ -3,7 +3,10 @@ import { deployed, other } from '../scenario'
 
 class RuntimeError extends Error {}
 
-const charge = activity('version_of_passed_code.charge', async (cents: number) => `charged ${cents}`)
+const charge = activity(
+  'version_of_passed_code.charge',
+  async (cents: number) => `charged ${cents}`,
+)
 
 const ship = activity({ name: 'version_of_passed_code.ship', retries: 0 }, async () => {
   if (!deployed('tax')) throw new RuntimeError('not yet')

@@ -1,7 +1,6 @@
 from typing import Any
 
 from scenario import other
-
 from workflows import activity, attempt_info, workflow, workflow_info
 
 
@@ -21,4 +20,9 @@ async def child() -> list[Any]:
 async def workflow_facts() -> list[Any]:
     info = workflow_info()
     first = [info.id, info.run, info.name, info.parent_id, info.history_length]
-    return [first, await other(look).run(), await other(child).run(), workflow_info().history_length]
+    return [
+        first,
+        await other(look).run(),
+        await other(child).run(),
+        workflow_info().history_length,
+    ]
