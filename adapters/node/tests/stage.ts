@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import { Client, replaceDefault } from '../src/_client'
+import { Worker, type WorkerOptions } from '../src/_worker'
 import type { Entry } from './stage_functions'
 
 const PATIENCE = 30_000
@@ -70,6 +71,7 @@ export class Stage {
   readonly client: Client
   readonly schema = `stage_${Math.random().toString(36).slice(2)}`
   readonly #workers: WorkerProcess[] = []
+  readonly #here: Worker[] = []
 
   constructor(
     t: TestContext,
@@ -78,10 +80,18 @@ export class Stage {
     this.client = new Client({ url, schema: this.schema })
     const former = replaceDefault(this.client)
     t.after(async () => {
+      for (const worker of this.#here) await worker.close()
       for (const worker of this.#workers) await worker.clear()
       await this.client.close()
       replaceDefault(former)
     })
+  }
+
+  /** Starts a worker in the process of the test. */
+  async start(options: WorkerOptions): Promise<Worker> {
+    const worker = await new Worker(options).start()
+    this.#here.push(worker)
+    return worker
   }
 
   /** Starts a worker of this package in a process of its own. */
