@@ -94,7 +94,7 @@ export class Replay {
       const isOver = slices.over
       if (this.discarded) return
       if (this.history.fault !== undefined || this.fatal !== undefined) break
-      if (isOver) await slices.turn()
+      if (isOver && this.#ahead > 0) await slices.turn()
     }
     this.longest = Math.max(this.longest, slices.longest)
     this.position = (fresh.at(-1) as Event).position
