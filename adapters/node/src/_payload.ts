@@ -34,7 +34,8 @@ export type Json = null | boolean | number | string | Json[] | { [key: string]: 
  * ```
  */
 export function plain(value: unknown, path = '$'): Json {
-  return value === undefined ? null : new Walk(path).copy(value)
+  if (value === undefined) return null
+  return isHarmless(value) ? value : new Walk(path).copy(value)
 }
 
 /**
@@ -47,7 +48,17 @@ export function plain(value: unknown, path = '$'): Json {
 export function plainArguments(args: readonly unknown[]): Json[] {
   let count = args.length
   while (count > 0 && args[count - 1] === undefined) count--
-  return args.slice(0, count).map((arg, index) => new Walk(`args[${index}]`).copy(arg))
+  const copied: Json[] = []
+  for (let index = 0; index < count; index++) {
+    const arg = args[index]
+    copied.push(isHarmless(arg) ? arg : new Walk(`args[${index}]`).copy(arg))
+  }
+  return copied
+}
+
+/** What is JSON at first sight, as most arguments are. */
+function isHarmless(value: unknown): value is string | boolean | null {
+  return typeof value === 'string' || typeof value === 'boolean' || value === null
 }
 
 type ToJson = (key: string) => unknown
@@ -63,7 +74,7 @@ class Walk {
   }
 
   copy(value: unknown): Json {
-    if (typeof value === 'string' || typeof value === 'boolean' || value === null) return value
+    if (isHarmless(value)) return value
     if (typeof value === 'number') {
       return Number.isFinite(value) ? value : this.#refuse(`${value} is not JSON`)
     }
@@ -82,11 +93,12 @@ class Walk {
 
   #container(value: object): Json {
     if (Array.isArray(value)) return this.#items(value)
-    const reason = objectReason(value)
+    const literal = isPlain(value)
+    const reason = literal ? undefined : objectReason(value)
     if (reason !== undefined) return this.#refuse(reason)
     const toJson = this.#read(value, 'toJSON')
     if (typeof toJson === 'function') return this.#lowered(value, toJson as ToJson)
-    return isPlain(value) ? this.#members(value) : this.#refuse(instanceReason(value))
+    return literal ? this.#members(value) : this.#refuse(instanceReason(value))
   }
 
   #items(value: readonly unknown[]): Json[] {
