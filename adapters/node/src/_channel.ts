@@ -56,6 +56,11 @@ interface Pending {
   deaf: (() => void) | undefined
 }
 
+interface Listening {
+  readonly tokens: Set<number>
+  readonly abort: () => void
+}
+
 interface Reply {
   readonly ok?: any
   readonly error?: any
@@ -73,6 +78,7 @@ export class Channel {
   #tokens = 0
   readonly #pending = new Map<number, Pending>()
   readonly #unsent = new Map<number, string>()
+  readonly #listening = new Map<AbortSignal, Listening>()
   readonly #cancelledClaims = new Set<number>()
   #raw = 0
   #busy = 0
@@ -125,10 +131,26 @@ export class Channel {
     })
   }
 
+  /** One listener for all calls of a signal, since Node warns of more than ten. */
   #listen(signal: AbortSignal, token: number): () => void {
-    const abort = () => this.#abandon(token, signal.reason)
-    signal.addEventListener('abort', abort, { once: true })
-    return () => signal.removeEventListener('abort', abort)
+    const listening = this.#listening.get(signal) ?? this.#hear(signal)
+    listening.tokens.add(token)
+    return () => {
+      listening.tokens.delete(token)
+      if (listening.tokens.size > 0) return
+      this.#listening.delete(signal)
+      signal.removeEventListener('abort', listening.abort)
+    }
+  }
+
+  #hear(signal: AbortSignal): Listening {
+    const tokens = new Set<number>()
+    const abort = () => {
+      for (const token of [...tokens]) this.#abandon(token, signal.reason)
+    }
+    signal.addEventListener('abort', abort)
+    this.#listening.set(signal, { tokens, abort })
+    return { tokens, abort }
   }
 
   /** Keeps the process alive exactly while somebody waits for an answer. */
