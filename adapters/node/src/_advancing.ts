@@ -197,6 +197,11 @@ export class HeldWorkflow extends Held<WorkflowHome> {
     this.#send(replay, { then: 'fail', commands: [], steps: [], message: '', error: wire })
   }
 
+  /** Whether something will come of it by itself: it waits for nothing but its steps. */
+  get isBusy(): boolean {
+    return this.#isFeeding || this.#inFlight || this.steps.size === 0
+  }
+
   // --- steps ---
 
   #startSteps(replay: Replay, steps: readonly StepCall[]): void {

@@ -4,7 +4,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { clearTimeout, setImmediate, setTimeout } from 'node:timers'
 import type { Client } from './_client'
 import { CancelledError, NotDurableError } from './_errors'
-import { withClient } from './_functions'
+import { type DurableFunction, withClient } from './_functions'
 import { outside } from './_loop'
 import type { Claimed, RetryPolicy } from './_operations'
 import { plain } from './_payload'
@@ -202,6 +202,12 @@ export type Forget = () => void
 /** A body, as a call without arguments. */
 export type Body = () => unknown
 
+/** Which function a body is of, and what it is called with. */
+export interface Called {
+  readonly fn: DurableFunction
+  readonly args: readonly unknown[]
+}
+
 /** Runs bodies. */
 export class Bodies {
   /** Bodies whose result nobody waits for any more. They cannot be stopped, and take a slot. */
@@ -216,8 +222,9 @@ export class Bodies {
    * Runs a body once, and answers what became of it. Nothing gets out of it.
    *
    * @param timeout - in milliseconds; undefined means none.
+   * @param _of - for whoever records what is called.
    */
-  async run(body: Body, attempt: Attempt, timeout?: number): Promise<Ended> {
+  async run(body: Body, attempt: Attempt, timeout?: number, _of?: Called): Promise<Ended> {
     if (attempt.isGivenUp) return [false, new CancelledError('it was stopped before it began')]
     const stop = this.#stopOf(attempt)
     const forget =

@@ -132,7 +132,7 @@ export class HeldAttempt extends Held {
     }
     const timeout = claimed.attempt_timeout_ms || undefined
     const { plain: body } = fn
-    return this.home.bodies.run(() => body(...args), attempt, timeout)
+    return this.home.bodies.run(() => body(...args), attempt, timeout, { fn, args })
   }
 
   #finish(ok: boolean, value: unknown): void {

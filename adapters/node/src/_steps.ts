@@ -39,8 +39,9 @@ async function once(
   attempt: Attempt,
   limit: number | undefined,
 ): Promise<Ended> {
-  const { plain: body } = step.function
-  const [ok, value] = await bodies.run(() => body(...step.args), attempt, limit)
+  const { function: fn, args } = step
+  const { plain: body } = fn
+  const [ok, value] = await bodies.run(() => body(...args), attempt, limit, { fn, args })
   if (!ok) return [ok, value]
   try {
     return [true, plain(value, 'result')]

@@ -161,7 +161,7 @@ export class Worker implements WorkflowHome, AsyncDisposable {
     this.client = this.connect()
     this.outbox = new Outbox((operation, request) => this.call(operation, request))
     this.bodies = this.makeBodies()
-    this.#undo = [stayAlive(), bearRejections()]
+    this.#undo = [this.stayAlive(), bearRejections()]
     try {
       await this.#register()
     } catch (error) {
@@ -201,6 +201,10 @@ export class Worker implements WorkflowHome, AsyncDisposable {
 
   protected makeBodies(): Bodies {
     return new Bodies(this.client, () => this.#changed.ring())
+  }
+
+  protected stayAlive(): Undo {
+    return stayAlive()
   }
 
   /** Has something happen after a time, in milliseconds. */
