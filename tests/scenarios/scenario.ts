@@ -3,7 +3,7 @@
 import { appendFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
-import { attemptInfo, cancelled, NotDurableError, workflowInfo } from 'libworkflows'
+import { attemptInfo, CancelledError, cancelled, NotDurableError, workflowInfo } from 'libworkflows'
 
 const OTHER: Readonly<Record<string, string>> = {
   python: 'python',
@@ -38,7 +38,7 @@ export function note(word: string): number {
 export async function gate(name: string): Promise<void> {
   const path = join(placeOfTest(), `${name} is open`)
   while (!existsSync(path)) {
-    if (cancelled()) throw new Error('the body was asked to stop')
+    if (cancelled()) throw new CancelledError() // as a task in Python ends
     await setTimeout(10)
   }
 }
