@@ -16,7 +16,7 @@
 
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { type Client, client } from './_client'
-import { ExecutionFinished } from './_errors'
+import { ExecutionFinished, WorkflowsError } from './_errors'
 import { Handle } from './_handles'
 import { active } from './_loop'
 import type { Created, NewExecution } from './_operations'
@@ -224,12 +224,14 @@ export interface FunctionParts {
 /** Makes the function that users hold. */
 export function callable(definition: DurableFunction): Fn {
   const plain = definition.plain
+  const run = (...args: unknown[]) => told(run, () => called(definition, args))
+  const queue = (...args: unknown[]) => told(queue, () => queued(definition, args))
   const members: Omit<Fn, never> = {
     kind: definition.kind,
     functionName: definition.functionName,
     definition,
-    run: (...args) => run(definition, args),
-    queue: (...args) => queue(definition, args),
+    run,
+    queue,
     options: (options) => callable(definition.with({ options: checked(definition.kind, options) })),
   }
   const fn = (...args: unknown[]): unknown => plain(...args)
@@ -237,42 +239,42 @@ export function callable(definition: DurableFunction): Fn {
   return Object.assign(fn, members) as Fn
 }
 
-// Not async: inside a workflow the very promise of the replay must reach the code, for the
-// combinators know it.
-function run(definition: DurableFunction, args: unknown[]): Promise<any> {
-  const replay = active()
-  if (replay === undefined) return runOutside(definition, args)
-  return rejected(() => replay.call(definition, args))
-}
-
-function queue(definition: DurableFunction, args: unknown[]): Promise<Handle<any>> {
-  const replay = active()
-  if (replay === undefined) return enqueue(definition, args, false)
-  return rejected(() => replay.start(definition, args))
-}
-
-/** A mistake in the arguments comes as everything else: by the promise. */
-function rejected<T>(call: () => Promise<T>): Promise<T> {
+/** A mistake in the arguments comes by the promise, and with the stack of the caller. */
+function told<T>(caller: (...args: never[]) => unknown, call: () => Promise<T>): Promise<T> {
   try {
     return call()
   } catch (error) {
+    if (error instanceof WorkflowsError) Error.captureStackTrace(error, caller)
     return Promise.reject(error)
   }
 }
 
-async function runOutside(definition: DurableFunction, args: unknown[]): Promise<unknown> {
-  if (definition.kind === 'step') return await definition.plain(...args)
-  const handle = await enqueue(definition, args, true)
-  return await handle.result()
+// Not async: inside a workflow the very promise of the replay must reach the code, for the
+// combinators know it.
+function called(definition: DurableFunction, args: unknown[]): Promise<any> {
+  const replay = active()
+  if (replay !== undefined) return replay.call(definition, args)
+  if (definition.kind === 'step') return runPlainly(definition, args)
+  return resultOf(enqueue(definition, definition.execution(args, { awaited: true })))
 }
 
-async function enqueue(
-  definition: DurableFunction,
-  args: unknown[],
-  awaited: boolean,
-): Promise<Handle> {
+function queued(definition: DurableFunction, args: unknown[]): Promise<Handle<any>> {
+  const replay = active()
+  if (replay !== undefined) return replay.start(definition, args)
+  return enqueue(definition, definition.execution(args))
+}
+
+async function runPlainly(definition: DurableFunction, args: unknown[]): Promise<unknown> {
+  return await definition.plain(...args)
+}
+
+async function resultOf(enqueued: Promise<Handle>): Promise<unknown> {
+  return await (await enqueued).result()
+}
+
+async function enqueue(definition: DurableFunction, request: NewExecution): Promise<Handle> {
   const client = home()
-  const [created] = await client.submit([definition.execution(args, { awaited })])
+  const [created] = await client.submit([request])
   return handleOf(definition, created as Created, client)
 }
 

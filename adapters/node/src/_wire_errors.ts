@@ -67,7 +67,8 @@ export class RemoteError extends WorkflowsError {
     this.language = options.language
     this.markedNonRetryable = options.nonRetryable ?? false
     hidden(this, 'remoteStack', stack)
-    if (stack !== '') hidden(this, 'stack', `${told(this)}\n${stack.trimEnd()}`)
+    // Where it was read says nothing about it.
+    hidden(this, 'stack', `${told(this)}\n${stack}`.trimEnd())
   }
 
   override get described(): string {

@@ -235,6 +235,8 @@ test('an argument that is not JSON is refused by the promise, and nothing is ask
     const isNamed = { name: 'PayloadError', path: 'args[0].x' }
     await assert.rejects(fn.queue({ x: 1n }), isNamed)
     await assert.rejects(fn.run({ x: 1n }), isNamed)
+    const error: Error = await fn.run({ x: 1n }).catch((error) => error)
+    assert.match(error.stack?.split('\n')[1] ?? '', /functions\.test\.ts/)
   })
 })
 

@@ -233,6 +233,7 @@ test('an error of Python is read back with all that it said', () => {
   assert.deepEqual(error.details, { left: 3 })
   assert.equal(error.cause?.type, 'KeyError')
   assert.equal(String(error), 'CardDeclined: no funds')
+  assert.equal(inspect(error.cause).split('\n')[0], "[KeyError: 'x'] {")
   assert.match(inspect(error), /CardDeclined: no funds\n {2}File "shop\.py", line 3/)
 })
 
