@@ -60,10 +60,10 @@ function onRejection(reason: unknown): void {
 /** Does what Node does where no listener is. */
 function asWithoutUs(reason: unknown): void {
   const mode = modeOf([...process.execArgv, ...(process.env.NODE_OPTIONS ?? '').split(/\s+/)])
-  if (mode === 'none') return
-  if (mode === 'warn' || mode === 'warn-with-error-codes') {
+  if (mode === 'none' || mode === 'warn') return // Node warns by itself then
+  if (mode === 'warn-with-error-code') {
     process.emitWarning(reason instanceof Error ? reason : String(reason))
-    if (mode === 'warn-with-error-codes') process.exitCode = 1
+    process.exitCode = 1
     return
   }
   throw reason instanceof Error ? reason : notAnError(reason)

@@ -176,7 +176,8 @@ export class Replay {
     const { claimed, fn } = this
     try {
       const args = fn.adapted(claimed.args, claimed.kwargs)
-      const answer: unknown = storage.run(this.#root, () => fn.plain(...args))
+      const { plain: code } = fn
+      const answer: unknown = storage.run(this.#root, () => code(...args))
       Promise.resolve(answer).then(
         (value) => this.#ended({ value }),
         (error: unknown) => this.#ended({ error }),
