@@ -55,7 +55,7 @@ export class Attempt {
    * Tells the body to stop. Nobody can interrupt it: it has to look at `abortSignal()` or
    * `cancelled()`.
    *
-   * @param interrupt - whether to wait no longer for what it does.
+   * @param interrupt Whether to wait no longer for what it does.
    */
   stop(reason: Reason, { interrupt = true }: { interrupt?: boolean } = {}): void {
     if (this.reason === undefined || reason === 'lost') this.reason = reason
@@ -126,11 +126,13 @@ const tries = new AsyncLocalStorage<Try | undefined>()
  * execution. It is not needed to stay alive: the library keeps the lease by itself, however
  * busy the body is.
  *
- * @throws PayloadError - the details are not JSON.
- * @throws NotDurableError - no job or activity is running here.
+ * @throws {PayloadError} The details are not JSON.
+ * @throws {NotDurableError} No job or activity is running here.
  *
  * @example
+ * ```ts
  * for (let done = start; done < total; done++) heartbeat({ done })
+ * ```
  */
 export function heartbeat(details: unknown = null): void {
   running('heartbeat()').attempt.beat(plain(details, 'details'))
@@ -156,10 +158,12 @@ export function cancelled(): boolean {
  *
  * Hand it to whatever takes one. What the body answers after that is dropped.
  *
- * @throws NotDurableError - no job, activity or step is running here.
+ * @throws {NotDurableError} No job, activity or step is running here.
  *
  * @example
+ * ```ts
  * const page = await fetch(url, { signal: abortSignal() })
+ * ```
  */
 export function abortSignal(): AbortSignal {
   return running('abortSignal()').signal
@@ -168,7 +172,7 @@ export function abortSignal(): AbortSignal {
 /**
  * Answers which execution this is, and which attempt at it.
  *
- * @throws NotDurableError - no job, activity or step is running here.
+ * @throws {NotDurableError} No job, activity or step is running here.
  */
 export function attemptInfo(): AttemptInfo {
   const { attempt, signal } = running('attemptInfo()')
@@ -221,8 +225,8 @@ export class Bodies {
   /**
    * Runs a body once, and answers what became of it. Nothing gets out of it.
    *
-   * @param timeout - in milliseconds; undefined means none.
-   * @param _of - for whoever records what is called.
+   * @param timeout In milliseconds; undefined means none.
+   * @param _of For whoever records what is called.
    */
   async run(body: Body, attempt: Attempt, timeout?: number, _of?: Called): Promise<Ended> {
     if (attempt.isGivenUp) return [false, new CancelledError('it was stopped before it began')]

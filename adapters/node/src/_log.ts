@@ -30,10 +30,12 @@ let current = toStderr
  * Levels are that logger's affair then. Without one, warnings and errors go to stderr, a line
  * each; `workflows worker` writes what is worth knowing as well.
  *
- * @param logger - `console`, or what pino or winston made. Default: stderr again.
+ * @param logger `Console`, or what pino or winston made. Default: stderr again.
  *
  * @example
+ * ```ts
  * setLogger(pino())
+ * ```
  */
 export function setLogger(logger: Logger | null = null): void {
   for (const level of logger === null ? [] : LEVELS) {

@@ -72,10 +72,10 @@ export type StoredExecution = Omit<Partial<Execution>, 'status'> & {
 /**
  * Replays one history.
  *
- * @param execution - as the library answers it, or the start of `workflows history ID --json`.
- * @param events - all events of the run, in order of position.
- * @param fn - the workflow's code of today.
- * @throws WrongLanguage - code of another language wrote the history.
+ * @param execution As the library answers it, or the start of `workflows history ID --json`.
+ * @param events All events of the run, in order of position.
+ * @param fn The workflow's code of today.
+ * @throws {WrongLanguage} Code of another language wrote the history.
  */
 export async function check(
   execution: StoredExecution,
@@ -259,7 +259,7 @@ async function read(client: Client, id: string): Promise<Stored> {
 /**
  * Reads what `workflows history ID --json` printed.
  *
- * @throws Error - it is something else.
+ * @throws {Error} It is something else.
  */
 export function fromFile(path: string): Stored {
   const text = readFileSync(path, 'utf8')
@@ -344,7 +344,7 @@ const OPTIONS = {
 /**
  * Answers what the arguments behind `workflows replay` say; undefined if they ask for help.
  *
- * @throws CommandError - they make no sense.
+ * @throws {CommandError} They make no sense.
  */
 export function parseReplay(args: readonly string[]): ReplayOptions | undefined {
   const { values, files } = parsed(args)

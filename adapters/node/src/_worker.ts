@@ -74,7 +74,9 @@ export interface WorkerOptions {
  * your own. Leases are kept by the library all the same.
  *
  * @example
+ * ```ts
  * await new Worker({ queues: ['orders'], concurrency: 20 }).run()
+ * ```
  */
 export class Worker implements WorkflowHome, AsyncDisposable {
   readonly concurrency: number
@@ -140,8 +142,8 @@ export class Worker implements WorkflowHome, AsyncDisposable {
    *
    * A second signal puts back what runs at once. The process stays alive while it works.
    *
-   * @param options - handleSignals: false leaves signals alone.
-   * @throws what keeps it from going on, such as a schema that was removed under it.
+   * @param options.handleSignals Default true; false leaves signals alone.
+   * @throws What keeps it from going on, such as a schema that was removed under it.
    */
   async run({ handleSignals = true }: { handleSignals?: boolean } = {}): Promise<void> {
     const undo = handleSignals ? onSignals(() => this.stop()) : () => {}
@@ -158,6 +160,7 @@ export class Worker implements WorkflowHome, AsyncDisposable {
   /** Starts working, and answers when the worker is registered. `close()` ends it. */
   async start(): Promise<this> {
     installGuards()
+    this.#begin()
     this.client = this.connect()
     this.outbox = new Outbox((operation, request) => this.call(operation, request))
     this.bodies = this.makeBodies()
@@ -165,11 +168,20 @@ export class Worker implements WorkflowHome, AsyncDisposable {
     try {
       await this.#register()
     } catch (error) {
-      await this.#letGo()
+      this.#ending = this.#letGo()
+      await this.#ending
       throw error
     }
     this.#tasks = [this.#watched(this.#claiming()), this.#watched(this.#noticing())]
     return this
+  }
+
+  /** Makes it as new, for one that was closed may be started again. */
+  #begin(): void {
+    this.#isStopping = this.#isHurried = false
+    this.#draining = this.#ending = undefined
+    this.#aborting = new AbortController()
+    this.failure = undefined
   }
 
   /** Asks the worker to stop; asked again, it does not wait for what runs. */

@@ -3,12 +3,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
-import { HeldWorkflow } from '../src/_advancing'
 import { abortSignal, after, Bodies, cancelled, heartbeat, lastHeartbeat } from '../src/_attempts'
 import type { Client } from '../src/_client'
 import { all, race } from '../src/_combinators'
 import { CancelledError } from '../src/_errors'
 import { Held } from '../src/_executions'
+import { Operation } from '../src/_operations'
 import { StepError } from '../src/_outcomes'
 import { pauseOf } from '../src/_steps'
 import { sleep, waitForSignal } from '../src/_workflow'
@@ -248,16 +248,8 @@ test('steps that end while the code is being told of something else are told beh
   )
 })
 
-test('what is claimed anew while it is let go of begins when that is over', async (t) => {
+test('what is claimed anew while it is let go of goes on from memory', async (t) => {
   const rig = new Rig(t)
-  let most = 0
-  const holding = new Set<HeldWorkflow>()
-  behindBegin(t, (held) => {
-    if (!(held instanceof HeldWorkflow)) return
-    holding.add(held)
-    void held.gone.then(() => holding.delete(held))
-    most = Math.max(most, holding.size)
-  })
   const w = rig.workflow('w', async () => {
     for (let n = 0; n < 50; n++) await waitForSignal('s')
     return 'done'
@@ -265,12 +257,22 @@ test('what is claimed anew while it is let go of begins when that is over', asyn
   await rig.start({ concurrency: 2 })
   const row = rig.queue(w)
   await until(() => row.events.length > 0)
-  for (let n = 0; n < 50; n++) {
-    await rig.signal(row.id, 's')
-    if (n % 3 === 0) await pause(0)
+  // The next claim comes at once, while the code is being told what the suspension wrote.
+  const { perform } = rig.engine
+  let left = 50
+  rig.engine.perform = function (this: typeof rig.engine, operation, request) {
+    const reply = perform.call(this, operation, request)
+    if (operation === Operation.ADVANCE_WORKFLOW && row.status === 'suspended' && left-- > 0) {
+      perform.call(this, Operation.SEND_SIGNAL, { items: [{ id: row.id, name: 's' }] })
+    }
+    return reply
   }
+  await rig.signal(row.id, 's')
   assert.equal((await rig.end(row)).result, 'done')
-  assert.ok(most >= 1)
+  assert.deepEqual(
+    rig.engine.calls.filter(([name]) => name === 'get_history'),
+    [],
+  )
 })
 
 test('sleep beside a step that was given up ends the workflow', async (t) => {

@@ -63,6 +63,28 @@ test('asked a second time to stop, it waits for nothing', async (t) => {
   assert.equal(row.status, 'pending')
 })
 
+test('a worker that was closed can be started again', async (t) => {
+  const rig = new Rig(t)
+  const good = rig.job('good', async () => 1)
+  const worker = await rig.start()
+  assert.equal((await rig.run(good)).result, 1)
+  await worker.close()
+  await worker.start()
+  assert.equal((await rig.run(good)).result, 1)
+})
+
+test('a worker that could not start can be closed, and leaves nothing behind', async (t) => {
+  const rig = new Rig(t)
+  const before = process.listenerCount('unhandledRejection')
+  rig.call = async () => {
+    throw new SchemaMissing('not yet')
+  }
+  const worker = rig.worker()
+  await assert.rejects(worker.start(), SchemaMissing)
+  await worker.close()
+  assert.equal(process.listenerCount('unhandledRejection'), before)
+})
+
 test('the end of a worker runs no suspended code', async (t) => {
   const rig = new Rig(t)
   const ran: string[] = []
