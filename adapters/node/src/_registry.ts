@@ -1,6 +1,6 @@
 /** The functions that have been defined, by kind and name. */
 
-import type { DurableFunction } from './_functions'
+import type { DurableFunction, Fn } from './_functions'
 
 /**
  * The functions that a worker can run, by kind and name.
@@ -10,6 +10,13 @@ import type { DurableFunction } from './_functions'
  */
 export class Registry {
   readonly #functions = new Map<string, DurableFunction>()
+
+  /** Answers a registry of these functions alone. */
+  static of(functions: Iterable<Fn>): Registry {
+    const registry = new Registry()
+    for (const { definition } of functions) registry.add(definition)
+    return registry
+  }
 
   /**
    * Registers a function.

@@ -15,7 +15,7 @@ import {
   workflow,
 } from '../src/_functions'
 import { loadReply } from '../src/_payload'
-import { registry } from '../src/_registry'
+import { Registry, registry } from '../src/_registry'
 
 const kinds = { job, activity, step, workflow }
 let made = 0
@@ -297,4 +297,12 @@ test('names are told by kind, without the steps', () => {
   assert(names.job?.includes('wired'))
   assert.deepEqual(names.job, [...(names.job ?? [])].sort())
   assert.equal(names.step, undefined)
+})
+
+test('a registry can be made of some functions alone', () => {
+  const [one, two] = [job(fresh(), () => 1), step(fresh(), () => 2)]
+  const some = Registry.of([one, two])
+  assert.equal(some.size, 2)
+  assert.equal(some.find('step', two.functionName), two.definition)
+  assert.deepEqual(some.names(), { job: [one.functionName] })
 })
