@@ -18,6 +18,9 @@ export interface Cancellable {
 
   /** Protects it from the cancels of the scopes around it. */
   shield(): void
+
+  /** Puts it behind all that began before, in the order in which a cancel goes round. */
+  putLast(): void
 }
 
 const known = new WeakMap<object, Cancellable>()
@@ -40,12 +43,17 @@ export class Scope implements Cancellable {
   #cancels = 0
   #reason: string | undefined
   #unheard: string | undefined
+  order: number
+  /** Whether something that waited here has heard of a cancel, and may be cleaning up. */
+  hasHeard = false
 
   constructor(
     readonly replay: Replay,
     readonly parent?: Scope,
     private shielded = false,
-  ) {}
+  ) {
+    this.order = replay.order()
+  }
 
   /** A scope never ends by itself; whoever runs code in it knows when that has ended. */
   get done(): boolean {
@@ -63,13 +71,13 @@ export class Scope implements Cancellable {
   }
 
   /**
-   * Rejects all that waits in the scope and below, in the order in which it began to. If nothing
-   * does, the next wait hears of it; the answer is false then.
+   * Rejects all that waits in the scope and below, in the order in which it began to, a branch as
+   * a whole. If nothing does, the next wait hears of it; the answer is false then.
    */
   cancel(reason: string): boolean {
     this.#cancels += 1
     this.#reason = reason
-    const waits = this.#open([]).sort((one, other) => one.order - other.order)
+    const waits = this.#open()
     if (waits.length === 0) this.#unheard = reason
     for (const wait of waits) wait.cancel(reason)
     return waits.length > 0
@@ -77,6 +85,16 @@ export class Scope implements Cancellable {
 
   shield(): void {
     this.shielded = true
+  }
+
+  putLast(): void {
+    this.order = this.replay.order()
+  }
+
+  /** Notes that something that waited here has heard of a cancel. */
+  hears(): void {
+    this.hasHeard = true
+    this.#outer?.hears()
   }
 
   /** Answers the reason of a cancel that nobody has heard of yet, and forgets it. */
@@ -121,17 +139,17 @@ export class Scope implements Cancellable {
     return this.shielded ? undefined : this.parent
   }
 
-  #open(found: Wait<any>[]): Wait<any>[] {
-    found.push(...this.#waits)
-    for (const inner of this.#inner) if (!inner.shielded) inner.#open(found)
-    return found
+  #open(): Wait<any>[] {
+    const parts = [...this.#waits, ...[...this.#inner].filter((inner) => !inner.shielded)]
+    parts.sort((one, other) => one.order - other.order)
+    return parts.flatMap((part) => (part instanceof Scope ? part.#open() : [part]))
   }
 }
 
 /** What workflow code waits for: a promise that the replay settles. */
 export class Wait<R> implements Cancellable {
   readonly promise: Promise<R>
-  readonly order: number
+  order: number
   status: 'pending' | 'completed' | 'failed' | 'cancelled' = 'pending'
   error: unknown
   #resolve!: (value: R) => void
@@ -180,9 +198,17 @@ export class Wait<R> implements Cancellable {
 
   cancel(reason: string): boolean {
     if (!this.#ended('cancelled')) return false
-    this.#throw(new CancelledError(reason))
+    this.scope.hears()
+    this.error = new CancelledError(reason)
     this.abandoned()
+    // One at a time, each when the code has dealt with the one before: else it would be a matter
+    // of the depth of the functions which of two clean-ups asks first.
+    this.replay.atRest(() => this.#throw(this.error))
     return true
+  }
+
+  putLast(): void {
+    this.order = this.replay.order()
   }
 
   shield(): void {

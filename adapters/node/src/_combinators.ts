@@ -45,8 +45,17 @@ class Member implements Cancellable {
     return this.parts.map((part) => part.cancel(reason)).includes(true)
   }
 
+  /** Whether it has heard of a cancel, so that it ends by itself. */
+  get hasHeard(): boolean {
+    return this.parts.some((part) => part instanceof Scope && part.hasHeard)
+  }
+
   shield(): void {
     for (const part of this.parts) part.shield()
+  }
+
+  putLast(): void {
+    for (const part of this.parts) part.putLast()
   }
 }
 
@@ -71,6 +80,10 @@ class Group implements Cancellable {
   shield(): void {
     for (const member of this.#members) member.shield()
   }
+
+  putLast(): void {
+    for (const member of this.#members) member.putLast()
+  }
 }
 
 function grouped<T>(promise: Promise<T>, members: readonly Member[]): Promise<T> {
@@ -80,6 +93,7 @@ function grouped<T>(promise: Promise<T>, members: readonly Member[]): Promise<T>
 function started(branch: unknown): Member {
   if (typeof branch !== 'function') {
     const part = cancellableOf(branch)
+    part?.putLast() // in argument order, and not in that of the calls
     return new Member(Promise.resolve(branch), part === undefined ? [] : [part])
   }
   const scope = current()
@@ -169,7 +183,7 @@ class Cancels {
  *
  * If the first ends in an error, that is thrown. Losers that hear of their cancel are waited for
  * until they have ended too, so nothing of them runs on afterwards. Of several that have ended
- * already the first by argument order wins.
+ * already the first by argument order wins, and functions are not called any more.
  *
  * A promise of this package is cancelled itself, a function with all that it waits for. Any other
  * promise, such as that of an async function that was called already, goes on: pass the function.
@@ -186,18 +200,22 @@ class Cancels {
 export function race<B extends { readonly [name: string]: Branch<unknown> }>(
   branches: B,
 ): Promise<{ [K in keyof B]: [name: K, value: Answer<B[K]>] }[keyof B]> {
-  const names = Object.keys(branches)
+  const won = Object.keys(branches).some((name) => cancellableOf(branches[name])?.done)
+  const names = Object.keys(branches).filter((name) => !won || typeof branches[name] !== 'function')
   const members = names.map((name) => started(branches[name]))
   return grouped(raced(names, members), members) as Promise<any>
 }
 
 async function raced(names: readonly string[], members: readonly Member[]): Promise<unknown> {
   if (names.length === 0) throw new RangeError('race() needs at least one branch')
+  const cancels = new Cancels()
   const first = await firstOf(members)
   const winner = members[first] as Member
   const losers = members.filter((member) => member !== winner && !member.done)
-  const open = losers.filter((loser) => loser.cancel('another branch of the race was first'))
-  const cancels = new Cancels()
+  // A cancel of the whole has reached them already: no second one may come into their clean-ups.
+  const open = losers.filter((loser) =>
+    cancels.came ? loser.hasHeard : loser.cancel('another branch of the race was first'),
+  )
   if (open.length > 0) await Promise.allSettled(open.map(({ promise }) => promise))
   if (cancels.came) throw new CancelledError(cancels.reason)
   return [names[first], await winner.promise]

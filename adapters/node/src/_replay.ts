@@ -54,7 +54,7 @@ export class Replay {
   readonly #stepsRunning = new Set<number>()
   readonly #pending = new Map<number, Call>()
   readonly #timers = new Map<number, () => void>()
-  readonly #root = new Scope(this)
+  readonly #root: Scope
   #began = false
   #outcome: Outcome | undefined
   #onward: ContinueAsNew | undefined
@@ -64,6 +64,7 @@ export class Replay {
   #told: number | undefined
   // The same, where the code failed then: few errors that are thrown in a catch name their cause.
   #blamed: number | undefined
+  #atRest: (() => void)[] = []
   #ahead = 0
   #order = 0
 
@@ -73,6 +74,7 @@ export class Replay {
     readonly fn: Callee,
   ) {
     this.history = new History(claimed)
+    this.#root = new Scope(this)
   }
 
   // --- events in ---
@@ -106,16 +108,32 @@ export class Replay {
     if (this.fatal !== undefined) return this.history.happened(event)
     this.stepping = true
     try {
-      if (this.#apply(event)) await drained()
+      if (this.#apply(event)) await this.#rest()
       const reason = this.#cancelReason
       if (reason !== undefined && this.#began && this.history.fault === undefined) {
         this.#cancelReason = undefined
-        if (!this.over && this.#root.cancel(reason)) await drained()
+        if (!this.over && this.#root.cancel(reason)) await this.#rest()
       }
     } finally {
       this.stepping = false
       this.#told = undefined
     }
+  }
+
+  /** Lets the code run until it waits, and nothing is left to be told. */
+  async #rest(): Promise<void> {
+    await drained()
+    for (const act of this.#atRest) {
+      if (this.over || this.discarded) break
+      act()
+      await drained()
+    }
+    this.#atRest = []
+  }
+
+  /** Has something done when the code waits, in its turn. */
+  atRest(act: () => void): void {
+    this.#atRest.push(act)
   }
 
   /** Takes an event in; answers whether code may run on account of it. */
@@ -307,6 +325,7 @@ export class Replay {
   discard(): void {
     this.discarded = true
     this.#root.drop()
+    this.#atRest = []
     this.signals.drop()
     this.#pending.clear()
     this.#timers.clear()
