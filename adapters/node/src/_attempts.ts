@@ -229,7 +229,6 @@ export class Bodies {
    * @param _of For whoever records what is called.
    */
   async run(body: Body, attempt: Attempt, timeout?: number, _of?: Called): Promise<Ended> {
-    if (attempt.isGivenUp) return [false, new CancelledError('it was stopped before it began')]
     const stop = this.#stopOf(attempt)
     const forget =
       timeout === undefined ? () => {} : this.later(timeout, () => attempt.stop('timeout'))

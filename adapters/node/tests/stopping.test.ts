@@ -10,6 +10,7 @@ import { CancelledError } from '../src/_errors'
 import { Held } from '../src/_executions'
 import { Operation } from '../src/_operations'
 import { StepError } from '../src/_outcomes'
+import { Replay } from '../src/_replay'
 import { pauseOf } from '../src/_steps'
 import { sleep, waitForSignal } from '../src/_workflow'
 import { Moment, Rig, until } from './rig'
@@ -223,32 +224,100 @@ test('what a step does to its arguments stays in the step', async (t) => {
   assert.deepEqual((await rig.run(w)).result, [6, [], { a: 1 }])
 })
 
-test('steps that end while the code is being told of something else are told behind it', async (t) => {
-  const rig = new Rig(t)
-  const gates = Array.from({ length: 20 }, () => new Moment())
-  const waits = rig.step('waits', async (n: number) => {
-    await gates[n]?.happened
-    return n
+/** Has workflow code take its time to be told of each event, as with a long history. */
+function slowFeeds(t: { after(undo: () => void): void }): { most: number } {
+  const { feed } = Replay.prototype
+  const seen = { most: 0, now: 0 }
+  Replay.prototype.feed = async function (this: Replay, events) {
+    seen.now += 1
+    seen.most = Math.max(seen.most, seen.now)
+    for (const event of events) {
+      await feed.call(this, [event])
+      await pause(5)
+    }
+    seen.now -= 1
+  }
+  t.after(() => {
+    Replay.prototype.feed = feed
   })
+  return seen
+}
+
+test('what comes while the code is being told of events waits until it was', async (t) => {
+  const seen = slowFeeds(t)
+  const rig = new Rig(t)
+  const quick = rig.step('quick', async (n: number) => n)
   const w = rig.workflow('w', async () => {
-    const steps = gates.map((_, n) => waits.run(n))
-    for (const gate of gates) {
+    const steps = []
+    for (let n = 0; n < 20; n++) {
+      steps.push(quick.run(n))
       await waitForSignal('next')
-      gate.happen()
     }
     return await all(steps)
   })
   await rig.start()
   const row = rig.queue(w)
   await until(() => row.events.length > 0)
-  for (const _ of gates) await rig.signal(row.id, 'next')
+  for (let n = 0; n < 20; n++) {
+    await rig.signal(row.id, 'next')
+    await pause(3)
+  }
+  assert.deepEqual((await rig.end(row)).result, [...Array(20).keys()])
+  assert.equal(seen.most, 1, 'never two at a time')
+})
+
+test('a step that ends while the code gives it up leaves no event behind', async (t) => {
+  slowFeeds(t)
+  const rig = new Rig(t)
+  const began = new Moment()
+  const givenUp = new Moment()
+  const ended = new Moment()
+  const waits = rig.step('waits', async () => {
+    began.happen()
+    await givenUp.happened
+    ended.happen()
+    return 'too late'
+  })
+  const w = rig.workflow('w', async () => {
+    const [name] = await race({ step: waits.run(), signal: waitForSignal('enough') })
+    givenUp.happen()
+    await sleep(1)
+    return name
+  })
+  await rig.start()
+  const row = rig.queue(w)
+  await began.happened
+  await rig.signal(row.id, 'enough')
+  assert.equal((await rig.end(row)).result, 'signal')
+  assert.ok(ended.has)
   assert.deepEqual(
-    (await rig.end(row)).result,
-    gates.map((_, n) => n),
+    row.events.filter(({ type }) => type === 'step_completed'),
+    [],
   )
 })
 
+test('a lease that is lost while the code is being told of events loses nothing', async (t) => {
+  slowFeeds(t)
+  const rig = new Rig(t)
+  const a = rig.activity('a', async (n: number) => n)
+  const w = rig.workflow('w', async () => {
+    let total = 0
+    for (let n = 0; n < 10; n++) total += await a.run(n)
+    return total
+  })
+  await rig.start()
+  const row = rig.queue(w)
+  for (let n = 1; n <= 5; n++) {
+    await until(() => row.status === 'running' && row.events.length > 4 * n)
+    rig.engine.steal(row)
+  }
+  assert.equal((await rig.end(row)).result, 45)
+  const told = row.events.filter(({ type }) => type === 'activity_scheduled')
+  assert.equal(told.length, 10, 'nothing was asked for twice')
+})
+
 test('what is claimed anew while it is let go of goes on from memory', async (t) => {
+  slowFeeds(t)
   const rig = new Rig(t)
   const w = rig.workflow('w', async () => {
     for (let n = 0; n < 50; n++) await waitForSignal('s')
