@@ -134,7 +134,18 @@ export function all<const B extends readonly unknown[]>(
 export function all<B>(branches: Iterable<B>): Promise<Answer<B>[]>
 export function all(branches: Iterable<unknown>): Promise<any> {
   const members = allStarted(branches)
-  return grouped(Promise.all(members.map(({ promise }) => promise)), members)
+  return grouped(together(members), members)
+}
+
+async function together(members: readonly Member[]): Promise<unknown[]> {
+  const cancels = new Cancels()
+  try {
+    return await Promise.all(members.map(({ promise }) => promise))
+  } catch (error) {
+    // Every branch hears of a cancel before whoever waits for all of them goes on.
+    if (cancels.came) await current()?.replay.rested()
+    throw error
+  }
 }
 
 /**

@@ -136,6 +136,11 @@ export class Replay {
     this.#atRest.push(act)
   }
 
+  /** Resolves when all has been told that there is to tell now. */
+  rested(): Promise<void> {
+    return new Promise((resolve) => this.atRest(resolve))
+  }
+
   /** Takes an event in; answers whether code may run on account of it. */
   #apply(event: Event): boolean {
     this.history.happened(event)
