@@ -163,7 +163,7 @@ export class Worker implements WorkflowHome, AsyncDisposable {
     this.#begin()
     this.client = this.connect()
     this.outbox = new Outbox((operation, request) => this.call(operation, request))
-    this.bodies = this.makeBodies()
+    this.bodies = this.makeBodies(() => this.#changed.ring())
     this.#undo = [this.stayAlive(), bearRejections()]
     try {
       await this.#register()
@@ -211,8 +211,8 @@ export class Worker implements WorkflowHome, AsyncDisposable {
     })
   }
 
-  protected makeBodies(): Bodies {
-    return new Bodies(this.client, () => this.#changed.ring())
+  protected makeBodies(freed: () => void): Bodies {
+    return new Bodies(this.client, freed)
   }
 
   protected stayAlive(): Undo {

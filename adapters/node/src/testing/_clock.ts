@@ -7,6 +7,11 @@ export function micros(moment: Date | string): number {
   return Date.parse(moment) * 1000 + Number(below.padEnd(3, '0'))
 }
 
+/** Answers microseconds since 1970 as an instant, to the millisecond. */
+export function instant(at: number): Date {
+  return new Date(Math.floor(at / 1000))
+}
+
 /** Answers microseconds since 1970 as the library writes an instant. */
 export function text(at: number): string {
   const millis = Math.floor(at / 1000)
