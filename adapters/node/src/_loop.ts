@@ -48,14 +48,6 @@ export function current(): Scope | undefined {
   return scope
 }
 
-/**
- * Answers the workflow whose code a promise belongs to that was rejected and that nobody looks
- * at. Only where Node tells of it: then the context is that of the promise.
- */
-export function replayOf(_promise: Promise<unknown>): Replay | undefined {
-  return storage.getStore()?.replay
-}
-
 /** Whether the code that runs is a workflow's, and nothing else lets it run. Never throws. */
 export function isInside(): boolean {
   return storage.getStore()?.replay.stepping === true

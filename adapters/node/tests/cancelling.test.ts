@@ -231,3 +231,44 @@ bothWays('all of a workflow can be cancelled while branches are deep', async (co
   assert.equal(story.status, 'cancelled')
   assert.ok(ended.length >= 1)
 })
+
+bothWays('clean-ups ask in the order of the branches, however deep they are', async (cold) => {
+  const deep = async (n: number): Promise<void> => (n > 0 ? await deep(n - 1) : await sleep(60))
+  const branch = (n: number, name: string) => async () => {
+    try {
+      await deep(n)
+    } finally {
+      void undo.run(name)
+    }
+  }
+  const w = workflow(() => all([branch(9, 'x'), branch(0, 'y'), branch(4, 'z')]))
+  const story = await (await Story.of(w, cold)).cancel()
+  const asked = story.row.children.filter(({ name }) => name === 'c.undo')
+  assert.deepEqual(
+    asked.map(({ made }) => made.args[0]),
+    ['x', 'y', 'z'],
+  )
+})
+
+bothWays('a cancel of the whole comes once into the clean-ups of a race', async (cold) => {
+  const done: string[] = []
+  const w = workflow(async () => {
+    done.length = 0
+    const branch = (name: string) => async () => {
+      try {
+        await sleep(60)
+      } finally {
+        await undo.run(name)
+        done.push(name)
+      }
+    }
+    await race({ one: branch('one'), other: branch('other') })
+  })
+  const story = await (await Story.of(w, cold)).cancel()
+  assert.equal(story.status, 'suspended')
+  await story.complete(3)
+  await story.complete(4)
+  assert.equal(story.status, 'cancelled')
+  assert.deepEqual(done, ['one', 'other'])
+  await story.checkPrefixes()
+})

@@ -512,3 +512,15 @@ test('outside workflows a timeout throws and lets go of what it limits', async (
     TimeoutError,
   )
 })
+
+test('a race that is won already calls no function', async () => {
+  const called: string[] = []
+  const w = workflow(async () => {
+    const ready = waitForSignal('x')
+    await sleep(1)
+    return await race({ work: async () => called.push('work'), ready })
+  })
+  const story = await (await Story.of(w)).signal('x', 1)
+  assert.deepEqual((await story.later(2)).result, ['ready', 1])
+  assert.deepEqual(called, [])
+})
