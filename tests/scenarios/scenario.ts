@@ -38,7 +38,7 @@ export function note(word: string): number {
 export async function gate(name: string): Promise<void> {
   const path = join(placeOfTest(), `${name} is open`)
   while (!existsSync(path)) {
-    if (cancelled()) throw new CancelledError() // as a task in Python ends
+    if (cancelled()) throw new CancelledError('') // as a task in Python ends
     await setTimeout(10)
   }
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import subprocess
 from typing import Any
@@ -20,25 +19,28 @@ class Replays:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._done: dict[str, subprocess.CompletedProcess[str]] = {}
 
     def verdict(self, name: str, way: str, language: str) -> str:
         """Answers what the code in this language says of a history: "fits", or what does not."""
         self._session.outcome(name, way)
         exported = json.loads(self._session.history(name, way).read_text())
-        told = self._verdicts(language)[exported["execution"]["id"]]
+        if language not in self._done:
+            self._done[language] = self._replayed(language)
+        done = self._done[language]
+        assert done.returncode in (0, 1), done.stderr
+        verdicts = {each["id"]: each for each in json.loads(done.stdout)["histories"]}
+        told = verdicts[exported["execution"]["id"]]
         return "\n".join(filter(None, [told["verdict"], told["message"]]))
 
-    @functools.cache  # noqa: B019  # there is one, as long as the session
-    def _verdicts(self, language: str) -> dict[str, Json]:
-        files = self._session.histories()
-        command = self._session.command(language, "replay", "--json", "--file", *map(str, files))
-        done = subprocess.run(
-            command,
+    def _replayed(self, language: str) -> subprocess.CompletedProcess[str]:
+        files = map(str, self._session.histories())
+        return subprocess.run(
+            self._session.command(language, "replay", "--json", "--file", *files),
             cwd=HERE,
             env={**self._session.environment, "WORKFLOWS_TEST_OTHER_LANGUAGE": "1"},
             capture_output=True,
+            text=True,
             timeout=_PATIENCE,
             check=False,
         )
-        assert done.returncode in (0, 1), done.stderr.decode()
-        return {each["id"]: each for each in json.loads(done.stdout)["histories"]}
