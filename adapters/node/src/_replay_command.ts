@@ -20,7 +20,7 @@ import {
   listExecutions,
   type Status,
 } from './_operations'
-import { adapt, loads } from './_payload'
+import { adapt, loadReply } from './_payload'
 import { registry } from './_registry'
 import { Replay } from './_replay'
 
@@ -264,7 +264,7 @@ async function read(client: Client, id: string): Promise<Stored> {
 export function fromFile(path: string): Stored {
   const text = readFileSync(path, 'utf8')
   try {
-    const { execution, events, run = execution.run } = loads(text)
+    const { execution, events, run = execution.run } = loadReply(text)
     if (!Array.isArray(events) || !events.every(isEvent)) {
       throw new TypeError('an event has no position, type or time')
     }
