@@ -157,7 +157,7 @@ bothWays('branches of any depth go on in the order of events', async (cold) => {
   ])
   assert.deepEqual(order, ['z 1', 'x 2', 'y 3', 'y 4', 'x 5', 'z 6'])
   assert.deepEqual(
-    story.commands.map(({ execution }) => (execution?.args as string[])[0]),
+    story.commands.map(({ execution }) => (execution?.args as string[] | undefined)?.[0]),
     ['x', 'y', 'z', 'z', 'x', 'y'],
   )
   assert.equal(story.status, 'completed')
