@@ -5,7 +5,7 @@ import { Client } from '../_client'
 import { type Engine, refuseInsideWorkflows } from '../_engine'
 import { Closed } from '../_errors'
 import type { WaitOptions } from '../_handles'
-import type { Caller, CallOptions, Operation } from '../_operations'
+import { type Caller, type CallOptions, Operation } from '../_operations'
 import { bodies } from './_bodies'
 import type { Runner } from './_runner'
 
@@ -28,16 +28,17 @@ export class Wire implements Caller {
     refuseInsideWorkflows()
     await null
     signal?.throwIfAborted()
-    if (this.isCut) return await this.#dead(signal)
+    if (this.isCut) return await this.#dead(operation, signal)
     this.runner.refuseClosed()
     const reply = await this.runner.call(operation, request, signal)
     // What was done when its worker died was done, and nobody will ever hear of it.
     return this.isCut ? await silence(signal) : reply
   }
 
-  async #dead(signal: AbortSignal | undefined): Promise<never> {
-    if (bodies.getStore() === undefined) throw new Closed('the worker of this code was killed')
-    return await silence(signal)
+  async #dead(operation: Operation, signal: AbortSignal | undefined): Promise<unknown> {
+    if (bodies.getStore() !== undefined) return await silence(signal)
+    if (operation === Operation.HEARTBEAT) return {} // its worker sends it while it is taken down
+    throw new Closed('the worker of this code was killed')
   }
 }
 
