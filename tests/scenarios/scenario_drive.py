@@ -161,11 +161,15 @@ class Drive:
             self.seen,
         )
 
-    async def exported(self) -> Json:
-        """Answers what `workflows history ID --json` prints."""
-        execution = await self.client.get(self.id)
-        events = await self.client.history(self.id, run=execution["run"])
-        return {"execution": execution, "run": execution["run"], "events": events}
+    async def exported(self) -> list[Json]:
+        """Answers what `workflows history ID --json` prints, of each workflow and each run."""
+        below = [each["id"] for each in await self._descendants() if each["kind"] == "workflow"]
+        found: list[Json] = []
+        for execution in [await self.client.get(id) for id in (self.id, *below)]:
+            for run in range(1, execution["run"] + 1):
+                events = await self.client.history(execution["id"], run=run)
+                found.append({"execution": execution, "run": run, "events": events})
+        return found
 
     async def _descendants(self) -> list[Json]:
         """Answers them in the order in which they were asked for, parents first."""

@@ -44,6 +44,11 @@ class Scenario:
     def is_exact(self) -> bool:
         return self.given["order"] == "exact"
 
+    @property
+    def is_of_one_language(self) -> bool:
+        """Whether code in another language does something else, and is to."""
+        return self.given["order"] == "own" or "in_node" in self.given
+
     def code(self, file: str) -> str:
         """Answers the text of one of its files."""
         return (HERE / self.name / file).read_text(encoding="utf-8")

@@ -21,20 +21,20 @@ class Replays:
         self._session = session
         self._done: dict[str, subprocess.CompletedProcess[str]] = {}
 
-    def verdict(self, name: str, way: str, language: str) -> str:
-        """Answers what the code in this language says of a history: "fits", or what does not."""
-        self._session.outcome(name, way)
-        exported = json.loads(self._session.history(name, way).read_text())
+    def verdicts(self, name: str, way: str, language: str) -> list[str]:
+        """Answers what the code in this language says of each history: "fits", or what does not."""
+        paths = self._session.histories(name, way)
         if language not in self._done:
             self._done[language] = self._replayed(language)
         done = self._done[language]
         assert done.returncode in (0, 1), done.stderr
-        verdicts = {each["id"]: each for each in json.loads(done.stdout)["histories"]}
-        told = verdicts[exported["execution"]["id"]]
-        return "\n".join(filter(None, [told["verdict"], told["message"]]))
+        told = dict(
+            zip(self._session.all_histories(), json.loads(done.stdout)["histories"], strict=True)
+        )
+        return ["\n".join(filter(None, [told[p]["verdict"], told[p]["message"]])) for p in paths]
 
     def _replayed(self, language: str) -> subprocess.CompletedProcess[str]:
-        files = map(str, self._session.histories())
+        files = map(str, self._session.all_histories())
         return subprocess.run(
             self._session.command(language, "replay", "--json", "--file", *files),
             cwd=HERE,

@@ -51,6 +51,7 @@ class Session:
         self.directory = directory
         self.workers: list[WorkerProcess] = []
         self._outcomes: dict[Pair, Future[Json]] = {pair: Future() for pair in pairs}
+        self._histories: dict[Pair, list[Path]] = {}
         self._thread = threading.Thread(target=self._main, name="scenarios")
 
     def __enter__(self) -> Self:
@@ -67,14 +68,15 @@ class Session:
         """Answers the outcome of a scenario in one way, as soon as it is there."""
         return self._outcomes[name, way].result()
 
-    def history(self, name: str, way: str) -> Path:
-        """Answers the file with what `workflows history ID --json` prints of it."""
-        return self.directory / f"{name} {way}.json"
+    def histories(self, name: str, way: str) -> list[Path]:
+        """Answers files with what `workflows history ID --json` prints: of it, and of children."""
+        self.outcome(name, way)
+        return self._histories[name, way]
 
-    def histories(self) -> list[Path]:
-        """Answers the files of all scenarios, once they are over."""
+    def all_histories(self) -> list[Path]:
+        """Answers those of all scenarios, once they are over."""
         wait(self._outcomes.values())
-        return [path for pair in self._outcomes if (path := self.history(*pair)).exists()]
+        return [path for paths in self._histories.values() for path in paths]
 
     def check_logs(self) -> None:
         """Nothing that a scenario does may raise inside an adapter or panic in the engine."""
@@ -140,10 +142,16 @@ class Session:
                 given = read(name).given
                 drive = Drive(client, self.directory, name, way)
                 found = await drive.run(given.get("start", {}), given.get("do", []))
-                self.history(name, way).write_text(json.dumps(await drive.exported()))
+                self._keep(name, way, await drive.exported())
                 outcome.set_result(found)
             except Exception as error:
                 outcome.set_exception(error)
+
+    def _keep(self, name: str, way: str, histories: Sequence[Json]) -> None:
+        for number, history in enumerate(histories):
+            path = self.directory / f"{name} {way} {number}.json"
+            path.write_text(json.dumps(history))
+            self._histories.setdefault((name, way), []).append(path)
 
     async def _drop(self) -> None:
         async with Client(self.url, schema=self.schema, pool_size=2) as client:
