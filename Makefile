@@ -32,7 +32,7 @@ SEED     ?=
 SHRINK   ?=
 
 GO_TEST_FLAGS ?= -race -count=1 -timeout=10m
-PYTEST_FLAGS  ?= --numprocesses=logical
+PYTEST_FLAGS  ?= --numprocesses=logical --dist=loadgroup
 NODE_TEST_FLAGS ?= --test-concurrency=2 --test-reporter=dot
 
 # --- what the rest uses ---------------------------------------------------------
