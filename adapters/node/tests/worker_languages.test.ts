@@ -46,7 +46,7 @@ async def flow(n):
 const pyDouble = activity.external<(x: number) => number>({ name: 'py.double', queue: 'py' })
 const pyFails = activity.external<() => null>({ name: 'py.fails', queue: 'py' })
 const nodeSquare = activity({ name: 'node.square', queue: 'node' }, async (x: number) => x * x)
-const pyFlow = workflow.external<(n: number) => number>('py.flow')
+const pyFlow = workflow.external<(n: number) => number>({ name: 'py.flow', queue: 'py' })
 
 const same = workflow('both.same', async (_n: number) => {
   const told = ['node']
