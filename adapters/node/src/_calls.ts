@@ -205,3 +205,8 @@ export function childId(claimed: Claimed, sequence: number, atMs: number): strin
     '-',
   )
 }
+
+/** Makes what a workflow asks for in one turn. */
+export function asking(then: Turn['then'], asked: Partial<Turn> = {}): Turn {
+  return { commands: [], steps: [], message: '', ...asked, then }
+}

@@ -268,3 +268,14 @@ function quoted(text: string): string {
 function padded(text: string, width: number): string {
   return text + ' '.repeat(Math.max(0, width - [...text].length))
 }
+
+/** Answers the sequence of the command that an event belongs to. */
+export function sequenceIn(event: Event): number {
+  return event.sequence ?? 0
+}
+
+/** Answers the id of the child that an event tells of. */
+export function idIn(event: Event): string {
+  const { id } = (event.payload ?? {}) as { readonly id?: string }
+  return id ?? ''
+}

@@ -6,7 +6,9 @@
  * applied before it has come back as an event.
  */
 
+import { Asked } from './_asked'
 import {
+  asking,
   Call,
   type Callee,
   type ContinueAsNew,
@@ -15,7 +17,6 @@ import {
   failureAt,
   failureOf,
   own,
-  type StepCall,
   sequenceOf,
   type Turn,
 } from './_calls'
@@ -23,7 +24,7 @@ import { Scope } from './_cancelling'
 import { ChildHandle } from './_child_handles'
 import { CancelledError, NotDurableError, VersionError } from './_errors'
 import type { Handle } from './_handles'
-import { COMMANDS, History } from './_history'
+import { COMMANDS, History, idIn, sequenceIn } from './_history'
 import { drained, never, notDurable, Slices, storage } from './_loop'
 import type { Claimed, Command, Event } from './_operations'
 import { adapt, type Json, plain } from './_payload'
@@ -46,14 +47,7 @@ export class Replay {
   fatal: unknown
   /** For how long the code kept the event loop at a stretch, at most, in milliseconds. */
   longest = 0
-  /** Steps that the code has cancelled while their bodies ran; the worker takes them out. */
-  readonly stepsDropped: number[] = []
-  // What the code has asked for and nobody has heard of yet, by sequence.
-  #commands = new Map<number, Command>()
-  readonly #steps = new Map<number, StepCall>()
-  readonly #stepsRunning = new Set<number>()
-  readonly #pending = new Map<number, Call>()
-  readonly #timers = new Map<number, () => void>()
+  readonly #asked: Asked
   readonly #root: Scope
   #began = false
   #outcome: Outcome | undefined
@@ -74,6 +68,7 @@ export class Replay {
     readonly fn: Callee,
   ) {
     this.history = new History(claimed)
+    this.#asked = new Asked(this)
     this.#root = new Scope(this)
   }
 
@@ -173,9 +168,9 @@ export class Replay {
       case 'child_cancelled':
         return this.#cancelled(event)
       case 'timer_fired':
-        return this.#fired(event)
+        return this.#asked.fired(sequenceIn(event))
       case 'timer_cancelled':
-        this.#timers.delete(sequenceIn(event))
+        this.#asked.timers.delete(sequenceIn(event))
         return false
       case 'signal_received':
         return this.signals.received(event.name ?? '', event.payload, event.position)
@@ -220,13 +215,13 @@ export class Replay {
   }
 
   #childStarted(event: Event): boolean {
-    const call = this.#pending.get(sequenceIn(event))
+    const call = this.#asked.pending.get(sequenceIn(event))
     if (call !== undefined) call.id = idIn(event)
     return false
   }
 
   #completed(event: Event): boolean {
-    const call = this.#taken(event)
+    const call = this.#asked.taken(sequenceIn(event))
     try {
       call?.complete(adapt(event.payload ?? null, 'result'))
     } catch (error) {
@@ -236,7 +231,7 @@ export class Replay {
   }
 
   #failed(event: Event): boolean {
-    const call = this.#taken(event)
+    const call = this.#asked.taken(sequenceIn(event))
     if (call === undefined) return false
     this.#told = call.sequence
     call.fail(failureAt(failureOf(call, event.payload), call.sequence))
@@ -244,29 +239,15 @@ export class Replay {
   }
 
   #cancelled(event: Event): boolean {
-    const call = this.#taken(event)
+    const call = this.#asked.taken(sequenceIn(event))
     call?.fail(cancellationOf(call, event.payload))
     return call !== undefined
-  }
-
-  #fired(event: Event): boolean {
-    const fire = this.#timers.get(sequenceIn(event))
-    this.#timers.delete(sequenceIn(event))
-    fire?.()
-    return fire !== undefined
   }
 
   #cancelRequested(event: Event): boolean {
     const told = event.payload as { readonly message?: string } | null | undefined
     this.#cancelReason = told?.message || 'the workflow was asked to stop'
     return false
-  }
-
-  /** Answers the call that an event ends. */
-  #taken(event: Event): Call | undefined {
-    const call = this.#pending.get(sequenceIn(event))
-    this.#pending.delete(sequenceIn(event))
-    return call?.done === false ? call : undefined
   }
 
   // --- commands out ---
@@ -278,14 +259,12 @@ export class Replay {
     if (!this.#began || this.discarded) return asking('suspend')
     if (this.fatal !== undefined) return this.#failing(this.fatal)
     if (this.over) return this.#ending()
-    const steps = [...this.#steps.values()].filter(({ call }) => !call.done)
-    this.#steps.clear()
-    for (const { call } of steps) this.#stepsRunning.add(call.sequence)
-    if (this.#pending.size === 0 && this.#timers.size === 0 && !this.signals.awaited) {
+    const steps = this.#asked.stepsToRun()
+    if (!this.#asked.isOpen && !this.signals.awaited) {
       return this.#failing(notDurable(`${this.history.place ?? ''}`))
     }
-    const then = this.#stepsRunning.size > 0 ? 'keep' : 'suspend'
-    return asking(then, { commands: this.#handedOver(), steps })
+    const then = this.#asked.stepsRunning.size > 0 ? 'keep' : 'suspend'
+    return asking(then, { commands: this.#asked.handedOver(), steps })
   }
 
   #ending(): Turn {
@@ -296,13 +275,13 @@ export class Replay {
     }
     if (this.#onward !== undefined) {
       const nextRun = { ...this.#onward, kwargs: {}, carry: this.signals.untaken }
-      return asking('continue', { commands: this.#handedOver(), nextRun })
+      return asking('continue', { commands: this.#asked.handedOver(), nextRun })
     }
     const outcome = this.#outcome as Outcome
     if ('error' in outcome) return this.#failing(outcome.error, this.#blamed)
     try {
       const result = plain(outcome.value ?? null, 'result')
-      return asking('complete', { commands: this.#handedOver(), result })
+      return asking('complete', { commands: this.#asked.handedOver(), result })
     } catch (error) {
       return this.#failing(error) // a toJSON of the user's may have thrown it
     }
@@ -312,18 +291,12 @@ export class Replay {
     const wire = exceptionToError(error)
     const sequence = sequenceOf(error) ?? blamed
     const told = sequence === undefined ? wire : { ...wire, sequence }
-    return asking('fail', { commands: this.#handedOver(), error: told })
-  }
-
-  #handedOver(): Command[] {
-    const commands = [...this.#commands.values()]
-    this.#commands = new Map()
-    return commands
+    return asking('fail', { commands: this.#asked.handedOver(), error: told })
   }
 
   /** Notes that the outcome of a step is on its way into the history. */
   stepEnded(sequence: number): void {
-    this.#stepsRunning.delete(sequence)
+    this.#asked.stepsRunning.delete(sequence)
   }
 
   /** Forgets the workflow without running its code: its promises never settle. */
@@ -332,10 +305,7 @@ export class Replay {
     this.#root.drop()
     this.#atRest = []
     this.signals.drop()
-    this.#pending.clear()
-    this.#timers.clear()
-    this.#steps.clear()
-    this.#commands.clear()
+    this.#asked.drop()
     this.#outcome = undefined
   }
 
@@ -389,9 +359,9 @@ export class Replay {
 
   #stepCall(fn: Callee, args: readonly unknown[]): Promise<unknown> {
     const { sequence, recorded } = this.history.next('step', fn.functionName)
-    const call = this.#expect(this.scope, sequence, 'step', fn)
+    const call = this.#asked.expect(this.scope, sequence, 'step', fn)
     if (recorded === undefined && this.history.fault === undefined) {
-      this.#steps.set(sequence, { call, function: fn, args: own([...args]) })
+      this.#asked.steps.set(sequence, { call, function: fn, args: own([...args]) })
     }
     return call.begun().promise
   }
@@ -416,7 +386,7 @@ export class Replay {
     const positional = fn.arguments(args)
     const kind = fn.kind === 'workflow' ? 'child' : 'activity'
     const { sequence, recorded } = this.history.next(kind, fn.functionName)
-    const call = this.#expect(scope, sequence, kind, fn)
+    const call = this.#asked.expect(scope, sequence, kind, fn)
     if (recorded !== undefined) {
       call.id = idIn(recorded)
       return call.begun()
@@ -431,69 +401,35 @@ export class Replay {
     const { closePolicy } = fn.optionsSet
     const command: Command = { type: 'schedule', sequence, execution }
     if (closePolicy !== undefined) command.close_policy = closePolicy
-    this.#emit(command)
+    this.#asked.emit(command)
     return call.begun()
   }
 
-  #expect(scope: Scope, sequence: number, kind: 'activity' | 'child' | 'step', fn: Callee): Call {
-    const call = new Call(scope, kind, fn.functionName)
-    call.sequence = sequence
-    this.#pending.set(sequence, call)
-    return call
-  }
-
-  #emit(command: Command): void {
-    if (this.history.fault !== undefined || this.over) return
-    this.#commands.set(command.sequence, command)
+  /** Steps that the code has cancelled while their bodies ran; the worker takes them out. */
+  get stepsDropped(): number[] {
+    return this.#asked.stepsDropped
   }
 
   /** Starts a durable timer and answers its sequence. */
   timer(delayMs: number, name: string, fire: () => void): number {
-    const { sequence, recorded } = this.history.next('timer', name)
-    this.#timers.set(sequence, fire)
-    if (recorded === undefined) {
-      this.#emit({ type: 'start_timer', sequence, name, delay_ms: delayMs })
-    }
-    return sequence
+    return this.#asked.timer(delayMs, name, fire)
   }
 
   /** Cancels a durable timer that has not fired. */
   cancelTimer(sequence: number): void {
-    if (this.#timers.delete(sequence)) this.#cancel(sequence)
+    this.#asked.cancelTimer(sequence)
   }
 
-  /** Gives the command to cancel what another started, unless its end is known already. */
-  #cancel(sequence: number): void {
-    if (this.history.ended.has(sequence)) return
-    const unheard = this.#commands.get(sequence)
-    if (unheard !== undefined && unheard.type !== 'cancel') {
-      this.#commands.delete(sequence) // nobody has heard of it yet
-    } else {
-      this.#emit({ type: 'cancel', sequence })
-    }
-  }
-
-  /**
-   * Cancels what a call waits for, and ends the wait.
-   *
-   * At once, as whoever cancels a call goes on at once: history need not tell of an end that the
-   * code brought about, and of what was never started it never would.
-   */
+  /** Cancels what a call waits for, and ends the wait at once. */
   stop(call: Call): void {
-    this.#pending.delete(call.sequence)
-    this.#cancel(call.sequence)
-    call.fail(cancellationOf(call))
+    this.#asked.stop(call)
   }
 
   /** The code cancelled a call. */
   abandoned(call: Call): void {
     if (this.discarded || this.over) return
-    const { sequence } = call
     if (call.kind === 'signal') this.signals.abandoned(call)
-    else if (call.kind === 'timer') this.cancelTimer(sequence)
-    else if (!this.#pending.delete(sequence)) return
-    else if (call.kind !== 'step') this.#cancel(sequence)
-    else if (this.#stepsRunning.delete(sequence)) this.stepsDropped.push(sequence)
+    else this.#asked.abandoned(call)
   }
 
   /** A durable sleep; one of 0 is recorded as well. */
@@ -522,14 +458,14 @@ export class Replay {
     const state: Json = plain(value ?? null, 'state')
     if (this.over) return
     const { sequence, recorded } = this.history.next('state', '')
-    if (recorded === undefined) this.#emit({ type: 'set_state', sequence, state })
+    if (recorded === undefined) this.#asked.emit({ type: 'set_state', sequence, state })
   }
 
   /** The version of a change that this workflow goes by, one for all its life. */
   getVersion(change: string, minimum: number, maximum: number): number {
     const [version, sequence] = this.history.version(change, minimum, maximum)
     if (sequence !== undefined)
-      this.#emit({ type: 'mark_version', sequence, name: change, version })
+      this.#asked.emit({ type: 'mark_version', sequence, name: change, version })
     return version
   }
 
@@ -552,19 +488,6 @@ export class Replay {
     this.#order += 1
     return this.#order
   }
-}
-
-function asking(then: Turn['then'], asked: Partial<Turn> = {}): Turn {
-  return { commands: [], steps: [], message: '', ...asked, then }
-}
-
-function sequenceIn(event: Event): number {
-  return event.sequence ?? 0
-}
-
-function idIn(event: Event): string {
-  const { id } = (event.payload ?? {}) as { readonly id?: string }
-  return id ?? ''
 }
 
 function refuseOptions(fn: Callee): void {
