@@ -210,3 +210,14 @@ export function childId(claimed: Claimed, sequence: number, atMs: number): strin
 export function asking(then: Turn['then'], asked: Partial<Turn> = {}): Turn {
   return { commands: [], steps: [], message: '', ...asked, then }
 }
+
+/** Refuses options that have no meaning inside a workflow. */
+export function refuseOptions(fn: Callee): void {
+  for (const option of ['idempotencyKey', 'signal'] as const) {
+    if (fn.optionsSet[option] === undefined) continue
+    throw new RangeError(
+      `${option} has no meaning for ${fn.functionName} inside a workflow: it is started once anyway, and ` +
+        'its handle has signal()',
+    )
+  }
+}

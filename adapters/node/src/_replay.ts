@@ -17,6 +17,7 @@ import {
   failureAt,
   failureOf,
   own,
+  refuseOptions,
   sequenceOf,
   type Turn,
 } from './_calls'
@@ -487,15 +488,5 @@ export class Replay {
   order(): number {
     this.#order += 1
     return this.#order
-  }
-}
-
-function refuseOptions(fn: Callee): void {
-  for (const option of ['idempotencyKey', 'signal'] as const) {
-    if (fn.optionsSet[option] === undefined) continue
-    throw new RangeError(
-      `${option} has no meaning for ${fn.functionName} inside a workflow: it is started once anyway, and ` +
-        'its handle has signal()',
-    )
   }
 }
