@@ -8,7 +8,6 @@ import { abortSignal, attemptInfo, cancelled, heartbeat, lastHeartbeat } from '.
 import { all, race } from '../src/_combinators'
 import { CancelledError, NonRetryableError, NotDurableError } from '../src/_errors'
 import { active } from '../src/_loop'
-import { Operation } from '../src/_operations'
 import { sendSignal, sleep, waitForSignal } from '../src/_workflow'
 import { Moment, Rig, until } from './rig'
 
@@ -486,47 +485,3 @@ test('one claim asks for all free slots, and outcomes are written together', asy
   )
   assert.ok(completions.length <= 3, `${completions.length} requests`)
 })
-
-test('a worker that has forgotten a workflow reads its history, page by page', async (t) => {
-  const rig = new Rig(t)
-  const a = rig.activity('a', async (x: number) => x)
-  const w = rig.workflow('w', async () => {
-    let total = 0
-    for (let n = 0; n < 5; n++) total += await a.run(n)
-    await waitForSignal('go')
-    return total
-  })
-  await rig.start({ warm: 1 })
-  const row = rig.queue(w)
-  await until(() => row.status === 'suspended' && row.events.length >= 11)
-  const other = rig.queue(rig.workflow('other', async () => await waitForSignal('never')))
-  await until(() => other.status === 'suspended')
-  const { call } = rig
-  let pages = 0
-  rig.call = async (operation, request, options) => {
-    if (operation !== Operation.GET_HISTORY) return await call(operation, request, options)
-    pages += 1
-    return await call(operation, { ...request, limit: 4 }, options)
-  }
-  await rig.signal(row.id, 'go')
-  assert.equal((await rig.end(row)).result, 10)
-  assert.ok(pages >= 3, `${pages} pages`)
-})
-
-test('a workflow that blocks the event loop for long is warned about', async (t) => {
-  const rig = new Rig(t)
-  const block = (until: number) => {
-    while (performanceNow() < until) {}
-  }
-  const w = rig.workflow('blocks', async () => {
-    block(performanceNow() + 1100)
-    return 1
-  })
-  await rig.run(w)
-  assert.match(rig.told().join('\n'), /workflow blocks .* held the event loop for 1\.\d s/)
-})
-
-/** The real clock, whatever workflow code may see. */
-function performanceNow(): number {
-  return Number(process.hrtime.bigint() / 1_000_000n)
-}

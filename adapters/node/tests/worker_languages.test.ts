@@ -44,7 +44,7 @@ async def flow(n):
 `
 
 const pyDouble = activity.external<(x: number) => number>({ name: 'py.double', queue: 'py' })
-const pyFails = activity.external<() => null>({ name: 'py.fails', queue: 'py' })
+const pyFails = activity.external<() => null>({ name: 'py.fails', queue: 'py', retries: 0 })
 const nodeSquare = activity({ name: 'node.square', queue: 'node' }, async (x: number) => x * x)
 const pyFlow = workflow.external<(n: number) => number>({ name: 'py.flow', queue: 'py' })
 
@@ -57,7 +57,8 @@ const same = workflow('both.same', async (_n: number) => {
   return told
 })
 
-const flow = workflow('node.flow', async (n: number) => {
+// Of a queue that its own language alone serves: anybody else would claim it and put it back.
+const flow = workflow({ name: 'node.flow', queue: 'node' }, async (n: number) => {
   const [one, other] = await all([nodeSquare.run(n), pyDouble.run(n)])
   const child = await pyFlow.run(n)
   const failure = await pyFails.run().catch((error: unknown) => error)
