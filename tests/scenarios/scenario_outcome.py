@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from collections import Counter
@@ -96,17 +97,22 @@ def _steady_text(text: str) -> str:
     return _PLACE.sub("<place>", _UUID.sub("<id>", text))
 
 
-def same(value: Any, *, ordered: bool = True) -> str:
-    """Answers a text that is the same for outcomes that are: numbers are equal as doubles."""
-    value = _doubles(value)
+def difference(found: Json, expected: Json, *, ordered: bool) -> str:
+    """Answers in which lines two outcomes differ; "" if they do not."""
+    wanted, had = _lines(expected, ordered=ordered), _lines(found, ordered=ordered)
+    lines = difflib.unified_diff(wanted, had, "expected", "found", lineterm="", n=2)
+    return "\n".join(lines)
+
+
+def _lines(outcome: Json, *, ordered: bool) -> list[str]:
+    """Answers lines that are the same for outcomes that are: numbers are equal as doubles."""
+    told = cast(Json, _doubles(outcome))
+    runs = [[json.dumps(event, sort_keys=True) for event in run] for run in told.pop("runs")]
     if not ordered:
-        value = {**value, "runs": [sorted(map(_text, run)) for run in value["runs"]]}
-        value["notes"] = sorted(value.get("notes", []))
-    return _text(value)
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, indent=1)
+        runs = [sorted(run) for run in runs]
+        told["notes"] = sorted(told.get("notes", []))
+    lines = json.dumps(told, sort_keys=True, indent=1).splitlines()
+    return lines + [f"run {n}: {event}" for n, run in enumerate(runs, 1) for event in run]
 
 
 def _doubles(value: Any) -> Any:

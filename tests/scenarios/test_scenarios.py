@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pytest
 from scenario_files import WAYS, names, read
-from scenario_outcome import same
+from scenario_outcome import difference
 from scenario_replays import Replays
 from scenario_session import Session
 
@@ -38,7 +38,7 @@ def test_a_scenario_has_the_same_outcome_and_history(
     scenario = read(name)
     found = scenarios.outcome(name, way)
     expected = scenario.expected_in(way)
-    assert same(found, ordered=scenario.is_exact) == same(expected, ordered=scenario.is_exact)
+    assert difference(found, expected, ordered=scenario.is_exact) == ""
 
 
 @pytest.mark.parametrize(("name", "way", "language"), REPLAYS)
