@@ -20,8 +20,8 @@ export class Body {
   sleeps = 0
   /** What it has asked the process for and not heard of yet, such as a file. */
   readonly requests = new Set<number>()
-  /** What may ask again and again, such as a compression. */
-  readonly streams = new Set<number>()
+  /** Whether it has begun what may ask again and again, such as a compression. */
+  streams = false
 
   constructor(
     readonly name: string,

@@ -8,6 +8,7 @@ import { Registry } from '../_registry'
 import { sleep, workflowInfo } from '../_workflow'
 import { Body, bodies, type Forget, type Later, type Life } from './_bodies'
 import type { CallLog } from './_calls'
+import { unasked } from './_outside'
 
 /** Nothing was said about the outcome: the body itself runs. */
 export const ITS_OWN = Symbol('its own')
@@ -155,6 +156,8 @@ export interface Recording {
   readonly doubles: Doubles
   readonly calls: CallLog
   readonly later: Later
+  /** A body is about to begin. */
+  readonly begins: () => void
   /** Something has happened, so that time is not skipped yet. */
   readonly stir: () => void
 }
@@ -184,16 +187,17 @@ export class RecordedBodies extends Bodies {
     called?: Called,
   ): Promise<Ended> {
     if (called === undefined || attempt.isGivenUp) return await super.run(code, attempt, timeout)
-    const { doubles, calls, stir, later } = this.#recording
+    const { doubles, calls, begins, stir, later } = this.#recording
     const { fn, args } = called
     const call = calls.began(this.#keyOf(attempt), attempt.claimed.id, fn, args)
     const double = doubles.find(fn.kind, fn.functionName)
     const body = new Body(`${fn.kind} '${fn.functionName}'`, later, this.#life)
     const instead = double === undefined ? code : () => double.attempt(body, attempt, called)
+    begins()
     this.running.add(body)
-    stir()
     const [ok, value] = await super.run(() => bodies.run(body, instead), attempt, timeout)
     this.running.delete(body)
+    unasked(body)
     stir()
     if (!body.isKilled) calls.ended(call, ok, value)
     return [ok, value]

@@ -36,29 +36,33 @@ const STREAMS = new Set(['ZLIB', 'STREAMPIPE', 'BLOBREADER'])
 const OWN = new Set(['Immediate', 'TTYWrap', 'CloseReq'])
 
 const requests = new Map<number, Body>()
-const streams = new Map<number, Body>()
 let users = 0
 
+// Without `destroy`: Node would have to follow every promise for it.
 const hook = createHook({
   init(id, type, _, resource) {
     if (NONE.has(type) || resource instanceof AsyncResource) return // that is JavaScript's own
     const body = bodies.getStore()
     if (body === undefined) return
-    const isStream = STREAMS.has(type)
-    ;(isStream ? streams : requests).set(id, body)
-    ;(isStream ? body.streams : body.requests).add(id)
+    if (STREAMS.has(type)) {
+      body.streams = true
+      return
+    }
+    requests.set(id, body)
+    body.requests.add(id)
   },
   after(id) {
-    requests.get(id)?.requests.delete(id)
+    const body = requests.get(id)
+    if (body === undefined) return
+    body.requests.delete(id)
     requests.delete(id)
-  },
-  destroy(id) {
-    requests.get(id)?.requests.delete(id)
-    requests.delete(id)
-    streams.get(id)?.streams.delete(id)
-    streams.delete(id)
   },
 })
+
+/** Forgets what a body that has ended has asked for. */
+export function unasked(body: Body): void {
+  for (const id of body.requests) requests.delete(id)
+}
 
 /** Watches what bodies ask the process for, until it is taken back. */
 export function watch(): () => void {
@@ -71,6 +75,14 @@ export function watch(): () => void {
 /** What was open when an environment was opened, to be compared with what is open later. */
 export class Baseline {
   readonly #counts = open()
+
+  /** Forgets what has been closed since; nothing that a body has opened is to be open now. */
+  lower(): void {
+    const now = open()
+    for (const [type, count] of this.#counts) {
+      this.#counts.set(type, Math.min(count, now.get(type) ?? 0))
+    }
+  }
 
   /** Whether something is open beyond that. */
   get isExceeded(): boolean {
@@ -92,5 +104,5 @@ function open(): Map<string, number> {
 /** Whether a body may hear from outside; `more` says whether more is open than at the start. */
 export function mayHear(body: Body, more: boolean): boolean {
   if (body.requests.size > 0) return true
-  return body.sleeps === 0 && (more || body.streams.size > 0)
+  return body.sleeps === 0 && (more || body.streams)
 }

@@ -117,7 +117,8 @@ export class Runner implements Host {
     const { cold, queues, concurrency } = this.setup
     const { doubles, calls } = this
     const later = (ms: number, what: string, act: () => void) => this.#later(ms, what, act)
-    const recording = { doubles, calls, later, stir: () => this.stir() }
+    const begins = () => this.#skipping?.begins()
+    const recording = { doubles, calls, later, begins, stir: () => this.stir() }
     const worker = new EnvironmentWorker(new EnvironmentClient(this, false), recording, {
       queues,
       concurrency,

@@ -57,6 +57,12 @@ export class Skipping {
     })
   }
 
+  /** A body is about to begin. */
+  begins(): void {
+    this.#stirs += 1
+    if (this.#worker()?.running.size === 0) this.#baseline.lower()
+  }
+
   /** Lets time go on for as long as somebody waits for something. */
   async #run(): Promise<void> {
     let quiet = 0
