@@ -6,12 +6,13 @@ python tests/behaviours/listing.py --check   writes nothing; fails naming each p
 
 A test names the promises that it proves at the head of its docstring, as in "S3: ..." or
 "R3, R4: ...", or behind its `def` in a comment; in Go and TypeScript, at the head of the comment
-above it.
+above it; a scenario, at the head of its "promise".
 """
 
 from __future__ import annotations
 
 import ast
+import json
 import re
 import sys
 import tomllib
@@ -24,11 +25,12 @@ LISTING = "docs/behaviours.md"
 _PYTHON = ("adapters/python/tests/**/test_*.py", "tests/**/test_*.py")
 _GO = ("capi/**/*_test.go", "core/**/*_test.go")
 _TYPESCRIPT = ("adapters/node/tests/**/*.test.ts",)
+_SCENARIOS = "tests/scenarios/*/expected.json"
 
 _HEAD = re.compile(r"([A-Z][0-9]+(?:, [A-Z][0-9]+)*)(?:[:.]|$)", re.MULTILINE)
 _GO_TEST = re.compile(r"^((?://[^\n]*\n)+)func (Test\w+)\(", re.MULTILINE)
 _TYPESCRIPT_TEST = re.compile(
-    r"""^((?:[ ]*//[^\n]*\n)+)[ ]*(?:await\s)?(?:test|it)\(\s*(['"`])(.+?)\2""", re.MULTILINE
+    r"""^((?:[ ]*//[^\n]*\n)+)[ ]*(?:await\s)?(?:test|it|bothWays)\(\s*(['"`])(.+?)\2""", re.MULTILINE
 )
 
 _INTRODUCTION = """\
@@ -109,7 +111,17 @@ def proofs(root: Path) -> list[Proof]:
         for path in sorted({path for pattern in patterns for path in root.glob(pattern)}):
             name = path.relative_to(root).as_posix()
             found += [Proof(name, test, ids) for test, ids in read(path.read_text()) if ids]
-    return sorted(found, key=lambda proof: proof.path)
+    return sorted(found + scenario_proofs(root), key=lambda proof: proof.path)
+
+
+def scenario_proofs(root: Path) -> list[Proof]:
+    """Answer the scenarios, each of which runs in both languages and across, by their promises."""
+    found: list[Proof] = []
+    for path in sorted(root.glob(_SCENARIOS)):
+        ids = ids_in(json.loads(path.read_text())["promise"])
+        words = path.parent.name.replace("_", " ")
+        found += [Proof(path.parent.relative_to(root).as_posix(), words, ids)] if ids else []
+    return found
 
 
 def python_proofs(source: str) -> Iterator[tuple[str, list[str]]]:

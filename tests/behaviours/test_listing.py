@@ -143,6 +143,7 @@ def test_tests_are_found_wherever_they_are(tmp_path: Path) -> None:
         "core/engine/engine.go": GO,
         "adapters/node/tests/d.test.ts": TYPESCRIPT,
         "adapters/node/tests/story.ts": TYPESCRIPT,
+        "tests/scenarios/child_ends/expected.json": '{"promise": "C9, O13: told apart."}',
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -152,6 +153,7 @@ def test_tests_are_found_wherever_they_are(tmp_path: Path) -> None:
         *["adapters/python/tests/test_a.py"] * 4,
         *["core/engine/c_test.go"] * 2,
         "tests/deep/er/test_b.py",
+        "tests/scenarios/child_ends",
     ]
 
 

@@ -24,6 +24,7 @@ const WAIT = `
   const { results } = await engine.call(Operation.CREATE_EXECUTION, { items: [item] })
   const wait = { id: results[0].id, wait_ms: 25_000 }`
 
+// O16: in Node.
 test('a process ends by itself after close()', async () => {
   const ended = well(await host(`${OPEN} await engine.close(); console.log('leaving')`).ended)
   assert.ok(ended.leftAfter < 1000, `${ended.leftAfter} ms`)

@@ -55,6 +55,7 @@ const FOREIGN: [name: string, wait: () => Promise<unknown>][] = [
 ]
 
 for (const [name, wait] of FOREIGN) {
+  // R11: in Node.
   test(`awaiting ${name} is an error and no hang`, async () => {
     const w = workflow(async () => {
       await a.run() // R11
@@ -354,6 +355,7 @@ const guarded = workflow(async () => {
   }
 })
 
+// R10: in Node.
 bothWays('suspending and discarding never run the code of the user', async (cold) => {
   ran.length = 0
   const story = await (await Story.of(guarded, cold)).complete(2)

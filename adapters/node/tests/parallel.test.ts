@@ -29,6 +29,7 @@ bothWays('activities run together and answer in argument order', async (cold) =>
   await story.checkPrefixes()
 })
 
+// G2: in Node.
 test('the recorded order of completion is that of the replay', async () => {
   const orders: number[][] = [] // G2
   const w = workflow(async () => {
@@ -373,6 +374,7 @@ test('a cancel goes to all branches in the same order in every replay', async ()
   await story.checkPrefixes()
 })
 
+// C9: in Node.
 test('an activity that somebody else cancelled is not a cancel of the workflow', async () => {
   const w = workflow(async () => {
     try {

@@ -95,6 +95,7 @@ test('what a step does to its arguments does not reach the workflow', async () =
   assert.deepEqual((await Story.of(w)).result, [2, [1, 2]])
 })
 
+// R2: in Node.
 test('swapped activities park the workflow and the old code lets it finish', async () => {
   const before = workflow(async () => (await a.run()) + (await b.run())) // R2
   const after = workflow(async () => (await b.run()) + (await a.run()))
@@ -110,6 +111,7 @@ test('swapped activities park the workflow and the old code lets it finish', asy
   assert.equal((await story.resume(before)).result, 3)
 })
 
+// R3: in Node.
 test('another kind under the same name is non-determinism', async () => {
   const old = workflow(() => sleep(5)) // R3
   const notATimer = activity('sleep')
@@ -118,6 +120,7 @@ test('another kind under the same name is non-determinism', async () => {
   assert.match(story.row.parked ?? '', /the activity 'sleep'/)
 })
 
+// R4: in Node.
 test('code that ends before its history does is parked', async () => {
   const old = workflow(async () => {
     await a.run() // R4
@@ -129,6 +132,7 @@ test('code that ends before its history does is parked', async () => {
   assert.match(story.row.parked ?? '', /nothing, it ended/)
 })
 
+// R4: in Node.
 test('code that waits where history went on is parked', async () => {
   const old = workflow(() => all([a.run(), b.run()])) // R4
   const changed = workflow(async () => {
@@ -157,6 +161,7 @@ test('user code is not told of non-determinism', async () => {
   assert.deepEqual(ran, [])
 })
 
+// R9: in Node.
 test('time and chance are the same on every replay', async () => {
   const seen: unknown[][] = [] // R9
   const w = workflow(async () => {
@@ -191,6 +196,7 @@ test('time and chance survive a retry', async () => {
   for (const each of seen) assert.deepEqual(each, seen[0])
 })
 
+// R12: in Node.
 test('isReplaying is true for recorded steps and false from the first new one', async () => {
   const seen: boolean[] = [] // R12
   const w = workflow(async () => {
@@ -407,6 +413,7 @@ test('a signal to another workflow is a step with a key of its own', async () =>
   assert.deepEqual(sent?.args, ['other', 's', 1, `${story.row.id}:1:1`])
 })
 
+// T17: in Node.
 test('a result that is not JSON fails the workflow with its path', async () => {
   const w = workflow(() => ({ a: [1, new Set([2])] })) // T17
   const story = await Story.of(w)

@@ -71,6 +71,7 @@ bothWays('a wait times out with an error that can be caught', async (cold) => {
   assert.deepEqual(story.result, ['x', "no signal 'x' came within 1 s"])
 })
 
+// S7: in Node.
 test('a recorded timeout stays one when a late signal is replayed', async () => {
   const w = workflow(async () => {
     const found: string[] = [] // S7

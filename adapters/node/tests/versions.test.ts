@@ -9,6 +9,7 @@ const a = activity('v.a')
 const b = activity('v.b')
 
 for (const place of ['before', 'after']) {
+  // R6: in Node.
   test(`a version is the minimum ${place} a point that was passed`, async () => {
     const old = workflow(async () => {
       await a.run() // R6
@@ -48,6 +49,7 @@ bothWays('a change has one version within a workflow', async (cold) => {
   assert.equal(story.types.filter((type) => type === 'version_marked').length, 1)
 })
 
+// R7: in Node.
 test('a loop that began with the old code stays with the old version', async () => {
   const old = workflow(async () => {
     for (const _ of numbers(3)) await a.run() // R7
@@ -65,6 +67,7 @@ test('a loop that began with the old code stays with the old version', async () 
   assert.deepEqual((await story.complete(3)).result, [1, 1, 1])
 })
 
+// R8: in Node.
 test('a version that the code no longer has is an error', async () => {
   const code = (low: number, high: number) =>
     workflow(async () => {

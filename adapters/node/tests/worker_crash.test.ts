@@ -16,6 +16,7 @@ for (const [place, fn] of [
   ['an activity', callsSlow],
   ['a step', stepsSlow],
 ] as const) {
+  // T5: in Node.
   test(`kill -9 in the middle of ${place}: another worker finishes, from the history`, async (t) => {
     const stage = new Stage(t, URL)
     const first = stage.spawn('first')
@@ -49,6 +50,7 @@ for (const warm of ['0', '100']) {
   })
 }
 
+// T6: in Node.
 test('SIGSTOP past the timeout: late writes are refused, and the worker goes on', async (t) => {
   const stage = new Stage(t, URL)
   const first = stage.spawn('first', {}, ['jobs', 'first'])
@@ -68,6 +70,7 @@ test('SIGSTOP past the timeout: late writes are refused, and the worker goes on'
   assert.equal(await next.result({ timeout: 20 }), 'first', 'it works as if new')
 })
 
+// T9: in Node.
 test('SIGTERM: what runs ends, nothing more is claimed, and the process ends', async (t) => {
   const stage = new Stage(t, URL)
   const worker = stage.spawn('first', { WORKFLOWS_WORKER_MAX_CONCURRENT: '1' }, ['jobs'])
