@@ -230,6 +230,11 @@ demo: setup build ## run the order example, with a PostgreSQL of its own
 bench: setup build ## measure throughput and latency on this machine
 	.venv/bin/python bench/run.py
 
+.PHONY: docs
+docs: setup ## write the reference of both adapters, build/reference/{python,node}/index.html
+	.venv/bin/pdoc --docformat google --output-directory build/reference/python workflows workflows.testing 2>build/pdoc.log || { cat build/pdoc.log; exit 1; }
+	npx typedoc --logLevel Warn
+
 .PHONY: install
 install: build ## install library, header and pkg-config file under PREFIX (and DESTDIR)
 	install -d '$(DESTDIR)$(PREFIX)/lib/pkgconfig' '$(DESTDIR)$(PREFIX)/include'

@@ -214,8 +214,8 @@ export class Client {
    * Answers the history of a workflow, in order of position.
    *
    * @param id The workflow's.
-   * @param options.run Which go of it; default the current one.
-   * @param options.after Leaves out the events up to this position.
+   * @param options - run: which go of it; default the current one. after: leaves out the events
+   * up to this position.
    * @throws {ExecutionNotFound} No execution has this id.
    */
   async history(id: string, { run = 0, after = 0 }: HistoryOptions = {}): Promise<Event[]> {
@@ -288,7 +288,7 @@ export class Client {
    * @param id The workflow's.
    * @param name Of the signal.
    * @param payload Any JSON value. Default null.
-   * @param options.key Delivers it once, however often it is sent to the same workflow.
+   * @param options - key: delivers it once, however often it is sent to the same workflow.
    * @throws {ExecutionNotFound} No execution has this id.
    * @throws {ExecutionFinished} The workflow has ended.
    * @throws {PayloadError} The payload is not JSON.

@@ -142,7 +142,7 @@ export class Worker implements WorkflowHome, AsyncDisposable {
    *
    * A second signal puts back what runs at once. The process stays alive while it works.
    *
-   * @param options.handleSignals Default true; false leaves signals alone.
+   * @param options - handleSignals: default true; false leaves signals alone.
    * @throws What keeps it from going on, such as a schema that was removed under it.
    */
   async run({ handleSignals = true }: { handleSignals?: boolean } = {}): Promise<void> {
