@@ -39,6 +39,8 @@ _SETTINGS = {
 _PYTHON = [sys.executable, "-m", "workflows"]
 _NODE = ["node", "--import", "tsx", str(NODE / "dist" / "_cli.js")]
 _MODULES = {"python": "scenario_all", "node": "./scenario_all.ts"}
+# What no log may hold: "destroyed" is what asyncio says of code that the collector ended.
+_BAD = ("Traceback", "panicked", "Segmentation", "fatal error", "Unhandled", "was destroyed")
 _QUEUES = {"python": ("python", "python-node"), "node": ("node", "node-python")}
 
 
@@ -81,7 +83,7 @@ class Session:
     def check_logs(self) -> None:
         """Nothing that a scenario does may raise inside an adapter or panic in the engine."""
         for worker in self.workers:
-            for bad in ("Traceback", "panicked", "Segmentation", "fatal error", "Unhandled"):
+            for bad in _BAD:
                 assert bad not in worker.output, worker.output
 
     # --- commands of the adapters ---

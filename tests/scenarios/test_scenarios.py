@@ -34,7 +34,7 @@ REPLAYS = [
 def test_a_scenario_has_the_same_outcome_and_history(
     scenarios: Session, name: str, way: str
 ) -> None:
-    """O13: a workflow in one language, what it calls in the other; nothing tells them apart."""
+    """O12, O13: a workflow in one language, what it calls in the other, and no difference."""
     scenario = read(name)
     found = scenarios.outcome(name, way)
     expected = scenario.expected_in(way)

@@ -30,13 +30,19 @@ export class Wire implements Caller {
     signal?.throwIfAborted()
     if (this.isCut) return await this.#dead(operation, signal)
     this.runner.refuseClosed()
-    const reply = await this.runner.call(operation, request, signal)
+    try {
+      const reply = await this.runner.call(operation, request, signal)
+      if (!this.isCut) return reply
+    } catch (error) {
+      if (!this.isCut) throw error
+    }
     // What was done when its worker died was done, and nobody will ever hear of it.
-    return this.isCut ? await silence(signal) : reply
+    return await silence(signal)
   }
 
   async #dead(operation: Operation, signal: AbortSignal | undefined): Promise<unknown> {
-    if (bodies.getStore() !== undefined) return await silence(signal)
+    const isBody = bodies.getStore() !== undefined
+    if (isBody || signal !== undefined) return await silence(signal)
     if (operation === Operation.HEARTBEAT) return {} // its worker sends it while it is taken down
     throw new Closed('the worker of this code was killed')
   }
