@@ -20,12 +20,15 @@ import {
 } from './_operations'
 import { Outbox } from './_outbox'
 import { bearRejections, onSignals, stayAlive, type Undo } from './_process'
-import { type Registry, registry } from './_registry'
+import { Registry, registry } from './_registry'
 import type { Replay } from './_replay'
-import { type Duration, milliseconds, Settings } from './_settings'
+import { milliseconds, Settings } from './_settings'
 import { VERSION } from './_version'
 import { Bell, settled, within } from './_waits'
 import { Warm } from './_warm'
+import { intervals, type WorkerOptions } from './_worker_options'
+
+export type { WorkerOptions }
 
 const CLAIM_WAIT_MS = 10_000
 const MAX_CLAIM = 1000
@@ -36,35 +39,6 @@ const WARM = 2000
 const HISTORY_PAGE = 10_000
 const NAMED = 10 // how many of a kind the first line in the log names
 const DRAIN = 30_000
-
-/** What can be said about a worker. Durations are seconds, or text such as "30s", "5m". */
-export interface WorkerOptions {
-  /** Whose executions it runs. Default ['default']. */
-  readonly queues?: readonly string[] | undefined
-  /** How many it holds at a time. Default `WORKFLOWS_WORKER_MAX_CONCURRENT`, then 10. */
-  readonly concurrency?: number | undefined
-  /**
-   * How many suspended workflows stay in memory; 0 replays each from the start. Default
-   * `WORKFLOWS_WORKER_WARM`, then 2000.
-   */
-  readonly warm?: number | undefined
-  /** Of the database. Default that of `client()`. */
-  readonly url?: string | undefined
-  /** Default `WORKFLOWS_SCHEMA`, then "workflows". */
-  readonly schema?: string | undefined
-  /** What it can run. Default everything that was defined. */
-  readonly functions?: Registry | undefined
-  /** For whoever reads a list of workers. Default host and process. */
-  readonly name?: string | undefined
-  /** Default `WORKFLOWS_WORKER_HEARTBEAT_INTERVAL`, then the library's. */
-  readonly heartbeatInterval?: Duration | undefined
-  /** Default `WORKFLOWS_WORKER_HEARTBEAT_TIMEOUT`, then the library's, 10 s. */
-  readonly heartbeatTimeout?: Duration | undefined
-  /** Default `WORKFLOWS_WORKER_POLL_INTERVAL`, then the library's, 1 s. */
-  readonly pollInterval?: Duration | undefined
-  /** How long a stop waits for what runs, before the rest is put back. Default 30 s. */
-  readonly drainTimeout?: Duration | undefined
-}
 
 /**
  * Runs jobs, activities and workflows of some queues, on the event loop of this thread.
@@ -116,7 +90,7 @@ export class Worker implements WorkflowHome, AsyncDisposable {
     if (!(this.concurrency >= 1) || !(warm >= 0)) {
       throw new RangeError('concurrency must be at least 1, and warm at least 0')
     }
-    this.functions = options.functions ?? registry
+    this.functions = functionsOf(options.functions)
     this.#options = options
     this.#warm = new Warm(warm)
     this.#drainTimeout =
@@ -484,16 +458,9 @@ export class Worker implements WorkflowHome, AsyncDisposable {
   }
 }
 
-function intervals(options: WorkerOptions, settings: Settings): Partial<StartWorkerRequest> {
-  const found: Partial<StartWorkerRequest> = {}
-  for (const [field, value] of [
-    ['heartbeat_interval_ms', options.heartbeatInterval ?? settings.workerHeartbeatInterval],
-    ['heartbeat_timeout_ms', options.heartbeatTimeout ?? settings.workerHeartbeatTimeout],
-    ['poll_interval_ms', options.pollInterval ?? settings.workerPollInterval],
-  ] as const) {
-    if (value !== undefined) found[field] = milliseconds(value, { name: field })
-  }
-  return found
+function functionsOf(given: WorkerOptions['functions']): Registry {
+  if (given === undefined) return registry
+  return given instanceof Registry ? given : Registry.of(given)
 }
 
 function names(what: string, found: readonly string[]): string {

@@ -7,7 +7,9 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { abortSignal, attemptInfo, cancelled, heartbeat, lastHeartbeat } from '../src/_attempts'
 import { all, race } from '../src/_combinators'
 import { CancelledError, NonRetryableError, NotDurableError } from '../src/_errors'
+import { job } from '../src/_functions'
 import { active } from '../src/_loop'
+import { Worker } from '../src/_worker'
 import { sendSignal, sleep, waitForSignal } from '../src/_workflow'
 import { Moment, Rig, until } from './rig'
 
@@ -484,4 +486,12 @@ test('one claim asks for all free slots, and outcomes are written together', asy
     50,
   )
   assert.ok(completions.length <= 3, `${completions.length} requests`)
+})
+
+test('a worker can be given the functions that it runs, and runs no others', () => {
+  const mine = job({ name: 'mine' }, () => 1)
+  job({ name: 'not mine' }, () => 2)
+  const { functions } = new Worker({ functions: [mine] })
+  assert.equal(functions.find('job', 'mine'), mine.definition)
+  assert.equal(functions.find('job', 'not mine'), undefined)
 })

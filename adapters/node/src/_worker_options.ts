@@ -1,0 +1,48 @@
+/** What can be said about a worker. */
+
+import type { Fn } from './_functions'
+import type { StartWorkerRequest } from './_operations'
+import type { Registry } from './_registry'
+import { type Duration, milliseconds, type Settings } from './_settings'
+
+/** What can be said about a worker. Durations are seconds, or text such as "30s", "5m". */
+export interface WorkerOptions {
+  /** Whose executions it runs. Default ['default']. */
+  readonly queues?: readonly string[] | undefined
+  /** How many it holds at a time. Default `WORKFLOWS_WORKER_MAX_CONCURRENT`, then 10. */
+  readonly concurrency?: number | undefined
+  /**
+   * How many suspended workflows stay in memory; 0 replays each from the start. Default
+   * `WORKFLOWS_WORKER_WARM`, then 2000.
+   */
+  readonly warm?: number | undefined
+  /** Of the database. Default that of `client()`. */
+  readonly url?: string | undefined
+  /** Default `WORKFLOWS_SCHEMA`, then "workflows". */
+  readonly schema?: string | undefined
+  /** What it can run. Default everything that was defined. */
+  readonly functions?: Registry | Iterable<Fn<any, any>> | undefined
+  /** For whoever reads a list of workers. Default host and process. */
+  readonly name?: string | undefined
+  /** Default `WORKFLOWS_WORKER_HEARTBEAT_INTERVAL`, then the library's. */
+  readonly heartbeatInterval?: Duration | undefined
+  /** Default `WORKFLOWS_WORKER_HEARTBEAT_TIMEOUT`, then the library's, 10 s. */
+  readonly heartbeatTimeout?: Duration | undefined
+  /** Default `WORKFLOWS_WORKER_POLL_INTERVAL`, then the library's, 1 s. */
+  readonly pollInterval?: Duration | undefined
+  /** How long a stop waits for what runs, before the rest is put back. Default 30 s. */
+  readonly drainTimeout?: Duration | undefined
+}
+
+/** Answers the intervals of a worker, as the library wants them. */
+export function intervals(options: WorkerOptions, settings: Settings): Partial<StartWorkerRequest> {
+  const found: Partial<StartWorkerRequest> = {}
+  for (const [field, value] of [
+    ['heartbeat_interval_ms', options.heartbeatInterval ?? settings.workerHeartbeatInterval],
+    ['heartbeat_timeout_ms', options.heartbeatTimeout ?? settings.workerHeartbeatTimeout],
+    ['poll_interval_ms', options.pollInterval ?? settings.workerPollInterval],
+  ] as const) {
+    if (value !== undefined) found[field] = milliseconds(value, { name: field })
+  }
+  return found
+}
