@@ -113,7 +113,7 @@ extern "C" {
 #define WF_ABI_VERSION 1
 
 /* Identifies the operations with their types; "operations" in wf_build_info is the library's. */
-#define WF_OPERATIONS_DIGEST "b8d3fd4a01a3cad3"
+#define WF_OPERATIONS_DIGEST "afd096b9cddaa6f8"
 
 /* What functions return. */
 enum {
@@ -335,7 +335,7 @@ int wf_create_execution(uint64_t engine, const char *request, size_t n, char **r
  * releases it, or is declared dead. A claim that is cancelled gives back what it was about to hand
  * over.
  *
- * request  ClaimRequest {worker_id, n, wait_ms?}
+ * request  ClaimRequest {worker_id, n, wait_ms?, lacking?}
  * reply    ClaimReply {executions, draining?}
  * errors   worker_not_found, invalid_request, schema_missing, schema_outdated, schema_too_new,
  *          database_unavailable

@@ -14,6 +14,7 @@ import (
 
 const (
 	maxClaim   = 1000
+	maxLacking = 1000
 	claimLimit = 10 * time.Second
 	// writeLag is how late writes may be before the worker takes nothing more.
 	writeLag = time.Second
@@ -35,6 +36,9 @@ func (e *Engine) Claim(ctx context.Context, req model.ClaimRequest) (model.Claim
 	if req.N < 1 || req.N > maxClaim {
 		return model.ClaimReply{}, invalid("n", "is %d; it must be 1 to %d", req.N, maxClaim)
 	}
+	if len(req.Lacking) > maxLacking {
+		return model.ClaimReply{}, invalid("lacking", "has %d entries; it must have at most %d", len(req.Lacking), maxLacking)
+	}
 	if err := checkDelay("wait_ms", req.WaitMS); err != nil {
 		return model.ClaimReply{}, err
 	}
@@ -47,17 +51,17 @@ func (e *Engine) Claim(ctx context.Context, req model.ClaimRequest) (model.Claim
 	case <-ctx.Done():
 		return model.ClaimReply{}, fault.New(fault.Cancelled, nil, "the claim was cancelled")
 	}
-	return w.claim(ctx, req.N, time.Duration(req.WaitMS)*time.Millisecond)
+	return w.claim(ctx, req)
 }
 
-func (w *worker) claim(ctx context.Context, n int, wait time.Duration) (model.ClaimReply, error) {
-	over := time.NewTimer(wait)
+func (w *worker) claim(ctx context.Context, req model.ClaimRequest) (model.ClaimReply, error) {
+	over := time.NewTimer(time.Duration(req.WaitMS) * time.Millisecond)
 	defer over.Stop()
 	for {
 		if w.draining.Load() {
 			return model.ClaimReply{Executions: []model.Claimed{}, Draining: true}, nil
 		}
-		claimed, err := w.tryClaim(ctx, n)
+		claimed, err := w.tryClaim(ctx, req)
 		if err != nil {
 			return model.ClaimReply{}, err
 		}
@@ -75,7 +79,7 @@ func (w *worker) claim(ctx context.Context, n int, wait time.Duration) (model.Cl
 }
 
 // tryClaim asks the database once, if the worker may take anything now.
-func (w *worker) tryClaim(ctx context.Context, n int) ([]model.Claimed, error) {
+func (w *worker) tryClaim(ctx context.Context, req model.ClaimRequest) ([]model.Claimed, error) {
 	if w.stale() {
 		poke(w.beatNow)
 		return nil, nil
@@ -93,19 +97,19 @@ func (w *worker) tryClaim(ctx context.Context, n int) ([]model.Claimed, error) {
 	case !may:
 		return nil, nil
 	case !suspect:
-		return w.ask(ctx, n, false)
+		return w.ask(ctx, req, req.N, false)
 	}
-	claimed, err := w.ask(ctx, 1, true)
+	claimed, err := w.ask(ctx, req, 1, true)
 	w.engine.solo.took(len(claimed))
 	if err == nil && len(claimed) == 0 {
-		return w.ask(ctx, n, false)
+		return w.ask(ctx, req, req.N, false)
 	}
 	return claimed, err
 }
 
 // ask claims under a token of its own. The query is not cut short when the
 // caller gives up, because then nobody would know what it took.
-func (w *worker) ask(ctx context.Context, n int, suspect bool) ([]model.Claimed, error) {
+func (w *worker) ask(ctx context.Context, req model.ClaimRequest, n int, suspect bool) ([]model.Claimed, error) {
 	token := uuid.New()
 	w.mu.Lock()
 	id := w.id
@@ -118,7 +122,9 @@ func (w *worker) ask(ctx context.Context, n int, suspect bool) ([]model.Claimed,
 	}()
 	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimLimit)
 	defer cancel()
-	claimed, err := w.engine.store.Claim(limited, store.Claim{Worker: id, Queues: w.request.Queues, N: n, Token: token, Suspect: suspect, Warm: w.request.Warm})
+	claimed, err := w.engine.store.Claim(limited, store.Claim{
+		Worker: id, Queues: w.request.Queues, N: n, Token: token, Suspect: suspect, Lacking: req.Lacking, Warm: w.request.Warm,
+	})
 	if err != nil {
 		poke(w.beatNow) // it may have taken some all the same: the beat finds out
 		return nil, err

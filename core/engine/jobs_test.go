@@ -319,6 +319,28 @@ func TestAReleaseForWantOfTheFunctionBurnsNoAttempt(t *testing.T) {
 	}
 }
 
+// R17: and what it has put back once it is not handed again, in whatever queue.
+func TestAClaimPassesOverWhatTheWorkerLacks(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.createOne(model.Job, "mine")
+	w.createOne(model.Job, "theirs")
+	w.createOne(model.Workflow, "theirs")
+	worker := w.worker(w.Engine)
+	lacking := []model.FunctionName{{Kind: model.Job, Name: "theirs"}, {Kind: model.Workflow, Name: "mine"}}
+	reply, err := w.Claim(w.ctx, model.ClaimRequest{WorkerID: worker, N: 10, Lacking: lacking})
+	if err != nil || len(reply.Executions) != 2 || reply.Executions[0].Name != "mine" || reply.Executions[1].Kind != model.Workflow {
+		t.Fatalf("claimed %s, %v", asText(reply), err)
+	}
+	if rest := w.claimOne(w.Engine, worker); rest.Name != "theirs" || rest.Kind != model.Job {
+		t.Fatalf("left was %s", asText(rest))
+	}
+	_, err = w.Claim(w.ctx, model.ClaimRequest{WorkerID: worker, N: 1, Lacking: make([]model.FunctionName, maxLacking+1)})
+	if fault.CodeOf(err) != fault.InvalidRequest {
+		t.Fatalf("too many were answered with %v", err)
+	}
+}
+
 // T9
 func TestStoppingAWorkerGivesBackWhatItHolds(t *testing.T) {
 	t.Parallel()

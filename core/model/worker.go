@@ -58,6 +58,15 @@ type ClaimRequest struct {
 	N int `json:"n"`
 	// WaitMS is how long to wait for the first, in milliseconds. Default 0.
 	WaitMS int64 `json:"wait_ms,omitempty"`
+	// Lacking are functions that the worker has put executions back for: it gets no more of
+	// them, and they wait for a worker that has them, of another language perhaps. At most 1000.
+	Lacking []FunctionName `json:"lacking,omitempty"`
+}
+
+// FunctionName is what executions find their code by.
+type FunctionName struct {
+	Kind Kind   `json:"kind"`
+	Name string `json:"name"`
 }
 
 // Claimed is an execution that the worker now holds.

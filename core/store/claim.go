@@ -21,6 +21,8 @@ type Claim struct {
 	Token uuid.UUID
 	// Suspect asks for one execution that has crashed its worker twice.
 	Suspect bool
+	// Lacking are functions that the worker does not have.
+	Lacking []model.FunctionName
 	// Warm: the worker keeps what it suspended in memory and needs only later events of it.
 	Warm bool
 }
@@ -41,6 +43,7 @@ due AS MATERIALIZED (
         FROM workflows.executions e
         WHERE e.status = 'pending' AND %s AND e.queue = q.queue
             AND (e.kind <> 'workflow' OR e.language IS NULL OR e.language = me.language)
+            AND (cardinality($6::text[]) = 0 OR e.kind || ' ' || e.name <> ALL ($6))
         ORDER BY e.priority DESC, e.run_at, e.id LIMIT $3
         FOR NO KEY UPDATE SKIP LOCKED) p
     ORDER BY p.priority DESC, p.run_at, p.id LIMIT $3),
@@ -93,7 +96,7 @@ func (s *Store) Claim(ctx context.Context, c Claim) ([]model.Claimed, error) {
 		byID[x.ID] = len(claimed)
 		claimed = append(claimed, x)
 		return err
-	}, c.Worker, c.Queues, c.N, c.Token, c.Warm)
+	}, c.Worker, c.Queues, c.N, c.Token, c.Warm, names(c.Lacking))
 	p.add(claimedHistorySQL, func(row pgx.CollectableRow) error {
 		var id uuid.UUID
 		var e model.Event
@@ -107,6 +110,15 @@ func (s *Store) Claim(ctx context.Context, c Claim) ([]model.Claimed, error) {
 		return nil
 	}, c.Worker, c.Token)
 	return claimed, p.run(ctx, s.control)
+}
+
+// names are functions as claimText compares them. No kind has a space in it.
+func names(functions []model.FunctionName) []string {
+	texts := make([]string, len(functions))
+	for i, f := range functions {
+		texts[i] = string(f.Kind) + " " + f.Name
+	}
+	return texts
 }
 
 func scanClaimed(row pgx.CollectableRow, token uuid.UUID) (model.Claimed, error) {

@@ -11,7 +11,7 @@
 export const ABI_VERSION = 1
 
 /** Identifies the operations with their types. The library's must be the same. */
-export const DIGEST = 'b8d3fd4a01a3cad3'
+export const DIGEST = 'afd096b9cddaa6f8'
 
 /** Any JSON value. */
 export type Payload =
@@ -319,6 +319,11 @@ export interface ClaimRequest {
   n: number
   /** wait_ms is how long to wait for the first, in milliseconds. Default 0. */
   wait_ms?: number | undefined
+  /**
+   * lacking are functions that the worker has put executions back for: it gets no more of them,
+   * and they wait for a worker that has them, of another language perhaps. At most 1000.
+   */
+  lacking?: readonly FunctionName[] | undefined
 }
 
 /** Claimed is an execution that the worker now holds. */
@@ -551,6 +556,12 @@ export interface Fault {
   message: string
   retryable: boolean
   details?: Record<string, any>
+}
+
+/** FunctionName is what executions find their code by. */
+export interface FunctionName {
+  kind: Kind
+  name: string
 }
 
 /** GetExecutionRequest reads one execution. */

@@ -14,6 +14,7 @@ import {
   type CallOptions,
   type Claimed,
   type Event,
+  type FunctionName,
   Operation,
   type Progress,
   type StartWorkerRequest,
@@ -32,6 +33,7 @@ export type { WorkerOptions }
 
 const CLAIM_WAIT_MS = 10_000
 const MAX_CLAIM = 1000
+const MAX_LACKING = 1000
 const FIRST_PAUSE = 100
 const LONGEST_PAUSE = 5000
 const PROGRESS_PAUSE = 50
@@ -68,6 +70,8 @@ export class Worker implements WorkflowHome, AsyncDisposable {
   readonly #warm: Warm
   readonly #drainTimeout: number
   readonly #beats = new Set<Promise<void>>()
+  // Functions that executions were put back for.
+  readonly #lacking = new Map<string, FunctionName>()
   #progress = new Map<string, Progress>()
   #tasks: Promise<void>[] = []
   #maxHistory = MAX_HISTORY
@@ -314,6 +318,7 @@ export class Worker implements WorkflowHome, AsyncDisposable {
         worker_id: this.workerId,
         n: Math.min(free, MAX_CLAIM),
         wait_ms: CLAIM_WAIT_MS,
+        lacking: this.stillLacking(),
       }
       try {
         const reply = await this.#patiently(Operation.CLAIM, request)
@@ -326,6 +331,14 @@ export class Worker implements WorkflowHome, AsyncDisposable {
     }
   }
 
+  /** Answers the functions that executions were put back for, and that are not here yet. */
+  protected stillLacking(): FunctionName[] {
+    for (const [key, { kind, name }] of this.#lacking) {
+      if (this.functions.find(kind, name) !== undefined) this.#lacking.delete(key)
+    }
+    return [...this.#lacking.values()].slice(-MAX_LACKING)
+  }
+
   #take(executions: readonly Claimed[]): void {
     const taken = executions.map((claimed) => this.#holding(claimed))
     for (const held of taken) this.held.set(held.id, held)
@@ -333,7 +346,9 @@ export class Worker implements WorkflowHome, AsyncDisposable {
   }
 
   #holding(claimed: Claimed): Held<any> {
-    const fn = this.functions.find(claimed.kind, claimed.name)
+    const { kind, name } = claimed
+    const fn = this.functions.find(kind, name)
+    if (fn === undefined) this.#lacking.set(`${kind} ${name}`, { kind, name })
     if (claimed.kind !== 'workflow') return new HeldAttempt(this, claimed, fn)
     const before = this.held.get(claimed.id)
     const limited = { ...claimed, max_history: this.#maxHistory }

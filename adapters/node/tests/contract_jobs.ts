@@ -102,6 +102,23 @@ scenario('what is released', async (w) => {
   return [answers, again.attempt, await w.complete(again)]
 })
 
+scenario('what a worker lacks is passed over', async (w) => {
+  for (const name of ['first', 'mine', 'theirs']) await w.create('job', name)
+  await w.complete(await w.claim())
+  const lacking = [
+    { kind: 'job', name: 'theirs' },
+    { kind: 'workflow', name: 'mine' },
+  ]
+  const request = { worker_id: w.workerId, n: 10, lacking }
+  const { executions } = await w.call(Operation.CLAIM, request)
+  assert.deepEqual(
+    executions.map(({ name }: { name: string }) => name),
+    ['mine'],
+  )
+  const rest = await w.claim()
+  return [rest.name, await w.complete(rest), await w.complete(executions[0])]
+})
+
 scenario('an idempotency key answers the first', async (w) => {
   const key = { idempotency_key: w.queue }
   const first = await w.created('job', 'j', key)

@@ -184,6 +184,21 @@ test('an unknown function is put back', async (t) => {
   assert.equal(row.failures, 0)
 })
 
+// R17: and a function that comes later runs.
+test('what was put back once is left to others', async (t) => {
+  const rig = new Rig(t)
+  const first = rig.engine.create({ kind: 'job', name: 'late' })
+  const other = rig.job('other', () => null)
+  await rig.start()
+  await until(() => first.released === 'no_function')
+  const second = rig.engine.create({ kind: 'job', name: 'late' })
+  await rig.run(other)
+  assert.deepEqual([second.status, second.released], ['pending', undefined])
+  rig.job('late', () => 'here')
+  await rig.run(other) // the next claim
+  assert.equal((await rig.end(second)).result, 'here')
+})
+
 test('an attempt that takes too long fails, and hears of it', async (t) => {
   const rig = new Rig(t)
   const log: string[] = []

@@ -57,8 +57,8 @@ const same = workflow('both.same', async (_n: number) => {
   return told
 })
 
-// Of a queue that its own language alone serves: anybody else would claim it and put it back.
-const flow = workflow({ name: 'node.flow', queue: 'node' }, async (n: number) => {
+// Of a queue that both serve: Python puts the first back, and is handed no more.
+const flow = workflow({ name: 'node.flow' }, async (n: number) => {
   const [one, other] = await all([nodeSquare.run(n), pyDouble.run(n)])
   const child = await pyFlow.run(n)
   const failure = await pyFails.run().catch((error: unknown) => error)
@@ -78,7 +78,7 @@ const TIMES = { heartbeatInterval: 0.2, heartbeatTimeout: 20, pollInterval: 0.2,
 async function sideBySide(t: TestContext): Promise<Stage> {
   const stage = new Stage(t, URL)
   writeFileSync(join(stage.directory, 'flows.py'), MODULE)
-  await stage.start({ queues: ['default', 'node'], ...TIMES })
+  await stage.start({ queues: ['default', 'node', 'py'], ...TIMES })
   const python = stage.spawnPython('flows', ['default', 'py'])
   await stage.until(() => /serves queues default py/.test(python.output), 'Python to serve')
   return stage

@@ -132,6 +132,18 @@ async def what_is_released(w: World) -> Any:  # R17, T9
 
 
 @scenario
+async def what_a_worker_lacks_is_passed_over(w: World) -> Any:  # R17
+    for name in ("first", "mine", "theirs"):
+        await w.create("job", name)
+    await w.complete(await w.claim())
+    lacking = [{"kind": "job", "name": "theirs"}, {"kind": "workflow", "name": "mine"}]
+    reply = await w.call(Operation.CLAIM, worker_id=w.worker_id, n=10, lacking=lacking)
+    assert [each["name"] for each in reply["executions"]] == ["mine"]
+    rest = await w.claim()
+    return [rest["name"], await w.complete(rest), await w.complete(reply["executions"][0])]
+
+
+@scenario
 async def an_idempotency_key_answers_the_first(w: World) -> Any:  # Q4
     key = w.queue
     first = await w.created("job", "j", idempotency_key=key)

@@ -143,6 +143,27 @@ async def test_an_unknown_function_is_put_back(rig: Rig) -> None:  # R17
     assert row.failures == 0
 
 
+async def test_what_was_put_back_once_is_left_to_others(rig: Rig) -> None:
+    """R17: and a function that comes later runs."""
+    first = rig.engine.create({"kind": "job", "name": "late"})
+    await rig.start()
+    await until(lambda: first.released == "no_function")
+    second = rig.engine.create({"kind": "job", "name": "late"})
+
+    @job
+    async def other() -> None: ...
+
+    await rig.run(other)
+    assert (second.status, second.released) == ("pending", None)
+
+    @job(name="late")
+    async def late() -> str:
+        return "here"
+
+    await rig.run(other)  # the next claim
+    assert (await rig.end(second)).result == "here"
+
+
 async def test_an_attempt_that_takes_too_long(rig: Rig) -> None:  # T12
     stopped, release = list[str](), threading.Event()
 

@@ -100,15 +100,19 @@ export class Claiming extends Looking {
   protected claim(request: Json): Json {
     const worker = this.worker(request.worker_id)
     if (worker.draining) return { executions: [], draining: true }
-    return { executions: this.#due(worker, request.n).map((row) => this.take(row, worker)) }
+    const lacking = new Set<string>()
+    for (const { kind, name } of request.lacking ?? []) lacking.add(`${kind} ${name}`)
+    const due = this.#due(worker, request.n, lacking)
+    return { executions: due.map((row) => this.take(row, worker)) }
   }
 
   /** Answers what the worker is to have, best first. What crashed twice is claimed alone. */
-  #due(worker: WorkerRow, most: number): Row[] {
+  #due(worker: WorkerRow, most: number, lacking: ReadonlySet<string>): Row[] {
     const { language } = worker.request
     const due = [...this.pending.values()]
       .filter((row) => worker.serves(row.queue))
       .filter((row) => !row.isWorkflow || [undefined, language].includes(row.language))
+      .filter((row) => !lacking.has(`${row.kind} ${row.name}`))
       .sort(byPriority)
     const suspects = due.filter((row) => row.crashes >= 2)
     if (suspects.length > 0 || this.#solo) {

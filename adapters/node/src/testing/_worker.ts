@@ -43,6 +43,11 @@ export class EnvironmentWorker extends Worker {
     })
   }
 
+  /** Nothing: there is no other worker, and what stands in may come at any time. */
+  protected override stillLacking(): never[] {
+    return []
+  }
+
   /** Answers what tells the call of an attempt from others: the same after a crash. */
   #keyOf(attempt: Attempt): string {
     const { id, run } = attempt.claimed

@@ -23,7 +23,7 @@ from typing import (
 ABI_VERSION: Final = 1
 """The version of the C interface that this was generated for."""
 
-DIGEST: Final = "b8d3fd4a01a3cad3"
+DIGEST: Final = "afd096b9cddaa6f8"
 """Identifies the operations with their types. The library's must be the same."""
 
 Payload: TypeAlias = "Mapping[str, Payload] | Sequence[Payload] | str | int | float | bool | None"
@@ -336,6 +336,12 @@ class ClaimRequest(TypedDict):
     """n is the most that the worker can take now, 1 to 1000."""
     wait_ms: NotRequired[int]
     """wait_ms is how long to wait for the first, in milliseconds. Default 0."""
+    lacking: NotRequired[Sequence[FunctionName]]
+    """lacking are functions that the worker has put executions back for.
+
+    It gets no more of them, and they wait for a worker that has them, of another language
+    perhaps. At most 1000.
+    """
 
 
 class Claimed(TypedDict):
@@ -583,6 +589,13 @@ class Fault(TypedDict):
     message: str
     retryable: bool
     details: NotRequired[dict[str, Any]]
+
+
+class FunctionName(TypedDict):
+    """FunctionName is what executions find their code by."""
+
+    kind: Kind
+    name: str
 
 
 class GetExecutionRequest(TypedDict):

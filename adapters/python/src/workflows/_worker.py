@@ -32,6 +32,7 @@ log = logging.getLogger("workflows")
 
 _CLAIM_WAIT_MS = 10_000
 _MAX_CLAIM = 1000
+_MAX_LACKING = 1000
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 _PROGRESS_PAUSE = 0.05
@@ -111,6 +112,8 @@ class Worker:
             if value is not None:
                 self._request[field] = milliseconds(value, name=field)
         self._warm = Warm(warm)
+        # Functions that executions were put back for.
+        self._lacking: list[tuple[str, str]] = []
         self._held: dict[str, Held] = {}
         self._progress: dict[str, dict[str, Any]] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -288,6 +291,7 @@ class Worker:
                 "worker_id": self.worker_id,
                 "n": min(free, _MAX_CLAIM),
                 "wait_ms": _CLAIM_WAIT_MS,
+                "lacking": self.still_lacking(),
             }
             try:
                 reply = await self._patiently(Operation.CLAIM, request)
@@ -300,10 +304,17 @@ class Worker:
             if reply.get("draining"):
                 return
 
+    def still_lacking(self) -> list[dict[str, str]]:
+        """Answers the functions that executions were put back for, and that are not here yet."""
+        self._lacking = [each for each in self._lacking if self.functions.find(*each) is None]
+        return [{"kind": kind, "name": name} for kind, name in self._lacking[-_MAX_LACKING:]]
+
     def _take(self, executions: Sequence[Mapping[str, Any]]) -> None:
         taken: list[Held] = []
         for claimed in executions:
             function = self.functions.find(claimed["kind"], claimed["name"])
+            if function is None and (claimed["kind"], claimed["name"]) not in self._lacking:
+                self._lacking.append((claimed["kind"], claimed["name"]))
             if claimed["kind"] == "workflow":
                 claimed = {**claimed, "max_history": self._max_history}
                 held: Held = HeldWorkflow(self, claimed, function, self._warm.take(claimed))

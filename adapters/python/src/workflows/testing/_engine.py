@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -170,9 +170,11 @@ class MemoryEngine(Looking):
         worker = self.worker(request["worker_id"])
         if worker.draining:
             return {"executions": [], "draining": True}
-        return {"executions": [self.take(row, worker) for row in self._due(worker, request["n"])]}
+        lacking = {(each["kind"], each["name"]) for each in request.get("lacking") or ()}
+        due = self._due(worker, request["n"], lacking)
+        return {"executions": [self.take(row, worker) for row in due]}
 
-    def _due(self, worker: WorkerRow, most: int) -> list[Row]:
+    def _due(self, worker: WorkerRow, most: int, lacking: Container[tuple[str, str]]) -> list[Row]:
         """Answers what the worker is to have, best first. What crashed twice is claimed alone."""
         language = worker.request.get("language")
         due = sorted(
@@ -181,6 +183,7 @@ class MemoryEngine(Looking):
                 for row in self.pending.values()
                 if worker.serves(row.queue)
                 and (not row.is_workflow or row.language in (None, language))
+                and (row.kind, row.name) not in lacking
             ),
             key=lambda row: (-row.priority, row.due, row.id),
         )

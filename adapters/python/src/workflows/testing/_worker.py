@@ -46,6 +46,10 @@ class EnvironmentWorker(Worker):
         )
         return self
 
+    def still_lacking(self) -> list[dict[str, str]]:
+        """Answers nothing: there is no other worker, and what stands in may come at any time."""
+        return []
+
     def _called(self, attempt: Attempt) -> object:
         """Answers what tells the call of an attempt from others: the same after a crash."""
         claimed = attempt.claimed
