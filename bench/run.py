@@ -17,7 +17,8 @@ against BENCH_DATABASE_URL, an empty database, and prints JSON lines:
 With BENCH_WAITS set it reads a line from standard input after each line that it prints:
 meanwhile the meters are read. What PostgreSQL and the contestant with its children use of
 the processor, and what is written ahead, is taken between the two lines of a workload. A
-contestant that knows its own better adds "cpu_client", in microseconds for an operation.
+contestant that knows its own better adds "cpu_client", in microseconds for an operation; one
+that knows two ways to do a workload prints both, and the better counts.
 Workloads that it leaves out stay empty. "idle" comes in a process of its own: a worker is
 started and left alone between the two lines, and its statements are counted.
 
