@@ -20,6 +20,10 @@ Sample = dict[str, Any]
 MIB = 2**20
 
 
+class Failed(Exception):
+    """A contestant did not do what it should."""
+
+
 def measure(
     contestant: Contestant,
     server: Server,
@@ -45,6 +49,7 @@ def measure(
         prepare(database)
         environment = {
             **{name: text for name, text in os.environ.items() if not name.startswith("WORKFLOWS")},
+            "PATH": f"{server.binaries}:{os.environ['PATH']}",  # a peer wants psql
             "BENCH_DATABASE_URL": database.url,
             "BENCH_SECONDS": str(seconds),
             "BENCH_WORKLOADS": ",".join(wanted),
@@ -77,7 +82,7 @@ def measure(
             process.kill()
             process.communicate()
     if process.returncode != 0:
-        raise SystemExit(f"{contestant.title} ended with status {process.returncode}")
+        raise Failed(f"{contestant.title} ended with status {process.returncode}")
     return tally.samples
 
 
@@ -110,7 +115,7 @@ class Tally:
         workload = line.pop("workload")
         before, after = self._before, self._read(idle=workload == "idle")
         if before is None:
-            raise SystemExit(f"{self.contestant.title} ended {workload} before it began")
+            raise Failed(f"{self.contestant.title} ended {workload} before it began")
         operations = max(1, line.pop("operations", 1))
         line.setdefault("cpu_client", (after.client - before.client) / operations * 1e6)
         line.setdefault("cpu_postgres", (after.postgres - before.postgres) / operations * 1e6)

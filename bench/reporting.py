@@ -185,12 +185,16 @@ def everything(report: Report, *, markdown: bool) -> str:
     """Write the whole report, as far as it was measured."""
     own = [name for name in report["results"] if name not in report["peers"]]
     parts: list[str] = []
+    if report["results"]:
+        parts.append(heading(report))
     if own:
-        parts += [heading(report), figures_table(report, own, markdown=markdown)]
-    if own and report["peers"]:
+        parts.append(figures_table(report, own, markdown=markdown))
+    if report["peers"]:
         parts.append(figures_table(report, report["peers"], markdown=markdown))
+    if own and report["peers"]:
         mine = [name for name in own if name != CEILING]
         parts.append(ratios_table(report, mine, markdown=markdown))
+    parts += [f"Not measured: {failure}." for failure in report.get("failures", [])]
     if "sustained" in report:
         about = report["sustained"]
         parts.append(

@@ -38,7 +38,7 @@ from pathlib import Path
 from typing import Any
 
 from contestants import BUILD, CONTESTANTS, OWN, ROOT, Contestant, keep_library
-from measuring import Sample, add_ratios, measure, medians
+from measuring import Failed, Sample, add_ratios, measure, medians
 from reporting import commit, everything, machine, versions
 from server import Server
 from sustained import ROWS, sustain
@@ -72,30 +72,48 @@ def run(options: argparse.Namespace, contestants: list[Contestant]) -> Report:
         "seconds": options.seconds,
         "titles": {each.name: each.title for each in contestants},
         "peers": peers,
+        "failures": [],
     }
     with Server(binaries(), BUILD) as server:
         report["settings"] = server.settings
         report["versions"] = versions(server.version, peers=bool(peers))
-        rounds = interleave(options, contestants, server)
+        rounds = interleave(options, contestants, server, report["failures"])
     report["results"] = {name: medians(samples) for name, samples in rounds.items()}
     add_ratios(report["results"], peers)
     return report
 
 
 def interleave(
-    options: argparse.Namespace, contestants: list[Contestant], server: Server
+    options: argparse.Namespace,
+    contestants: list[Contestant],
+    server: Server,
+    failures: list[str],
 ) -> Rounds:
-    """Measure in rounds, in which nobody always comes first, or always after the same one."""
+    """Measure in rounds, in which nobody always comes first, or always after the same one.
+
+    Args:
+        options: The command line's.
+        contestants: Take part.
+        server: Serves them all.
+        failures: Gets what kept a peer from taking part; the others go on without it.
+    """
     rounds: Rounds = {each.name: [] for each in contestants}
     busy = [each for each in options.workloads if each != "idle"]
     for number in range(options.rounds):
         turn = number % len(contestants)
         for contestant in contestants[turn:] + contestants[:turn]:
             say(f"round {number + 1}: {contestant.title}")
-            samples = measure(contestant, server, options.seconds, busy) if busy else {}
-            # Once is enough: it is counted, not timed.
-            if "idle" in options.workloads and contestant.bare and number == 0:
-                samples |= measure(contestant, server, options.idle_seconds, ["idle"])
+            try:
+                samples = measure(contestant, server, options.seconds, busy) if busy else {}
+                # Once is enough: it is counted, not timed.
+                if "idle" in options.workloads and contestant.bare and number == 0:
+                    samples |= measure(contestant, server, options.idle_seconds, ["idle"])
+            except Failed as failure:
+                if not contestant.peer:
+                    raise SystemExit(str(failure)) from failure
+                failures.append(str(failure))
+                say(str(failure))
+                continue
             rounds[contestant.name].append(samples)
     return rounds
 

@@ -112,7 +112,8 @@ class Server:
 
     def url(self, name: str) -> str:
         """Answer the URL of a database of this server."""
-        return f"postgresql://bench@/{name}?host={self._sockets}"
+        # Some need a host before they look for the socket.
+        return f"postgresql://bench@localhost/{name}?host={self._sockets}"
 
     def _psql(self) -> list[str]:
         return [
