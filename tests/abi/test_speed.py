@@ -37,16 +37,16 @@ console.log(Number(process.hrtime.bigint() - started) / 1e8);
 
 
 def koffi() -> Path | None:
-    """Find koffi as the Node adapter installs it, or where WORKFLOWS_TEST_KOFFI says."""
+    """Find koffi where `make setup` installs it, or where WORKFLOWS_TEST_KOFFI says."""
     named = os.environ.get("WORKFLOWS_TEST_KOFFI")
-    path = Path(named) if named else ROOT / "adapters" / "node" / "node_modules" / "koffi"
+    path = Path(named) if named else ROOT / "node_modules" / "koffi"
     return path if path.is_dir() else None
 
 
 def test_a_call_through_koffi_is_cheap() -> None:
     package, node = koffi(), shutil.which("node")
     if package is None or node is None:
-        pytest.skip("koffi comes with the Node adapter's packages, which are not installed")
+        pytest.skip("koffi comes with `npm ci`, which needs Node; one of them is missing")
     result = subprocess.run(
         [node, "-e", _KOFFI, str(package), str(LIBRARY)],
         check=True,

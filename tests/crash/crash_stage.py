@@ -49,13 +49,20 @@ TIMES = {
 class WorkerProcess:
     """A worker in a process of its own."""
 
-    def __init__(self, name: str, command: list[str], environment: dict[str, str], log: Path):
+    def __init__(
+        self,
+        name: str,
+        command: list[str],
+        environment: dict[str, str],
+        log: Path,
+        directory: Path = HERE,
+    ):
         self.name = name
         self.log = log
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 command,
-                cwd=HERE,
+                cwd=directory,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

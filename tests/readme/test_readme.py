@@ -21,16 +21,24 @@ def test_the_readme_shows_the_examples_as_they_are() -> None:
         assert text == (ROOT / path).read_text(), f"copy {path} into README.md again"
 
 
+# How an example is run, and how a test.
+_PYTHON = (
+    [sys.executable],
+    [sys.executable, "-m", "pytest", "--import-mode=prepend"],
+)
+_TSX = ["node", "--import", (ROOT / "node_modules" / "tsx" / "dist" / "loader.mjs").as_uri()]
+_NODE = (_TSX, [*_TSX, "--test"])
+
+
 @pytest.mark.parametrize("path", [path for path, _ in SHOWN])
 def test_each_example_in_the_readme_runs(path: str, tmp_path: Path) -> None:
     binaries = os.environ.get("WORKFLOWS_TEST_POSTGRES_BIN")
     environment = os.environ | ({"WORKFLOWS_POSTGRES_BIN": binaries} if binaries else {})
     environment.pop("WORKFLOWS_DATABASE_URL", None)
-    runner = (
-        ["-m", "pytest", "--import-mode=prepend"] if Path(path).name.startswith("test_") else []
-    )
+    runner = _NODE if path.endswith(".ts") else _PYTHON
+    is_test = Path(path).name.startswith("test_")
     done = subprocess.run(
-        [sys.executable, *runner, str(ROOT / path)],
+        [*runner[is_test], str(ROOT / path)],
         cwd=tmp_path,
         env=environment,
         capture_output=True,

@@ -145,6 +145,30 @@ def test_a_workflow_refuses_the_options_of_attempts(option: dict[str, Any]) -> N
         workflow(**option)
 
 
+async def test_an_external_function_is_a_declaration_alone(own_registry: Registry) -> None:
+    @activity(name="charge", queue="payments", external=True)
+    async def charge(card: str, cents: int) -> str: ...
+
+    @workflow(external=True)
+    def ship(item: str) -> None: ...
+
+    assert len(own_registry) == 0
+    assert charge.execution(("4242", 100), {}) == {
+        "kind": "activity",
+        "name": "charge",
+        "queue": "payments",
+        "args": ["4242", 100],
+    }
+    with pytest.raises(TypeError, match="charge is declared external"):
+        await charge("4242", 100)
+    with pytest.raises(TypeError, match="declared external"):
+        ship.options(priority=9)("lamp")
+    with pytest.raises(TypeError, match="external= belongs into the decorator"):
+        charge.options(external=False)
+    with pytest.raises(TypeError, match="must be True or False"):
+        activity(external=1)  # pyright: ignore[reportArgumentType]
+
+
 @pytest.mark.parametrize("name", ["", "x" * 256, "a\0b"])
 def test_a_name_has_1_to_255_bytes(name: str) -> None:
     with pytest.raises(ValueError, match="name"):

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import workflows
 import workflows._functions as functions
-from workflows import activity, continue_as_new, workflow
+from workflows import WrongLanguage, activity, continue_as_new, workflow
 from workflows._registry import Registry
 from workflows._replay_command import Verdict, check
 
@@ -146,6 +146,36 @@ def test_a_run_that_went_on_is_judged_with_its_own_arguments() -> None:
     assert check({**known, "run": 1}, history(STARTED, ends), w).verdict == "differs"
 
 
+def begun_in(language: str) -> dict[str, Any]:
+    return {"type": "started", "payload": {"language": language, "sdk_version": "1"}}
+
+
+@pytest.mark.parametrize(
+    ("started", "fields"), [(begun_in("node"), {}), (STARTED, {"language": "node"})]
+)
+def test_the_history_of_another_language_is_refused(
+    started: dict[str, Any], fields: dict[str, Any]
+) -> None:
+    with pytest.raises(WrongLanguage, match="begun by code in node") as caught:
+        verdict_of(history(started, *CALLED[1:]), result=6, **fields)
+    assert caught.value.code == "wrong_language"
+
+
+def test_the_history_of_this_language_is_not_refused() -> None:
+    events = history(begun_in("python"), *CALLED[1:])
+    assert verdict_of(events, language="python", result=6).verdict == "fits"
+
+
+def test_tests_of_this_project_compare_what_the_languages_make_of_a_history(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WORKFLOWS_TEST_OTHER_LANGUAGE", "1")
+    events = history(begun_in("node"), scheduled("b"), completed("b", 3))
+    differs = verdict_of(events, result=6)
+    assert differs.verdict == "differs"
+    assert "at position 2 history recorded: the activity 'b'" in differs.message
+
+
 # --- the command ------------------------------------------------------------------------
 
 CODE = """
@@ -245,5 +275,11 @@ def test_what_is_no_history_is_said_to_be_none(command: Command, tmp_path: Path)
         assert "does not hold what `workflows history ID --json` prints" in wrong.stderr
     assert command("replay").returncode == 2
     assert command("replay", "-m", "nowhere").returncode == 2
+    other = {"execution": execution(), "events": history(begun_in("node"))}
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    (tmp_path / "shop.py").write_text(CODE.format(first="reserve").replace("def order", "def w"))
+    refused = command("replay", "-m", "shop", "--file", "other.json")
+    assert refused.returncode == 2
+    assert "was begun by code in node" in refused.stderr
     missing = command("replay", "-m", "shop", "--file", "missing.json")
     assert (missing.returncode, "Traceback" in missing.stderr) == (2, False)

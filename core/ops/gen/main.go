@@ -1,5 +1,5 @@
 // Command gen writes everything that is said once in Go and needed elsewhere:
-// the C header and exports, the schema, the Python types and the reference.
+// the C header and exports, the schema, the types of Python and TypeScript, and the reference.
 //
 //	go run ./core/ops/gen          writes
 //	go run ./core/ops/gen -check   writes nothing and fails naming each stale file
@@ -27,6 +27,7 @@ var outputs = []output{
 	{"capi/operations_gen.h", renderExports},
 	{"adapters/python/src/workflows/_operations.py", renderPython},
 	{"docs/operations.md", renderReference},
+	{"adapters/node/src/_operations.ts", renderTypeScript},
 }
 
 func main() {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/libworkflows/libworkflows/core/fault"
 	"github.com/libworkflows/libworkflows/core/ops"
 )
 
@@ -171,6 +173,38 @@ WF_OPERATIONS(DEFINE)
 func TestThePythonIsPython(t *testing.T) {
 	t.Parallel()
 	compile(t, rendered(t, outputs[3]), "_operations.py", "python3", "-B")
+}
+
+func TestTheTypeScriptIsStrictTypeScript(t *testing.T) {
+	t.Parallel()
+	root, err := findRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tsc := filepath.Join(root, "node_modules/.bin/tsc")
+	compile(t, rendered(t, outputs[5]), "_operations.ts", tsc, "--ignoreConfig", "--noEmit",
+		"--strict", "--exactOptionalPropertyTypes", "--isolatedModules", "--lib", "es2022,dom")
+}
+
+func TestTheTypeScriptNumbersOperationsAndFaultsAsTheTableDoes(t *testing.T) {
+	t.Parallel()
+	content := string(rendered(t, outputs[5]))
+	for _, o := range ops.Table() {
+		if want := fmt.Sprintf("  %s: %d,\n", strings.ToUpper(o.Name), o.Number); !strings.Contains(content, want) {
+			t.Errorf("there is no %q", want)
+		}
+		if want := "export function " + camel(o.Name) + "("; !strings.Contains(content, want) {
+			t.Errorf("there is no %q", want)
+		}
+	}
+	for _, code := range fault.Codes() {
+		if !strings.Contains(content, "  | '"+string(code)+"'\n") {
+			t.Errorf("the type FaultCode leaves %s out", code)
+		}
+	}
+	if !strings.Contains(content, "DIGEST = '"+ops.Digest()+"'") {
+		t.Error("the digest of the operations is not in it")
+	}
 }
 
 func TestTheSchemaRefersOnlyToWhatItDefines(t *testing.T) {

@@ -136,8 +136,8 @@ func (t typeRef) python(sent bool) string {
 	}
 }
 
-// PythonDoc is the docstring of an operation's function.
-func (o operation) PythonDoc() string {
+// FunctionDoc documents an operation's function in Python and in TypeScript.
+func (o operation) FunctionDoc() string {
 	doc := o.Doc
 	if doc == "" {
 		doc = "Performs " + o.Name + "."

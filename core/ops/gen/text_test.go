@@ -191,3 +191,65 @@ func TestALabelStandsBesideItsColumn(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
+
+func TestATSDocCommentFitsAndCannotEndEarly(t *testing.T) {
+	t.Parallel()
+	cases := []struct{ name, text, want string }{
+		{name: "one line", text: "Runs it.", want: "  /** Runs it. */"},
+		{name: "what would end it", text: "Runs */ it.", want: "  /** Runs * / it. */"},
+		{name: "what would be a tag", text: "{type} @here.", want: `  /** \{type\} \@here. */`},
+		{name: "two paragraphs", text: "One.\n\nTwo.", want: "  /**\n   * One.\n   *\n   * Two.\n   */"},
+		{name: "a long line", text: strings.Repeat("word ", 30), want: "  /**\n   * word word"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			got := jsdoc(2, c.text)
+			if !strings.HasPrefix(got, c.want) {
+				t.Errorf("got\n%s\nwant\n%s", got, c.want)
+			}
+			for line := range strings.SplitSeq(got, "\n") {
+				if len(line) > typescriptWidth {
+					t.Errorf("a line has %d bytes: %s", len(line), line)
+				}
+			}
+		})
+	}
+}
+
+func TestAnOptionalFieldMayBeUndefinedWhereItIsSent(t *testing.T) {
+	t.Parallel()
+	list := typeRef{List: &typeRef{Simple: "uuid"}}
+	cases := []struct {
+		name string
+		f    field
+		sent bool
+		want string
+	}{
+		{name: "required", f: field{Name: "n", Type: typeRef{Simple: "integer"}, Required: true}, want: "n: number"},
+		{name: "nullable", f: field{Name: "n", Type: typeRef{Simple: "integer"}, Required: true, Nullable: true}, want: "n: number | null"},
+		{name: "optional in a reply", f: field{Name: "n", Type: list}, want: "n?: string[]"},
+		{name: "optional in a request", f: field{Name: "n", Type: list}, sent: true, want: "n?: readonly string[] | undefined"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			if got := c.f.TypeScript(c.sent); got != c.want {
+				t.Errorf("got %s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+func TestNamesAndStringsInTypeScript(t *testing.T) {
+	t.Parallel()
+	if got := camel("get_history"); got != "getHistory" {
+		t.Errorf("got %s", got)
+	}
+	if got := camel("claim"); got != "claim" {
+		t.Errorf("got %s", got)
+	}
+	if got, want := typescriptString("it's\na \\"), `'it\'s a \\'`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}

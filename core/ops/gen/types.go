@@ -188,7 +188,7 @@ func (ts *types) source(t reflect.Type) *source {
 func (ts *types) sorted() ([]*record, []*enum) {
 	records := slices.SortedFunc(maps.Values(ts.records), func(a, b *record) int { return cmp.Compare(a.Name, b.Name) })
 	enums := slices.SortedFunc(maps.Values(ts.enums), func(a, b *enum) int { return cmp.Compare(a.Name, b.Name) })
-	seen := map[string]bool{"Caller": true, "FaultInfo": true, "Operation": true, "OperationInfo": true, "Payload": true}
+	seen := map[string]bool{"Caller": true, "CallOptions": true, "FaultInfo": true, "Operation": true, "OperationInfo": true, "Payload": true}
 	for _, r := range records {
 		ts.unique(seen, r.Name)
 	}

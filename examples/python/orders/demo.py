@@ -1,8 +1,9 @@
-"""300 orders, two workers, and a kill -9 in the middle: run it with `make demo`.
+"""300 orders, workers in two languages, and two kill -9 in the middle: run it with `make demo`.
 
-Read flows.py first. This file queues the orders, starts the workers, answers
-for the person who approves large sums, has a worker killed while it charges
-cards, and compares what the database recorded with what was really done.
+Read flows.py first, and examples/node/orders/flows.ts, which is the same in
+TypeScript. This file queues the orders, starts the workers, answers for the
+person who approves large sums, has a worker of each language killed while it
+charges cards, and compares what the database recorded with what was really done.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from disaster import Recovery
 from flows import Outcome, fulfil
 from report import Report
 from screen import Screen
-from shop import CommandFailed, Place, Row, WorkerProcess
+from shop import COMMAND_LINES, CommandFailed, Place, Row, WorkerProcess
 from workflows import Client, Handle, WorkflowsError
 
 PAUSE_BETWEEN_ORDERS = 0.04
 PAUSE_BEFORE_APPROVAL = 0.8
-KILL_AFTER = 0.4  # of the orders
+KILL_AFTER = (0.25, 0.5)  # of the orders
 PATIENCE = 120.0
 
 
@@ -47,7 +48,7 @@ class Run:
     workers: Sequence[WorkerProcess]
     handles: list[Handle[Outcome]] = field(default_factory=list[Handle[Outcome]])
     done: int = 0
-    is_time: asyncio.Event = field(default_factory=asyncio.Event)
+    progress: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def play(self) -> Report:
         """Lets it all happen until the last order is done, and answers what came of it."""
@@ -55,7 +56,7 @@ class Run:
         async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
             guard = group.create_task(self._guard())
             async with asyncio.TaskGroup() as story:
-                recovery = story.create_task(self._disaster())
+                recovery = story.create_task(self._disasters())
                 await self._shop(story)
             guard.cancel()
         seconds = time.monotonic() - began
@@ -82,9 +83,9 @@ class Run:
 
     async def _see_through(self, handle: Handle[Outcome]) -> None:
         await self.client.wait(handle.id)
-        self.done += 1
-        if self.done >= KILL_AFTER * len(self.rows):
-            self.is_time.set()
+        async with self.progress:
+            self.done += 1
+            self.progress.notify_all()
         self.screen.show(self.done)
 
     async def _answer(self, row: Row, handle: Handle[Outcome]) -> None:
@@ -92,10 +93,18 @@ class Run:
         await asyncio.sleep(PAUSE_BEFORE_APPROVAL)
         await handle.signal("approval", asdict(shop.decide(row.order)), key="approval")
 
-    async def _disaster(self) -> Recovery:
-        await self.is_time.wait()
+    async def _disasters(self) -> list[Recovery]:
+        """Kills one of the two workers of each language."""
+        return [
+            await self._disaster(victim, part)
+            for victim, part in zip(self.workers[1::2], KILL_AFTER, strict=True)
+        ]
+
+    async def _disaster(self, victim: WorkerProcess, part: float) -> Recovery:
+        async with self.progress:
+            await self.progress.wait_for(lambda: self.done >= part * len(self.rows))
         return await disaster.strike(
-            self.client, self.workers[-1], lambda text: self.screen.say(text, "bold yellow")
+            self.client, victim, lambda text: self.screen.say(text, "bold yellow")
         )
 
     async def _guard(self) -> None:
@@ -116,8 +125,10 @@ async def perform(screen: Screen, place: Place, rows: Sequence[Row]) -> bool:
         await client.migrate()
         where = "a PostgreSQL of its own" if place.is_embedded else "your PostgreSQL"
         screen.say(f"{where} is ready, schema {place.schema}")
-        workers += [WorkerProcess(place, f"worker {number}") for number in (1, 2)]
-        screen.say(" and ".join(f"{worker.name} (pid {worker.pid})" for worker in workers))
+        for language in COMMAND_LINES:
+            started = [WorkerProcess(place, language, number) for number in (1, 2)]
+            screen.say(" and ".join(f"{worker.name} (pid {worker.pid})" for worker in started))
+            workers += started
         with screen:
             report = await Run(client, screen, rows, workers).play()
         return report.show(place)
@@ -132,7 +143,7 @@ def main() -> int:
     rows, place = shop.orders(), Place.choose()
     os.environ["ORDERS_BOOKS"] = str(place.books)
     screen = Screen(len(rows))
-    screen.title(f"{len(rows)} orders, two workers, one PostgreSQL, and a kill -9 in the middle")
+    screen.title(f"{len(rows)} orders, workers in Python and Node, one PostgreSQL, and two kill -9")
     status = 1
     try:
         status = 0 if asyncio.run(perform(screen, place, rows)) else 1

@@ -18,6 +18,7 @@ _LOOK = 0.02  # seconds
 class Recovery:
     """What became of the executions that the dead worker held."""
 
+    who: str
     activities: int
     workflows: int
     noticed: float
@@ -41,7 +42,7 @@ async def strike(client: Client, victim: WorkerProcess, told: Callable[[str], No
     noticed = await _until_none(client, ids, worker_id, {"running"}) - killed
     resumed = await _until_none(client, ids, worker_id, {"running", "pending"}) - killed
     told(f"the last of them goes on in another worker, {resumed:.1f} s later")
-    return Recovery(activities, len(held) - activities, noticed, resumed)
+    return Recovery(victim.name, activities, len(held) - activities, noticed, resumed)
 
 
 async def _worker_id(client: Client, worker: WorkerProcess) -> str:

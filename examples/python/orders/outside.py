@@ -1,16 +1,16 @@
 """The world outside the database: a bank, a warehouse and a post office, all of them pretended.
 
 Like real ones they are slow, now and then busy, and keep their own books: a
-file each, to which a line is only ever appended. A request comes with an
-idempotency key. The first one with a key does something; a repeat is noted
-too, and answered as the first one was.
+file each, to which a line is only ever appended, by whatever process in whatever
+language. A request comes with an idempotency key. The first line with a key does
+something; a repeat is noted too, and answered as the first one was.
 """
 
 import asyncio
-import fcntl
 import json
 import os
 import time
+import uuid
 import zlib
 from decimal import Decimal
 from pathlib import Path
@@ -30,6 +30,7 @@ class BankBusy(Exception):
 class Entry(TypedDict):
     """A line in a book: who asked for what, and whether it made a difference."""
 
+    line: str
     what: str
     key: str
     detail: str
@@ -53,27 +54,29 @@ class Book:
     def note(self, what: str, key: str, detail: str = "") -> bool:
         """Notes a request, and says whether it is the first with this key."""
         info = attempt_info()
-        with self.path.open("a+", encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            file.seek(0)
-            known = {(entry["what"], entry["key"]) for entry in map(json.loads, file)}
-            entry = Entry(
-                what=what,
-                key=key,
-                detail=detail,
-                first=(what, key) not in known,
-                execution=info.id,
-                attempt=info.attempt,
-                pid=os.getpid(),
-            )
-            file.write(json.dumps(entry) + "\n")
-        return entry["first"]
+        line = {
+            "line": uuid.uuid4().hex,
+            "what": what,
+            "key": key,
+            "detail": detail,
+            "execution": info.id,
+            "attempt": info.attempt,
+            "pid": os.getpid(),
+        }
+        with self.path.open("ab", buffering=0) as file:
+            file.write(json.dumps(line).encode() + b"\n")  # in one piece, whoever else writes
+        return next(each["first"] for each in self.entries() if each["line"] == line["line"])
 
     def entries(self) -> list[Entry]:
         """Answers all that was noted."""
         if not self.path.exists():
             return []
-        return [json.loads(line) for line in self.path.read_text("utf-8").splitlines()]
+        known, entries = set[tuple[str, str]](), list[Entry]()
+        for line in map(json.loads, self.path.read_text("utf-8").splitlines()):
+            once = (line["what"], line["key"])
+            entries.append(Entry(**line, first=once not in known))
+            known.add(once)
+        return entries
 
 
 bank, warehouse, post = Book("bank"), Book("warehouse"), Book("post")

@@ -21,7 +21,7 @@ class Report:
     screen: Screen
     fates: Sequence[Fate]
     seconds: float
-    recovery: Recovery
+    recoveries: Sequence[Recovery]
 
     def show(self, place: Place) -> bool:
         """Prints all of it, and answers whether every promise was kept."""
@@ -55,24 +55,24 @@ class Report:
 
     def _recovery(self) -> None:
         """What ran twice, and why nobody has paid twice."""
-        recovery = self.recovery
-        self.screen.fact(
-            "recovery",
-            f"{recovery.noticed:.1f} s until the dead worker was noticed, "
-            f"{recovery.resumed:.1f} s until all was in other hands",
-        )
-        self.screen.fact(
-            "",
-            f"activities run again: {recovery.activities}; "
-            f"workflows gone on from their histories: {recovery.workflows}",
-        )
+        for recovery in self.recoveries:
+            self.screen.fact(
+                "recovery",
+                f"{recovery.noticed:.1f} s until {recovery.who} was noticed, "
+                f"{recovery.resumed:.1f} s until all was in other hands",
+            )
+            self.screen.fact(
+                "",
+                f"activities run again: {recovery.activities}; "
+                f"workflows gone on from their histories: {recovery.workflows}",
+            )
         self.screen.fact(
             "", f"(a worker may be silent for {shop.SILENCE} here, by default for 10s)"
         )
         again = len(verdict.charged_again())
         self.screen.text(
             f"""
-  {again} payments were asked for twice: the worker died when the bank had taken the
+  {again} payments were asked for twice: a worker died when the bank had taken the
   money and nobody had written that down. The second request had the idempotency
   key of the first, so the bank took nothing more. Bodies run at least once, and
   their results are recorded exactly once; a key makes one deed of that.

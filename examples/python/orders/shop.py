@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -16,8 +16,11 @@ from typing import IO
 from flows import LARGE, Approval, Order
 
 HERE = Path(__file__).resolve().parent
-DIRECTORY = HERE.parents[2] / "build" / "orders"
-SLOTS = 24
+ROOT = HERE.parents[2]
+DIRECTORY = ROOT / "build" / "orders"
+IN_NODE = ROOT / "examples" / "node" / "orders"
+NODE_COMMANDS = ROOT / "adapters" / "node" / "dist" / "_cli.js"
+SLOTS = 12
 SILENCE = "2s"  # after which a worker counts as dead; 10 s by default, but who likes to wait
 PRIORITIES = {"express": 8, "standard": 5, "whenever": 2}
 
@@ -131,17 +134,27 @@ class Place:
         return " ".join([program + options, *arguments])
 
 
+# The command line of each language, and where its flows are.
+COMMAND_LINES: Mapping[str, tuple[Path, list[str | Path]]] = {
+    "Python": (HERE, [sys.executable, "-m", "workflows", "worker", "-m", "flows"]),
+    "Node": (
+        IN_NODE,
+        ["node", "--import", "tsx", NODE_COMMANDS, "worker", "-m", "./flows.ts"],
+    ),
+}
+
+
 class WorkerProcess:
     """A worker as one starts it by hand, in a process of its own."""
 
-    def __init__(self, place: Place, name: str) -> None:
-        self.name = name
-        self.log_path = place.directory / f"{name.replace(' ', '-')}.log"
+    def __init__(self, place: Place, language: str, number: int) -> None:
+        self.name = f"{language} worker {number}"
+        self.log_path = place.directory / f"{language.lower()}-worker-{number}.log"
         self._log: IO[bytes] = self.log_path.open("wb")
-        command = ["-m", "workflows", "worker", "-m", "flows", "-q", "orders"]
+        directory, command = COMMAND_LINES[language]
         self._process = subprocess.Popen(
-            [sys.executable, *command, "--concurrency", str(SLOTS)],
-            cwd=HERE,
+            [*command, "-q", "orders", "--concurrency", str(SLOTS)],
+            cwd=directory,
             env=place.environment,
             stdout=self._log,
             stderr=subprocess.STDOUT,

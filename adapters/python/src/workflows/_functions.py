@@ -73,6 +73,7 @@ class Function(Generic[P, R]):
         self.plain = plain
         self.name = name_of(plain, options)
         self.options_set = options
+        self.is_external = bool(options.get("external"))
         self.is_async = _is_async(plain)
         self.place = _place(plain)
         self.signature = inspect.signature(plain)
@@ -285,6 +286,13 @@ class Function(Generic[P, R]):
             if name != "return"
         )
 
+    def _must_be_here(self) -> None:
+        if self.is_external:
+            raise TypeError(
+                f"{self.kind} {self.name} is declared external: its code is elsewhere, and runs "
+                f"through .run() and .queue() only"
+            )
+
     def __repr__(self) -> str:
         return f"<{self.kind} {self.name} at {self.place}>"
 
@@ -294,6 +302,7 @@ class AsyncFunction(Function[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
         """Runs the plain function, with nothing durable about it."""
+        self._must_be_here()
         return cast("Coroutine[Any, Any, R]", self.plain(*args, **kwargs))
 
 
@@ -302,6 +311,7 @@ class SyncFunction(Function[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Runs the plain function, with nothing durable about it."""
+        self._must_be_here()
         return cast(R, self.plain(*args, **kwargs))
 
 
@@ -342,7 +352,8 @@ def _register(kind: Kind, plain: Callable[..., Any], options: Options) -> Functi
         )
     make: Any = AsyncFunction if _is_async(plain) else SyncFunction
     function: Function[..., Any] = make(kind, plain, options)
-    registry.add(function)
+    if not function.is_external:
+        registry.add(function)
     return function
 
 
@@ -407,6 +418,9 @@ def activity(function: Callable[..., Any] | None = None, /, **options: Unpack[Op
 
     Example:
         @activity(retries=5, timeout="30s")
+        async def charge(card: str, cents: int) -> str: ...
+
+        @activity(name="charge", queue="payments", external=True)  # a worker in Node runs it
         async def charge(card: str, cents: int) -> str: ...
     """
     return _decorate("activity", function, options)

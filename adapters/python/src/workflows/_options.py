@@ -24,6 +24,8 @@ class Options(TypedDict, total=False):
     Attributes:
         name: how executions find this code; 1 to 255 bytes. Only for decorators. Default
             `__qualname__`.
+        external: the code is elsewhere, as in another language; this is a declaration, whose
+            body never runs. Only for decorators.
         queue: whose workers run it. Default the workflow's own inside a workflow, else "default".
         version: of the code, for whoever reads an execution.
         priority: 0 to 10, higher first. Default 5.
@@ -47,6 +49,7 @@ class Options(TypedDict, total=False):
     """
 
     name: str
+    external: bool
     queue: str
     version: str
     priority: int
@@ -79,8 +82,10 @@ def checked(kind: Kind, options: Mapping[str, Any], *, decorator: bool = False) 
             raise TypeError(
                 f"{option!r} is no option of a {kind}; there are {', '.join(sorted(_CHECKS))}"
             )
-        if option == "name" and not decorator:
-            raise TypeError("name= belongs into the decorator: executions find their code by it")
+        if option in ("name", "external") and not decorator:
+            raise TypeError(
+                f"{option}= belongs into the decorator: executions find their code by it"
+            )
         if kind == "workflow" and option in _NOT_OF_WORKFLOWS and value != 0:
             raise TypeError(
                 f"{option}= has no meaning for a workflow, which goes on from its history instead "
@@ -250,8 +255,14 @@ def _policy(option: str, value: object) -> None:
         raise ValueError(f'{option}= must be "cancel" or "detach", not {value!r}')
 
 
+def _flag(option: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"{option}= must be True or False, not {value!r}")
+
+
 _CHECKS: Mapping[str, Callable[[str, Any], None]] = {
     "name": _short_text,
+    "external": _flag,
     "queue": _short_text,
     "version": _short_text,
     "priority": _whole(0, 10),

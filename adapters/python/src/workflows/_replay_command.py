@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import contextvars
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
 from ._client import Client
+from ._errors import WrongLanguage
 from ._functions import Function
 from ._registry import registry
 from ._replay import Replay
@@ -27,6 +29,7 @@ T = TypeVar("T")
 
 Json = dict[str, Any]
 
+_LANGUAGE = "python"
 _OPEN = ("scheduled", "pending", "running", "suspended")
 _PAGE = 100
 # What a worker fails a workflow with whose commands or result the engine did not take.
@@ -67,7 +70,17 @@ def check(
         execution: as `client.get()` answers it, or the start of `workflows history ID --json`.
         events: all events of the run, in order of position.
         function: the workflow's code of today.
+
+    Raises:
+        WrongLanguage: code of another language wrote the history.
     """
+    if is_other(execution, events):
+        language, id = _language_of(execution, events), execution["id"]
+        raise WrongLanguage(
+            f"workflow {id} was begun by code in {language}, and only such code can go on with "
+            f"it; this is {_LANGUAGE}",
+            details={"id": id, "language": language},
+        )
     claimed: Json = {**execution, **arguments_of(execution, events)}
     replay = Replay(claimed, function)
     try:
@@ -84,6 +97,21 @@ def check(
     finally:
         replay.discard()
     return Verdict(claimed["id"], claimed["run"], claimed["name"], len(events), verdict, message)
+
+
+def is_other(execution: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether code of another language wrote the history."""
+    # For this project's own tests, which compare what both languages make of one history.
+    if os.environ.get("WORKFLOWS_TEST_OTHER_LANGUAGE") == "1":
+        return False
+    return _language_of(execution, events) not in (None, _LANGUAGE)
+
+
+def _language_of(execution: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> str | None:
+    told: Json = {}
+    if events and events[0]["type"] == "started":
+        told = cast("Json", events[0].get("payload") or {})
+    return told.get("language") or execution.get("language") or None
 
 
 def arguments_of(execution: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> Json:
@@ -144,7 +172,10 @@ Stored = tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]
 async def stored(
     client: Client, ids: Sequence[str], statuses: Sequence[str], names: Sequence[str], limit: int
 ) -> AsyncGenerator[Stored]:
-    """Reads histories from the database, one at a time: those named, or those of a state."""
+    """Reads histories from the database, one at a time: those named, or those of a state.
+
+    What code of another language has begun is passed over, as workers do, unless it is named.
+    """
     found = 0
     if ids:
         for id in ids:
@@ -155,7 +186,10 @@ async def stored(
         page = await client.list(kind="workflow", status=statuses, limit=_PAGE, cursor=cursor)
         for execution in page["executions"]:
             if execution["name"] in names and execution.get("history_length"):
-                yield await _read(client, execution["id"])
+                found_one = await _read(client, execution["id"])
+                if is_other(*found_one):
+                    continue
+                yield found_one
                 found += 1
                 if found == limit:
                     return
@@ -232,7 +266,7 @@ def run(options: argparse.Namespace) -> int:
     """Replays what the options say, and answers the status to exit with."""
     try:
         verdicts = asyncio.run(_verdicts(options))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, WrongLanguage) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if options.json:

@@ -25,6 +25,10 @@ class Warm:
         if self._size == 0:
             replay.discard()
             return
+        # The answer to a suspend can be overtaken by the next claim, which then replayed anew.
+        before = self._held.pop(replay.claimed["id"], None)
+        if before is not None:
+            before[0].discard()
         self._held[replay.claimed["id"]] = (replay, token)
         while len(self._held) > self._size:
             self._held.popitem(last=False)[1][0].discard()

@@ -1,0 +1,71 @@
+/** The functions that have been defined, by kind and name. */
+
+import type { DurableFunction, Fn } from './_functions'
+
+/**
+ * The functions that a worker can run, by kind and name.
+ *
+ * There is one for the process, which definitions fill as their modules are loaded. A name is
+ * used once per kind: else it would be a matter of the order of imports which function runs.
+ */
+export class Registry {
+  readonly #functions = new Map<string, DurableFunction>()
+
+  /** Answers a registry of these functions alone. */
+  static of(functions: Iterable<Fn>): Registry {
+    const registry = new Registry()
+    for (const { definition } of functions) registry.add(definition)
+    return registry
+  }
+
+  /**
+   * Registers a function.
+   *
+   * @throws {RangeError} Another function has this kind and name.
+   */
+  add(fn: DurableFunction): void {
+    const key = keyOf(fn.kind, fn.functionName)
+    const known = this.#functions.get(key)
+    if (known !== undefined && known !== fn && !isReloaded(known, fn)) {
+      throw new RangeError(
+        `two functions are registered as ${fn.kind} '${fn.functionName}': ${known.place} and ${fn.place};` +
+          ' give one of them another name, because executions find their code by it',
+      )
+    }
+    this.#functions.set(key, fn)
+  }
+
+  /** Answers the function of this kind and name, if there is one. */
+  find(kind: string, name: string): DurableFunction | undefined {
+    return this.#functions.get(keyOf(kind, name))
+  }
+
+  /** Answers the names of the functions that a queue can hold, by kind. */
+  names(): Record<string, string[]> {
+    const found: Record<string, string[]> = {}
+    for (const { kind, functionName } of this.#functions.values()) {
+      if (kind === 'step') continue
+      found[kind] ??= []
+      found[kind].push(functionName)
+    }
+    for (const names of Object.values(found)) names.sort()
+    return found
+  }
+
+  /** How many there are. */
+  get size(): number {
+    return this.#functions.size
+  }
+}
+
+/** The registry that definitions fill. */
+export const registry = new Registry()
+
+function keyOf(kind: string, name: string): string {
+  return `${kind} ${name}`
+}
+
+/** The same definition again: a module that was loaded twice, as by a development server. */
+function isReloaded(known: DurableFunction, fn: DurableFunction): boolean {
+  return known.isTopLevel && fn.isTopLevel && known.place === fn.place
+}

@@ -1,0 +1,513 @@
+/** The worker: claims executions, runs their code, and writes what became of them. */
+
+import { hostname } from 'node:os'
+import { threadId } from 'node:worker_threads'
+import { HeldWorkflow, type WorkflowHome } from './_advancing'
+import { after, Bodies } from './_attempts'
+import { Client, client } from './_client'
+import { Internal, WorkerNotFound, WorkflowsError } from './_errors'
+import { type Held, HeldAttempt } from './_executions'
+import { installGuards } from './_guards'
+import { MAX_HISTORY } from './_history'
+import { log } from './_log'
+import {
+  type CallOptions,
+  type Claimed,
+  type Event,
+  Operation,
+  type Progress,
+  type StartWorkerRequest,
+} from './_operations'
+import { Outbox } from './_outbox'
+import { bearRejections, onSignals, stayAlive, type Undo } from './_process'
+import { type Registry, registry } from './_registry'
+import type { Replay } from './_replay'
+import { type Duration, milliseconds, Settings } from './_settings'
+import { VERSION } from './_version'
+import { Bell, settled, within } from './_waits'
+import { Warm } from './_warm'
+
+const CLAIM_WAIT_MS = 10_000
+const MAX_CLAIM = 1000
+const FIRST_PAUSE = 100
+const LONGEST_PAUSE = 5000
+const PROGRESS_PAUSE = 50
+const WARM = 2000
+const HISTORY_PAGE = 10_000
+const NAMED = 10 // how many of a kind the first line in the log names
+const DRAIN = 30_000
+
+/** What can be said about a worker. Durations are seconds, or text such as "30s", "5m". */
+export interface WorkerOptions {
+  /** Whose executions it runs. Default ['default']. */
+  readonly queues?: readonly string[] | undefined
+  /** How many it holds at a time. Default `WORKFLOWS_WORKER_MAX_CONCURRENT`, then 10. */
+  readonly concurrency?: number | undefined
+  /**
+   * How many suspended workflows stay in memory; 0 replays each from the start. Default
+   * `WORKFLOWS_WORKER_WARM`, then 2000.
+   */
+  readonly warm?: number | undefined
+  /** Of the database. Default that of `client()`. */
+  readonly url?: string | undefined
+  /** Default `WORKFLOWS_SCHEMA`, then "workflows". */
+  readonly schema?: string | undefined
+  /** What it can run. Default everything that was defined. */
+  readonly functions?: Registry | undefined
+  /** For whoever reads a list of workers. Default host and process. */
+  readonly name?: string | undefined
+  /** Default `WORKFLOWS_WORKER_HEARTBEAT_INTERVAL`, then the library's. */
+  readonly heartbeatInterval?: Duration | undefined
+  /** Default `WORKFLOWS_WORKER_HEARTBEAT_TIMEOUT`, then the library's, 10 s. */
+  readonly heartbeatTimeout?: Duration | undefined
+  /** Default `WORKFLOWS_WORKER_POLL_INTERVAL`, then the library's, 1 s. */
+  readonly pollInterval?: Duration | undefined
+  /** How long a stop waits for what runs, before the rest is put back. Default 30 s. */
+  readonly drainTimeout?: Duration | undefined
+}
+
+/**
+ * Runs jobs, activities and workflows of some queues, on the event loop of this thread.
+ *
+ * An execution that a dying worker held is run again elsewhere, so bodies run *at least* once.
+ * What computes for long holds up everything else on the loop: give it to a worker thread of
+ * your own. Leases are kept by the library all the same.
+ *
+ * @example
+ * ```ts
+ * await new Worker({ queues: ['orders'], concurrency: 20 }).run()
+ * ```
+ */
+export class Worker implements WorkflowHome, AsyncDisposable {
+  readonly concurrency: number
+  readonly functions: Registry
+  /** As the library knows it; undefined before the start. */
+  workerId: string | undefined
+  outbox!: Outbox
+  bodies!: Bodies
+  client!: Client
+  /** What keeps the worker from going on. */
+  failure: unknown
+  protected readonly held = new Map<string, Held<any>>()
+  readonly #options: WorkerOptions
+  readonly #request: StartWorkerRequest
+  readonly #warm: Warm
+  readonly #drainTimeout: number
+  readonly #beats = new Set<Promise<void>>()
+  #progress = new Map<string, Progress>()
+  #tasks: Promise<void>[] = []
+  #maxHistory = MAX_HISTORY
+  #isStopping = false
+  #isHurried = false
+  #draining: Promise<void> | undefined
+  #ending: Promise<void> | undefined
+  #changed = new Bell()
+  #aborting = new AbortController()
+  #undo: Undo[] = []
+
+  constructor(options: WorkerOptions = {}) {
+    const settings = Settings.fromEnvironment()
+    const queues = options.queues ?? ['default']
+    if (typeof queues === 'string') {
+      throw new TypeError(`queues must be a list of names, such as ['${queues}']`)
+    }
+    this.concurrency = options.concurrency ?? settings.workerMaxConcurrent ?? 10
+    const warm = options.warm ?? settings.workerWarm ?? WARM
+    if (!(this.concurrency >= 1) || !(warm >= 0)) {
+      throw new RangeError('concurrency must be at least 1, and warm at least 0')
+    }
+    this.functions = options.functions ?? registry
+    this.#options = options
+    this.#warm = new Warm(warm)
+    this.#drainTimeout =
+      options.drainTimeout === undefined
+        ? DRAIN
+        : milliseconds(options.drainTimeout, { name: 'drainTimeout' })
+    this.#request = {
+      queues: [...queues],
+      concurrency: this.concurrency,
+      warm: warm > 0,
+      language: 'node',
+      runtime: process.versions.node.split('.', 2).join('.'),
+      sdk_version: VERSION,
+      name: options.name ?? `${hostname()}:${process.pid}${threadId ? `:${threadId}` : ''}`,
+      ...intervals(options, settings),
+    }
+  }
+
+  // --- life ---
+
+  /**
+   * Works until `stop()`, SIGTERM or SIGINT, and drains.
+   *
+   * A second signal puts back what runs at once. The process stays alive while it works.
+   *
+   * @param options.handleSignals Default true; false leaves signals alone.
+   * @throws What keeps it from going on, such as a schema that was removed under it.
+   */
+  async run({ handleSignals = true }: { handleSignals?: boolean } = {}): Promise<void> {
+    const undo = handleSignals ? onSignals(() => this.stop()) : () => {}
+    try {
+      await this.start()
+      while (!this.#isStopping) await this.#changed.wait()
+      await this.close()
+    } finally {
+      undo()
+    }
+    if (this.failure !== undefined) throw this.failure
+  }
+
+  /** Starts working, and answers when the worker is registered. `close()` ends it. */
+  async start(): Promise<this> {
+    installGuards()
+    this.#begin()
+    this.client = this.connect()
+    this.outbox = new Outbox((operation, request) => this.call(operation, request))
+    this.bodies = this.makeBodies(() => this.#changed.ring())
+    this.#undo = [this.stayAlive(), bearRejections()]
+    try {
+      await this.#register()
+    } catch (error) {
+      this.#ending = this.#letGo()
+      await this.#ending
+      throw error
+    }
+    this.#tasks = [this.#watched(this.#claiming()), this.#watched(this.#noticing())]
+    return this
+  }
+
+  /** Makes it as new, for one that was closed may be started again. */
+  #begin(): void {
+    this.#isStopping = this.#isHurried = false
+    this.#draining = this.#ending = undefined
+    this.#aborting = new AbortController()
+    this.failure = undefined
+  }
+
+  /** Asks the worker to stop; asked again, it does not wait for what runs. */
+  stop(): void {
+    if (this.#isStopping) this.#isHurried = true
+    this.#isStopping = true
+    this.#changed.ring()
+  }
+
+  /** Stops the worker and waits for its end: what runs has the drain time to finish. */
+  async close(): Promise<void> {
+    if (this.client === undefined) return
+    this.#ending ??= this.#end()
+    await this.#ending
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  protected connect(): Client {
+    const { url, schema } = this.#options
+    if (!this.#ownsClient) return client()
+    return new Client({
+      ...(url !== undefined && { url }),
+      ...(schema !== undefined && { schema }),
+    })
+  }
+
+  protected makeBodies(freed: () => void): Bodies {
+    return new Bodies(this.client, freed)
+  }
+
+  protected stayAlive(): Undo {
+    return stayAlive()
+  }
+
+  /** Has something happen after a time, in milliseconds. */
+  protected later(delay: number, act: () => void): Undo {
+    return after(delay, act)
+  }
+
+  protected call(operation: Operation, request: object, options?: CallOptions): Promise<any> {
+    return this.client.engine.call(operation, request, options)
+  }
+
+  get #ownsClient(): boolean {
+    return this.#options.url !== undefined || this.#options.schema !== undefined
+  }
+
+  /** Stops the worker when it cannot go on, as with a schema that was removed under it. */
+  async #watched(task: Promise<void>): Promise<void> {
+    try {
+      await task
+    } catch (error) {
+      if (this.#aborting.signal.aborted) return
+      log.error(`the worker cannot go on: ${messageOf(error)}`, error)
+      this.failure ??= error
+      this.#isStopping = true
+      this.#changed.ring()
+    }
+  }
+
+  async #register(): Promise<void> {
+    const reply = await this.#patiently(Operation.START_WORKER, this.#request)
+    this.workerId = reply.worker_id
+    this.#maxHistory = reply.max_history ?? MAX_HISTORY
+    const known = Object.entries(this.functions.names()).map(([kind, of]) => names(kind, of))
+    log.info(
+      `worker ${this.workerId} serves ${names('queue', this.#request.queues)}, ` +
+        `${this.concurrency} at a time, with ` +
+        (known.join(', ') || 'no functions at all: import the modules that have them'),
+    )
+  }
+
+  /** Claims nothing more, and waits for what runs. */
+  async #drain(): Promise<void> {
+    this.#isStopping = true
+    this.#changed.ring()
+    await this.#quietly({ worker_id: this.workerId, drain: true })
+    if (this.held.size > 0 && !this.#isHurried) {
+      log.info(
+        `worker ${this.workerId} is stopping; what runs, ${this.held.size} in number, has ` +
+          `${this.#drainTimeout / 1000} s to finish (stop it again to put it back at once)`,
+      )
+    }
+    const deadline = performance.now() + this.#drainTimeout
+    for (;;) {
+      const left = deadline - performance.now()
+      if (this.held.size === 0 || this.#isHurried || left <= 0) break
+      await within(left, this.#changed.wait())
+    }
+    const left = Math.max(1000, deadline - performance.now())
+    await this.outbox.flushed(this.#isHurried ? 0 : left)
+  }
+
+  /** Puts back the rest, and lets go of everything. */
+  async #end(): Promise<void> {
+    this.#draining ??= this.#drain()
+    await this.#draining
+    for (const held of [...this.held.values()]) held.interrupt()
+    this.#aborting.abort()
+    await settled(this.#tasks)
+    await this.outbox.flushed(1000) // what ended in its interruption
+    this.#sendProgress()
+    await within(1000, settled(this.#beats))
+    this.outbox.close()
+    const released = await this.#quietly({ worker_id: this.workerId })
+    if (released !== undefined) {
+      log.info(`worker ${this.workerId} has stopped; executions put back: ${released}`)
+    }
+    await this.#letGo()
+  }
+
+  /** Answers how many executions were put back, undefined if nobody knows. */
+  async #quietly(request: object): Promise<number | undefined> {
+    try {
+      return (await this.call(Operation.STOP_WORKER, request)).released ?? 0
+    } catch (error) {
+      if (error instanceof WorkflowsError) return undefined
+      throw error
+    }
+  }
+
+  async #letGo(): Promise<void> {
+    this.forget()
+    for (const undo of this.#undo.splice(0)) undo()
+    if (this.#ownsClient) await this.client.close()
+  }
+
+  /** Discards every workflow in memory, without running its code. */
+  forget(): void {
+    for (const held of [...this.held.values()]) {
+      if (held instanceof HeldWorkflow) held.drop()
+    }
+    this.held.clear()
+    this.#warm.clear()
+  }
+
+  /** Whether it holds nothing. */
+  get isIdle(): boolean {
+    return this.held.size === 0
+  }
+
+  // --- claiming ---
+
+  /** Asks for all free slots at once, again and again. */
+  async #claiming(): Promise<void> {
+    while (!this.#isStopping) {
+      const free = this.concurrency - this.held.size - this.bodies.abandoned
+      if (free <= 0) {
+        await this.#changed.wait()
+        continue
+      }
+      const request = {
+        worker_id: this.workerId,
+        n: Math.min(free, MAX_CLAIM),
+        wait_ms: CLAIM_WAIT_MS,
+      }
+      try {
+        const reply = await this.#patiently(Operation.CLAIM, request)
+        this.#take(reply.executions)
+        if (reply.draining) return
+      } catch (error) {
+        if (!(error instanceof WorkerNotFound)) throw error
+        await this.#declaredDead()
+      }
+    }
+  }
+
+  #take(executions: readonly Claimed[]): void {
+    const taken = executions.map((claimed) => this.#holding(claimed))
+    for (const held of taken) this.held.set(held.id, held)
+    for (const held of taken) held.begin()
+  }
+
+  #holding(claimed: Claimed): Held<any> {
+    const fn = this.functions.find(claimed.kind, claimed.name)
+    if (claimed.kind !== 'workflow') return new HeldAttempt(this, claimed, fn)
+    const before = this.held.get(claimed.id)
+    const limited = { ...claimed, max_history: this.#maxHistory }
+    return new HeldWorkflow(this, limited, fn, before instanceof HeldWorkflow ? before : undefined)
+  }
+
+  /** The library does not know this worker any more: nothing that it held is its own now. */
+  async #declaredDead(): Promise<void> {
+    for (const held of [...this.held.values()]) held.notice({ lost: true })
+    await this.#register()
+  }
+
+  /** Performs an operation, and waits out what passes. */
+  async #patiently(operation: Operation, request: object): Promise<any> {
+    const { signal } = this.#aborting
+    for (let pause = FIRST_PAUSE; ; pause = Math.min(2 * pause, LONGEST_PAUSE)) {
+      try {
+        return await this.call(operation, request, { signal })
+      } catch (error) {
+        if (!(error instanceof WorkflowsError) || !error.retryable || signal.aborted) throw error
+        const name = nameOf(operation)
+        log.warn(`${name} is tried again in ${pause / 1000} s: ${error.message}`)
+      }
+      await this.#pause(pause)
+      signal.throwIfAborted()
+    }
+  }
+
+  async #pause(delay: number): Promise<void> {
+    const { signal } = this.#aborting
+    await new Promise<void>((resolve) => {
+      const forget = this.later(delay, resolve)
+      signal.addEventListener('abort', () => {
+        forget()
+        resolve()
+      })
+    })
+  }
+
+  // --- notices ---
+
+  /** Hears about lost leases, cancels and new events. */
+  async #noticing(): Promise<void> {
+    while (!this.#aborting.signal.aborted) {
+      const request = { worker_id: this.workerId, wait_ms: CLAIM_WAIT_MS }
+      try {
+        const reply = await this.#patiently(Operation.PULL_EVENTS, request)
+        for (const notice of reply.notices) {
+          const held = this.held.get(notice.id)
+          if (held?.lease.token === notice.lease.token) held?.notice(notice)
+        }
+      } catch (error) {
+        if (!(error instanceof WorkerNotFound)) throw error
+        await this.#pause(FIRST_PAUSE) // the claimer registers anew
+      }
+    }
+  }
+
+  // --- what executions need ---
+
+  /** An execution is no longer held. */
+  freed(held: Held<any>): void {
+    if (this.held.get(held.id) === held) this.held.delete(held.id)
+    this.#changed.ring()
+  }
+
+  /** Answers a workflow as this worker suspended it, if nobody has held it since. */
+  remembered(claimed: Claimed): Replay | undefined {
+    return this.#warm.take(claimed)
+  }
+
+  /** A workflow waits for an event; it stays warm if there is room. */
+  suspended(held: HeldWorkflow): void {
+    if (held.replay !== undefined) this.#warm.put(held.replay, held.lease.token)
+    held.replay = undefined
+    this.freed(held)
+  }
+
+  /** Reads the events that a claim left out, page by page. */
+  async history(claimed: Claimed): Promise<Event[]> {
+    const events: Event[] = []
+    const { id, run, after: last = 0 } = claimed
+    for (let position = 0; position < last; position = events.at(-1)?.position ?? last) {
+      const request = { id, run, after: position, limit: HISTORY_PAGE }
+      const reply = await this.#patiently(Operation.GET_HISTORY, request)
+      if (reply.events.length === 0) throw new Internal(`the history of ${id} ends before ${last}`)
+      events.push(...reply.events)
+    }
+    return events.filter((event) => event.position <= last)
+  }
+
+  /** Sends progress, the latest of each execution and not too often. */
+  report(held: Held<any>, details: unknown): void {
+    if (this.#progress.size === 0) this.later(PROGRESS_PAUSE, () => this.#sendProgress())
+    const progress = details as Progress['progress']
+    this.#progress.set(held.id, { id: held.id, lease: held.lease, progress })
+  }
+
+  /** Sends an attempt's last progress, and waits until it is recorded. */
+  async record(held: Held<any>, details: unknown): Promise<void> {
+    await settled(this.#beats) // none may overtake it
+    this.report(held, details)
+    this.#sendProgress()
+    await settled(this.#beats)
+  }
+
+  #sendProgress(): void {
+    if (this.#progress.size === 0) return
+    const items = [...this.#progress.values()]
+    this.#progress = new Map()
+    const beat = this.#beat(items)
+    this.#beats.add(beat)
+    void beat.finally(() => this.#beats.delete(beat))
+  }
+
+  async #beat(items: readonly Progress[]): Promise<void> {
+    try {
+      await this.call(Operation.HEARTBEAT, { worker_id: this.workerId, items })
+    } catch (error) {
+      log.warn(`progress was not recorded: ${messageOf(error)}`)
+    }
+  }
+}
+
+function intervals(options: WorkerOptions, settings: Settings): Partial<StartWorkerRequest> {
+  const found: Partial<StartWorkerRequest> = {}
+  for (const [field, value] of [
+    ['heartbeat_interval_ms', options.heartbeatInterval ?? settings.workerHeartbeatInterval],
+    ['heartbeat_timeout_ms', options.heartbeatTimeout ?? settings.workerHeartbeatTimeout],
+    ['poll_interval_ms', options.pollInterval ?? settings.workerPollInterval],
+  ] as const) {
+    if (value !== undefined) found[field] = milliseconds(value, { name: field })
+  }
+  return found
+}
+
+function names(what: string, found: readonly string[]): string {
+  if (found.length === 1) return `${what} ${found[0]}`
+  const more = found.length > NAMED ? ` and ${found.length - NAMED} more` : ''
+  const plural = what.endsWith('y') ? `${what.slice(0, -1)}ies` : `${what}s`
+  return `${plural} ${found.slice(0, NAMED).join(' ')}${more}`
+}
+
+function nameOf(operation: Operation): string {
+  const found = Object.entries(Operation).find(([, number]) => number === operation)
+  return (found?.[0] ?? String(operation)).toLowerCase()
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

@@ -1,0 +1,77 @@
+/** What npm packs can be installed where nothing of the repository is, and works there. */
+
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { ADAPTER, ROOT, scratch } from './hosts'
+
+const PLATFORM = join(ADAPTER, 'platforms', `${process.platform}-${process.arch}`)
+const directory = scratch()
+const environment: NodeJS.ProcessEnv = { ...process.env, npm_config_loglevel: 'error' }
+delete environment.WORKFLOWS_LIBRARY
+delete environment.WORKFLOWS_DATABASE_URL
+
+function run(command: string, args: readonly string[], cwd = directory): string {
+  return execFileSync(command, args, { cwd, env: environment, encoding: 'utf8', timeout: 120_000 })
+}
+
+function pack(at: string): string {
+  const [packed] = JSON.parse(run('npm', ['pack', '--json', '--pack-destination', directory], at))
+  return join(directory, packed.filename)
+}
+
+const QUICK_START = `
+import { activity, client, Worker, workflow } from 'libworkflows'
+
+const charge = activity({ name: 'charge' }, async (card, cents) => card + ' paid ' + cents)
+const order = workflow('order', async (card) => await charge.run(card, 100))
+await client().migrate()
+const worker = await new Worker().start()
+console.log(await order.run('4242'))
+await worker.close()
+await client().close()
+`
+
+test('the packages install into an empty project and run a quick start, types and command', () => {
+  assert.ok(existsSync(join(PLATFORM, 'libworkflows.so')), 'run `make build` first')
+  writeFileSync(join(directory, 'package.json'), '{"name": "app", "version": "1.0.0"}')
+  const tarballs = [pack(PLATFORM), pack(ADAPTER)]
+  const { version } = JSON.parse(
+    readFileSync(join(ROOT, 'node_modules/koffi/package.json'), 'utf8'),
+  )
+  run('npm', [
+    'install',
+    '--prefer-offline',
+    '--no-audit',
+    '--no-fund',
+    ...tarballs,
+    `koffi@${version}`,
+  ])
+  assert.ok(existsSync(join(directory, 'node_modules/@libworkflows/linux-x64/libworkflows.so')))
+  assert.ok(!existsSync(join(directory, 'node_modules/libworkflows/dist/.tsbuildinfo')))
+
+  writeFileSync(join(directory, 'app.mjs'), QUICK_START)
+  assert.equal(run(process.execPath, ['app.mjs']), '4242 paid 100\n')
+
+  const told = run('npx', ['--offline', 'workflows', '--version'])
+  assert.match(
+    told,
+    /^workflows [\s\S]*node_modules\/@libworkflows\/linux-x64\/libworkflows\.so\n$/,
+  )
+})
+
+test('its types are there for TypeScript, in ES modules and in CommonJS', () => {
+  const use = `import { job } from 'libworkflows'
+const add = job('add', async (a: number, b: number) => a + b)
+export const sum: Promise<number> = add.run(1, 2)
+// @ts-expect-error: it takes numbers
+add.run('1', 2)
+`
+  for (const name of ['use.mts', 'use.cts']) writeFileSync(join(directory, name), use)
+  const tsc = join(ROOT, 'node_modules/.bin/tsc')
+  const options = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2022']
+  const types = ['--types', 'node', '--typeRoots', join(ROOT, 'node_modules/@types')]
+  run(tsc, ['--ignoreConfig', ...options, ...types, 'use.mts', 'use.cts'])
+})

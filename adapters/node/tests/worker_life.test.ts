@@ -1,0 +1,394 @@
+/** A worker from its start to its end, and what it tells the log. */
+
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+import { setTimeout as pause } from 'node:timers/promises'
+import { abortSignal } from '../src/_attempts'
+import { DatabaseUnavailable, SchemaMissing, WorkerNotFound } from '../src/_errors'
+import { log, setLogger, setLogLevel } from '../src/_log'
+import { Operation } from '../src/_operations'
+import { Worker } from '../src/_worker'
+import { waitForSignal } from '../src/_workflow'
+import { Moment, Rig, until } from './rig'
+
+test('a drain lets finish what runs and claims nothing more', async (t) => {
+  const rig = new Rig(t)
+  const began = new Moment()
+  const finish = new Moment()
+  const slow = rig.job('slow', async () => {
+    began.happen()
+    await finish.happened
+    return 'done'
+  })
+  const worker = await rig.start({ concurrency: 1 })
+  const first = rig.queue(slow)
+  const second = rig.queue(slow)
+  await began.happened
+  worker.stop()
+  setTimeout(() => finish.happen(), 20)
+  await worker.close()
+  assert.deepEqual([first.status, second.status], ['completed', 'pending'])
+})
+
+test('after the drain time the rest is put back and counts as no attempt', async (t) => {
+  const rig = new Rig(t)
+  const began = new Moment()
+  const endless = rig.job('endless', async () => {
+    began.happen()
+    await new Promise(() => {})
+  })
+  const worker = await rig.start({ drainTimeout: 0.01 })
+  const row = rig.queue(endless)
+  await began.happened
+  worker.stop()
+  await worker.close()
+  assert.deepEqual([row.status, row.failures], ['pending', 0])
+})
+
+test('asked a second time to stop, it waits for nothing', async (t) => {
+  const rig = new Rig(t)
+  const began = new Moment()
+  const endless = rig.job('endless', async () => {
+    began.happen()
+    await new Promise(() => {})
+  })
+  const worker = rig.worker({ drainTimeout: 3600 })
+  const running = worker.run({ handleSignals: false })
+  const row = rig.queue(endless)
+  await began.happened
+  worker.stop()
+  await until(() => rig.told('info').some((line) => line.includes('is stopping')))
+  worker.stop()
+  await running
+  assert.equal(row.status, 'pending')
+})
+
+test('a worker that was closed can be started again', async (t) => {
+  const rig = new Rig(t)
+  const good = rig.job('good', async () => 1)
+  const worker = await rig.start()
+  assert.equal((await rig.run(good)).result, 1)
+  await worker.close()
+  await worker.start()
+  assert.equal((await rig.run(good)).result, 1)
+})
+
+test('a worker that could not start can be closed, and leaves nothing behind', async (t) => {
+  const rig = new Rig(t)
+  const before = process.listenerCount('unhandledRejection')
+  rig.call = async () => {
+    throw new SchemaMissing('not yet')
+  }
+  const worker = rig.worker()
+  await assert.rejects(worker.start(), SchemaMissing)
+  await worker.close()
+  assert.equal(process.listenerCount('unhandledRejection'), before)
+})
+
+test('the end of a worker runs no suspended code', async (t) => {
+  const rig = new Rig(t)
+  const ran: string[] = []
+  const w = rig.workflow('w', async () => {
+    try {
+      await waitForSignal('never')
+    } finally {
+      ran.push('finally')
+    }
+  })
+  const worker = await rig.start()
+  const row = rig.queue(w)
+  await until(() => row.status === 'suspended')
+  worker.stop()
+  await worker.close()
+  await pause(5)
+  assert.deepEqual(ran, [])
+})
+
+test('a database that comes back needs no restart', async (t) => {
+  const rig = new Rig(t)
+  const good = rig.job('good', async () => 1)
+  const failures = new Map<Operation, number>([
+    [Operation.CLAIM, 2],
+    [Operation.COMPLETE_EXECUTION, 2],
+    [Operation.PULL_EVENTS, 1],
+  ])
+  const { call } = rig
+  rig.call = async (operation, request, options) => {
+    const left = failures.get(operation) ?? 0
+    if (left === 0) return await call(operation, request, options)
+    failures.set(operation, left - 1)
+    throw new DatabaseUnavailable('PostgreSQL is restarting')
+  }
+  assert.equal((await rig.run(good)).result, 1)
+  assert.deepEqual([...failures.values()], [0, 0, 0])
+})
+
+test('what cannot be waited out ends the worker with its error', async (t) => {
+  const rig = new Rig(t)
+  const { call } = rig
+  rig.call = async (operation, request, options) => {
+    if (operation === Operation.CLAIM) throw new SchemaMissing('it was dropped')
+    return await call(operation, request, options)
+  }
+  await assert.rejects(rig.worker().run({ handleSignals: false }), SchemaMissing)
+  assert.match(rig.told('error').join(), /the worker cannot go on: it was dropped/)
+})
+
+test('a worker that was declared dead drops what it held and registers anew', async (t) => {
+  const rig = new Rig(t)
+  const began: number[] = []
+  const finish = new Moment()
+  const slow = rig.job('slow', async () => {
+    began.push(1)
+    await finish.happened
+    return began.length
+  })
+  const worker = await rig.start()
+  const first = worker.workerId
+  const row = rig.queue(slow)
+  await until(() => began.length === 1)
+  const { call } = rig
+  let isDead = true
+  rig.call = async (operation, request, options) => {
+    const { worker_id } = request as { worker_id?: string }
+    if (isDead && operation === Operation.CLAIM && worker_id === first) {
+      throw new WorkerNotFound('no worker of this process has this id')
+    }
+    return await call(operation, request, options)
+  }
+  rig.queue(rig.job('other', () => {})) // the claim that waits ends with it
+  await until(() => worker.workerId !== first)
+  isDead = false
+  rig.engine.steal(row) // as whoever declared it dead does
+  await until(() => began.length === 2)
+  finish.happen()
+  assert.equal((await rig.end(row)).result, 2)
+})
+
+test('the outcome of a lost write is logged and not thrown', async (t) => {
+  const rig = new Rig(t)
+  const began = new Moment()
+  const finish = new Moment()
+  const slow = rig.job('slow', async () => {
+    began.happen()
+    await finish.happened
+  })
+  await rig.start()
+  const row = rig.queue(slow)
+  await began.happened
+  row.token = "somebody else's"
+  finish.happen()
+  await until(() => rig.told('info').some((line) => line.includes('was not taken')))
+})
+
+// --- what is logged ---------------------------------------------------------------------
+
+test('the first line of the log says what the worker serves', async (t) => {
+  const rig = new Rig(t)
+  for (let n = 0; n < 12; n++) rig.activity(`a${String(n).padStart(2, '0')}`, async () => {})
+  rig.job('only', async () => {})
+  await rig.start({ queues: ['mail', 'orders'], concurrency: 7 })
+  const [line] = rig.told('info')
+  for (const part of [
+    'queues mail orders',
+    '7 at a time',
+    'activities a00',
+    'a09 and 2 more',
+    'job only',
+  ]) {
+    assert.ok(line?.includes(part), `${part} in ${line}`)
+  }
+})
+
+test('a failure is one line of the log', async (t) => {
+  const rig = new Rig(t)
+  const declined = rig.job(
+    'declined',
+    () => {
+      throw new RangeError('no funds\nand more')
+    },
+    { retries: 1, initial: 0.001 },
+  )
+  const broken = rig.step(
+    'broken',
+    () => {
+      throw new TypeError('x')
+    },
+    { retries: 0 },
+  )
+  const w = rig.workflow('w', async () => await broken.run())
+  const first = await rig.run(declined)
+  const second = await rig.run(w)
+  assert.deepEqual(rig.told(), [
+    `job declined ${first.id} failed in attempt 1: RangeError: no funds`,
+    `job declined ${first.id} failed in attempt 2: RangeError: no funds`,
+    `step broken of workflow w ${second.id} failed in attempt 1: TypeError: x`,
+    `workflow w ${second.id} failed: StepError: TypeError: x`,
+  ])
+  const stack = first.error?.stack as string
+  assert.match(stack, /worker_life\.test\.ts/)
+  assert.doesNotMatch(stack, /_attempts\.ts/, 'how a body is called says nothing about it')
+})
+
+test('the log shows nothing that a terminal obeys or a file cannot hold', async (t) => {
+  const rig = new Rig(t)
+  const odd = rig.job(
+    'odd',
+    () => {
+      throw new Error('no \x1b[31m\x00 \ud800 f\u00fcnds \u{1f600}')
+    },
+    { retries: 0 },
+  )
+  await rig.run(odd)
+  const [line] = rig.told()
+  assert.ok(line?.endsWith('Error: no \\x1b[31m\\x00 \\ud800 f\u00fcnds \u{1f600}'), line)
+})
+
+test('what was cancelled has not failed', async (t) => {
+  const rig = new Rig(t)
+  const began = new Moment()
+  const slow = rig.job('slow', async () => {
+    began.happen()
+    await pause(3_600_000, undefined, { signal: abortSignal() })
+  })
+  await rig.start()
+  const row = rig.queue(slow)
+  await began.happened
+  rig.engine.stop(row)
+  await rig.end(row)
+  assert.equal(row.status, 'cancelled')
+  assert.deepEqual(rig.told(), [])
+})
+
+test('a drain says what it waits for', async (t) => {
+  const rig = new Rig(t)
+  const began = new Moment()
+  const finish = new Moment()
+  const slow = rig.job('slow', async () => {
+    began.happen()
+    await finish.happened
+  })
+  const worker = await rig.start()
+  const row = rig.queue(slow)
+  await began.happened
+  const ending = worker.close()
+  await until(() => rig.told('info').some((line) => line.includes('1 in number')))
+  finish.happen()
+  await ending
+  assert.equal(row.status, 'completed')
+  assert.ok(rig.told('info').at(-1)?.endsWith('executions put back: 0'))
+})
+
+function written(t: TestContext, act: () => void): string {
+  const { write } = process.stderr
+  let text = ''
+  process.stderr.write = ((part: string) => {
+    text += part
+    return true
+  }) as typeof process.stderr.write
+  t.after(() => {
+    process.stderr.write = write
+  })
+  try {
+    act()
+  } finally {
+    process.stderr.write = write
+  }
+  return text
+}
+
+test('without a logger, what matters goes to stderr, a line each', (t) => {
+  const text = written(t, () => {
+    log.info('nothing')
+    log.warn('something')
+    setLogLevel('info')
+    log.info('more')
+    setLogLevel('warn')
+  })
+  const lines = text.trimEnd().split('\n')
+  assert.equal(lines.length, 2)
+  assert.match(lines[0] ?? '', /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} WARNING something$/)
+  assert.match(lines[1] ?? '', /INFO more$/)
+})
+
+test('a logger that is none is refused, and one that fails ends nothing', (t) => {
+  t.after(() => setLogger())
+  assert.throws(() => setLogger({} as never), /a logger must have a method debug\(\)/)
+  setLogger({
+    ...console,
+    warn: () => {
+      throw new Error('disk full')
+    },
+  })
+  log.warn('x')
+})
+
+test('options that make no sense are refused', () => {
+  assert.throws(() => new Worker({ queues: 'mail' as never }), /must be a list of names/)
+  assert.throws(() => new Worker({ concurrency: 0 }), RangeError)
+  assert.throws(() => new Worker({ warm: -1 }), RangeError)
+})
+
+test('WORKFLOWS_WORKER_WARM and _MAX_CONCURRENT are what options do not say', async (t) => {
+  process.env.WORKFLOWS_WORKER_WARM = '0'
+  process.env.WORKFLOWS_WORKER_MAX_CONCURRENT = '3'
+  t.after(() => {
+    delete process.env.WORKFLOWS_WORKER_WARM
+    delete process.env.WORKFLOWS_WORKER_MAX_CONCURRENT
+  })
+  const rig = new Rig(t)
+  await rig.start()
+  await rig.start({ warm: 5, concurrency: 4 })
+  const told = rig.engine.calls
+    .filter(([name]) => name === 'start_worker')
+    .map(([, { warm, concurrency, language, runtime }]) => [warm, concurrency, language, runtime])
+  const runtime = process.versions.node.split('.').slice(0, 2).join('.')
+  assert.deepEqual(told, [
+    [false, 3, 'node', runtime],
+    [true, 4, 'node', runtime],
+  ])
+})
+
+test('a worker that has forgotten a workflow reads its history, page by page', async (t) => {
+  const rig = new Rig(t)
+  const a = rig.activity('a', async (x: number) => x)
+  const w = rig.workflow('w', async () => {
+    let total = 0
+    for (let n = 0; n < 5; n++) total += await a.run(n)
+    await waitForSignal('go')
+    return total
+  })
+  await rig.start({ warm: 1 })
+  const row = rig.queue(w)
+  await until(() => row.status === 'suspended' && row.events.length >= 11)
+  const other = rig.queue(rig.workflow('other', async () => await waitForSignal('never')))
+  await until(() => other.status === 'suspended')
+  const { call } = rig
+  let pages = 0
+  rig.call = async (operation, request, options) => {
+    if (operation !== Operation.GET_HISTORY) return await call(operation, request, options)
+    pages += 1
+    return await call(operation, { ...request, limit: 4 }, options)
+  }
+  await rig.signal(row.id, 'go')
+  assert.equal((await rig.end(row)).result, 10)
+  assert.ok(pages >= 3, `${pages} pages`)
+})
+
+test('a workflow that blocks the event loop for long is warned about', async (t) => {
+  const rig = new Rig(t)
+  const block = (until: number) => {
+    while (performanceNow() < until) {}
+  }
+  const w = rig.workflow('blocks', async () => {
+    block(performanceNow() + 1100)
+    return 1
+  })
+  await rig.run(w)
+  assert.match(rig.told().join('\n'), /workflow blocks .* held the event loop for 1\.\d s/)
+})
+
+/** The real clock, whatever workflow code may see. */
+function performanceNow(): number {
+  return Number(process.hrtime.bigint() / 1_000_000n)
+}

@@ -1,0 +1,5 @@
+import { waitForSignal, workflow } from 'libworkflows'
+
+export const signalBeforeStart = workflow('signal_before_start', () =>
+  waitForSignal<string>('word'),
+)

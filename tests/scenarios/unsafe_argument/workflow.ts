@@ -1,0 +1,5 @@
+import { workflow } from 'libworkflows'
+
+export const unsafeArgument = workflow('unsafe_argument', async (numbers: number[]) =>
+  String(numbers[1]),
+)
