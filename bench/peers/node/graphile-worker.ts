@@ -1,6 +1,6 @@
 /** graphile-worker: jobs fetched 500 at a time, and completed in batches. */
 
-import { run, type TaskList, makeWorkerUtils } from 'graphile-worker'
+import { makeWorkerUtils, run, type TaskList } from 'graphile-worker'
 import * as bench from '../../node/contest.ts'
 
 const CONCURRENT = 24
