@@ -122,7 +122,7 @@ def _idle(report: Report) -> Generator[Reached]:
     checks: list[tuple[str, Callable[[Sample], tuple[str, str, bool]]]] = [
         (
             f"< {QUERIES} queries/s",
-            lambda its: (f"{its['value']:.1f}/s", "", its["value"] < QUERIES),
+            lambda its: (f"{its['value']:.2f}/s", "", its["value"] < QUERIES),
         ),
         (
             f"<= bare process + {MEMORY} MiB",

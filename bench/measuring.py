@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import statistics
@@ -75,8 +76,9 @@ def measure(
                 line: Sample = json.loads(text)
                 if not on_line(database, line):
                     tally.hear(line)
-                    process.stdin.write("\n")
-                    process.stdin.flush()
+                    with contextlib.suppress(BrokenPipeError):  # its status will tell why
+                        process.stdin.write("\n")
+                        process.stdin.flush()
             process.wait(60)
         finally:
             process.kill()

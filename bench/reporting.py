@@ -15,6 +15,8 @@ from goals import Reached, check_goals
 from measuring import Sample, fsync
 from workloads import WORKLOADS
 
+COLUMNS = 4  # of figures, in one table
+
 Report = dict[str, Any]
 
 
@@ -189,8 +191,10 @@ def everything(report: Report, *, markdown: bool) -> str:
         parts.append(heading(report))
     if own:
         parts.append(figures_table(report, own, markdown=markdown))
-    if report["peers"]:
-        parts.append(figures_table(report, report["peers"], markdown=markdown))
+    measured = [peer for peer in report["peers"] if report["results"].get(peer)]
+    for first in range(0, len(measured), COLUMNS):
+        peers = measured[first : first + COLUMNS]
+        parts.append(figures_table(report, peers, markdown=markdown))
     if own and report["peers"]:
         mine = [name for name in own if name != CEILING]
         parts.append(ratios_table(report, mine, markdown=markdown))

@@ -43,6 +43,10 @@ const utils = await makeWorkerUtils({
   logger: quiet,
 })
 
+/** Leaves no jobs behind that a worker would have to look past. */
+const empty = () =>
+  utils.withPgClient((client) => client.query('TRUNCATE graphile_worker._private_jobs'))
+
 async function rates(): Promise<void> {
   const jobs = Array.from({ length: bench.BATCH }, () => ({ identifier: 'noop', payload: {} }))
   const batch = async () => {
@@ -53,6 +57,7 @@ async function rates(): Promise<void> {
     await utils.addJob('single', {})
     return 1
   })
+  await empty()
   await bench.rate('enqueue_batch', bench.WRITERS, batch)
   if (!bench.wanted('drain')) return
   await bench.fill(150, batch)
@@ -64,6 +69,7 @@ async function rates(): Promise<void> {
     () => done,
   )
   await runner?.stop()
+  await empty()
 }
 
 await utils.migrate()

@@ -55,7 +55,7 @@ async def rate(name: str, callers: int, operation: Callable[[], Awaitable[int]])
 
 
 async def count_done(done: Callable[[], int]) -> None:
-    """Count what a worker that has started drains in the time given, or until the queue is empty."""
+    """Count what a worker drains in the time given, or until the queue is empty."""
     started = last = time.perf_counter()
     before = count = done()
     while (at := time.perf_counter()) < started + SECONDS and (last == started or at < last + 0.5):

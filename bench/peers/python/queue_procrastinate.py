@@ -7,11 +7,14 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncGenerator
+from typing import Any
 
 import contest
 from procrastinate import App, PsycopgConnector
 
 CONCURRENT = 100
+POLL = 0.02  # of 5 s: what is announced is not always taken at once
+NOTHING: dict[str, Any] = {}
 
 logging.getLogger("procrastinate").setLevel(logging.ERROR)
 
@@ -39,6 +42,7 @@ async def working(queue: str) -> AsyncGenerator[None]:
             concurrency=CONCURRENT,
             install_signal_handlers=False,
             listen_notify=True,
+            fetch_job_polling_interval=POLL,
         )
     )
     try:
@@ -55,7 +59,7 @@ async def enqueue_one() -> int:
 
 
 async def enqueue_batch() -> int:
-    await noop.batch_defer_async(*({} for _ in range(contest.BATCH)))
+    await noop.batch_defer_async(*(NOTHING for _ in range(contest.BATCH)))
     return contest.BATCH
 
 
@@ -65,8 +69,14 @@ async def pick_up() -> float:
     return await waits
 
 
+async def empty() -> None:
+    """Leave no jobs behind that a worker would have to look past."""
+    await app.connector.execute_query_async("TRUNCATE procrastinate_jobs CASCADE")
+
+
 async def rates() -> None:
     await contest.rate("enqueue_single", contest.CALLERS, enqueue_one)
+    await empty()
     await contest.rate("enqueue_batch", contest.WRITERS, enqueue_batch)
     if not contest.wanted("drain"):
         return
@@ -77,6 +87,7 @@ async def rates() -> None:
     contest.emit(begin="drain")
     async with working("batch"):
         await contest.count_done(lambda: done)
+    await empty()
 
 
 async def main() -> None:
