@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+from matplotlib.patches import Patch
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,7 +32,9 @@ PANELS = {
     "result": "No-op workflow, start to result, ms (p50; line: p99)",
 }
 CEILING = "sql"
+FAR = 10  # times the median
 OURS, THEIRS, LIMIT = "#1f5fa8", "#b9bec6", "#e3c98a"
+LEGEND = {OURS: "libworkflows", LIMIT: "hand-written SQL, no functions", THEIRS: "peers"}
 INK, FAINT = "#22262b", "#6b727c"
 STEPS_OF_OTHERS = "activities_100"  # which some do in their own process, as steps
 
@@ -47,22 +51,36 @@ def write(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
 
+def longest_bar(figures: list[dict[str, Any]]) -> float:
+    """Answer what the axis has to hold: of times one that is far off would hide all others."""
+    values = [each["value"] for each in figures] or [1]
+    far = FAR * statistics.median(values) if figures and figures[0]["unit"] == "ms" else max(values)
+    return min(max(values), far) or 1
+
+
+def draw_bar(axes: Any, row: int, each: dict[str, Any], longest: float, paint: str) -> None:
+    """Draw one contestant's figure, and of times the way to its p99."""
+    end = min(each["value"], longest)
+    axes.barh(row, end, height=0.7, color=paint)
+    said = write(each["value"])
+    if each["unit"] == "ms":
+        said += f" / {write(each['p99'])}"
+        if each["value"] > longest:
+            said = f"and on, to {said}"
+        worst = min(each["p99"], longest * 1.3)
+        axes.plot([end, max(end, worst)], [row, row], color=FAINT, lw=1)
+        end = max(end, worst)
+    axes.text(end + longest * 0.02, row, said, va="center", fontsize=8.5, color=INK)
+
+
 def draw_panel(axes: Any, report: Report, workload: str, title: str) -> None:
     """Draw a bar for each contestant that took part, the first on top."""
     measured = [name for name in report["results"] if workload in report["results"][name]]
     figures = [report["results"][name][workload] for name in measured]
-    longest = max((each.get("value", 0) for each in figures), default=1) or 1
+    longest = longest_bar(figures)
     axes.set_title(title, loc="left", fontsize=10, color=INK, pad=8)
     for row, (name, each) in enumerate(zip(measured, figures, strict=True)):
-        axes.barh(row, each["value"], height=0.7, color=color(name, report))
-        said = write(each["value"])
-        if each["unit"] == "ms":
-            said += f" / {write(each['p99'])}"
-            axes.plot(
-                [each["value"], min(each["p99"], longest * 1.3)], [row, row], color=FAINT, lw=1
-            )
-        at = each["value"] if each["unit"] != "ms" else min(each["p99"], longest * 1.3)
-        axes.text(at + longest * 0.02, row, said, va="center", fontsize=8.5, color=INK)
+        draw_bar(axes, row, each, longest, color(name, report))
     titles = [report["titles"][name] for name in measured]
     if workload == STEPS_OF_OTHERS:
         titles = [
@@ -71,7 +89,7 @@ def draw_panel(axes: Any, report: Report, workload: str, title: str) -> None:
         ]
     axes.set_yticks(range(len(measured)), titles, fontsize=9, color=INK)
     axes.set_xlim(0, longest * (1.75 if figures and figures[0]["unit"] == "ms" else 1.2))
-    axes.invert_yaxis()
+    axes.set_ylim(max(len(measured), 1) - 0.4, -0.6)
     axes.set_xticks([])
     axes.tick_params(length=0)
     for side in axes.spines.values():
@@ -95,6 +113,10 @@ def draw(report: Report, output: Path) -> None:
         f" medians of {report['rounds']} interleaved rounds. Compare within one run only.",
         fontsize=8,
         color=FAINT,
+    )
+    figure.legend(
+        handles=[Patch(color=paint, label=text) for paint, text in LEGEND.items()],
+        **{"loc": "upper right", "ncols": len(LEGEND), "frameon": False, "fontsize": 9},
     )
     figure.tight_layout(rect=(0, 0.02, 1, 0.99), h_pad=2, w_pad=3)
     for suffix, about in ((".png", {}), (".svg", {"Date": None})):

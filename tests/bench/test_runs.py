@@ -15,6 +15,7 @@ from server import Server
 from workloads import WORKLOADS
 
 RUN = [sys.executable, str(BENCH / "run.py")]
+ADAPTER = ROOT / "adapters/node"
 PATIENCE = 110.0
 BINARIES = Path(os.environ.get("WORKFLOWS_TEST_POSTGRES_BIN") or ROOT / ".venv/postgres/bin")
 
@@ -32,7 +33,16 @@ def bench(tmp_path: Path, *options: str) -> dict[str, Any]:
     return json.loads(output.read_text())
 
 
-@pytest.mark.parametrize("name", ["sql", "c", "python"])
+NODE_24 = pytest.param(
+    "node",
+    marks=pytest.mark.skipif(
+        not (ROOT / ".tools/node-24/bin/node").exists() or not (ADAPTER / "dist").exists(),
+        reason="Node 24, which runs TypeScript as it is, or the built adapter is not here",
+    ),
+)
+
+
+@pytest.mark.parametrize("name", ["sql", "c", "python", NODE_24])
 def test_each_workload_of_a_contestant_is_measured(tmp_path: Path, name: str) -> None:
     report = bench(
         tmp_path,
@@ -41,6 +51,7 @@ def test_each_workload_of_a_contestant_is_measured(tmp_path: Path, name: str) ->
     left_out = {
         "sql": {"activities_100", "parallel_100", "replay", "idle"},
         "c": {"activities_100", "parallel_100", "replay"},
+        "node": set[str](),
         "python": set[str](),
     }
     results = report["results"][name]
