@@ -44,17 +44,18 @@ NODE_24 = pytest.param(
 
 @pytest.mark.parametrize("name", ["sql", "c", "python", NODE_24])
 def test_each_workload_of_a_contestant_is_measured(tmp_path: Path, name: str) -> None:
-    report = bench(
-        tmp_path,
-        *("--contestants", name, "--rounds", "1", "--seconds", "0.1", "--idle-seconds", "0.5"),
-    )
+    for seconds in ("0.2", "1.5"):  # on a busy machine nothing may end in a fifth of a second
+        options = "--rounds", "1", "--seconds", seconds, "--idle-seconds", "0.5"
+        report = bench(tmp_path, "--contestants", name, *options)
+        results = report["results"][name]
+        if all(figures["value"] > 0 for figures in results.values()):
+            break
     left_out = {
         "sql": {"activities_100", "parallel_100", "replay", "idle"},
         "c": {"activities_100", "parallel_100", "replay"},
         "node": set[str](),
         "python": set[str](),
     }
-    results = report["results"][name]
     assert results.keys() == WORKLOADS.keys() - left_out[name]
     for workload, figures in results.items():
         assert figures["value"] > 0, workload
