@@ -31,6 +31,13 @@ FIRST    ?= 1
 SEED     ?=
 SHRINK   ?=
 
+# What `make bench` measures: this project, with PEERS=1 others, too, which it fetches; with SUSTAINED=1 only
+# minutes of load over a million finished rows. BENCH_FLAGS are more of bench/run.py's, as --quick.
+PEERS             ?=
+SUSTAINED         ?=
+SUSTAINED_SECONDS ?= 300
+BENCH_FLAGS       ?=
+
 GO_TEST_FLAGS ?= -race -count=1 -timeout=10m
 PYTEST_FLAGS  ?= --numprocesses=logical --dist=loadgroup
 NODE_TEST_FLAGS ?= --test-concurrency=2 --test-reporter=dot
@@ -155,6 +162,7 @@ lint: setup $(GOLANGCI) ## run golangci-lint (staticcheck is in it), ruff, pyrig
 	$(GOLANGCI) run
 	npx biome check --error-on-warnings
 	npx tsc --project .
+	npx tsc --project bench
 
 $(GOLANGCI):
 	@echo 'compiling golangci-lint: some three minutes, once'
@@ -227,8 +235,14 @@ demo: setup build ## run the order example, with a PostgreSQL of its own
 	.venv/bin/python examples/python/orders/demo.py
 
 .PHONY: bench
-bench: setup build ## measure throughput and latency on this machine
-	.venv/bin/python bench/run.py
+bench: setup build .tools/node-24/bin/node build/bench/chart/.ready ## measure on this machine; PEERS=1, SUSTAINED=1: bench/run.py
+	.venv/bin/python bench/run.py $(PEERS:%=--peers) $(SUSTAINED:%=--sustained --sustained-seconds $(SUSTAINED_SECONDS)) $(BENCH_FLAGS)
+	build/bench/chart/bin/python bench/chart.py
+
+build/bench/chart/.ready: bench/requirements.txt | .venv/.created
+	.venv/bin/python -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet --requirement bench/requirements.txt
+	@touch $@
 
 .PHONY: docs
 docs: setup ## write the reference of both adapters, build/reference/{python,node}/index.html
@@ -244,4 +258,4 @@ install: build ## install library, header and pkg-config file under PREFIX (and 
 
 .PHONY: clean
 clean: ## remove all that make made: build, .venv, .tools and caches
-	rm -rf build .venv .venv-3.* .tools .pytest_cache .ruff_cache node_modules adapters/node/dist $(PLATFORM)/libworkflows.so
+	rm -rf build .venv .venv-3.* .tools .pytest_cache .ruff_cache node_modules bench/peers/node/node_modules adapters/node/dist $(PLATFORM)/libworkflows.so

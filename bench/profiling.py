@@ -18,8 +18,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from run import BUILD, CONTESTANTS, LIBRARY, ROOT, WORKLOADS, keep_library
-from server import SETTINGS, Server
+from contestants import BUILD, CONTESTANTS, LIBRARY, ROOT, keep_library
+from server import Server
+
+RATES = [
+    *("enqueue_single", "enqueue_batch", "drain"),
+    *("workflow_1", "workflow_100", "steps_100"),
+]
+LATENCIES = ["pickup", "pickup_apart", "result", "result_apart"]
 
 # The comment with a statement's name is not in the view, which begins at the first keyword.
 STATEMENTS = r"""
@@ -33,15 +39,16 @@ FROM pg_stat_statements WHERE calls > 5 ORDER BY total_ms DESC LIMIT 12"""
 
 
 def run(command: list[str], server: Server, workload: str, **more: str) -> None:
-    environment = {
-        **os.environ,
-        "BENCH_DATABASE_URL": server.new_database(),
-        "BENCH_WORKLOADS": workload,
-        "BENCH_ROOT": str(ROOT),
-        "WORKFLOWS_LIBRARY": str(LIBRARY),
-        **more,
-    }
-    subprocess.run(command, env=environment, check=True, timeout=120)
+    with server.database() as database:
+        environment = {
+            **os.environ,
+            "BENCH_DATABASE_URL": database.url,
+            "BENCH_WORKLOADS": workload,
+            "BENCH_ROOT": str(ROOT),
+            "WORKFLOWS_LIBRARY": str(LIBRARY),
+            **more,
+        }
+        subprocess.run(command, env=environment, check=True, timeout=120)
 
 
 def heading(text: str) -> None:
@@ -50,7 +57,7 @@ def heading(text: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Shows where the time of a workload goes.")
-    parser.add_argument("workload", choices=list(WORKLOADS))
+    parser.add_argument("workload", choices=RATES + LATENCIES)
     parser.add_argument("--seconds", default="3")
     options = parser.parse_args()
     workload = options.workload
@@ -62,16 +69,14 @@ def main() -> None:
     c.build()
     build = ["go", "build", "-C", str(ROOT / "bench"), "-o", str(BUILD / "profile"), "./profile"]
     subprocess.run(build, check=True)
-    SETTINGS["shared_preload_libraries"] = "pg_stat_statements"
-    SETTINGS["pg_stat_statements.track_planning"] = "on"
     binaries = Path(os.environ.get("WORKFLOWS_POSTGRES_BIN", ROOT / ".venv/postgres/bin"))
-    with Server(binaries, BUILD) as server:
+    settings = {"pg_stat_statements.track": "top", "pg_stat_statements.track_planning": "on"}
+    with Server(binaries, BUILD, **settings) as server:
         heading("PostgreSQL, under the C contestant")
-        server.query("CREATE EXTENSION pg_stat_statements")
         run(c.command, server, workload)
-        print(server.query(STATEMENTS))
+        print(server.query(STATEMENTS, aligned=True))
 
-        if workload in ("pickup", "pickup_apart", "result", "result_apart"):
+        if workload not in RATES:
             return
         heading("the engine")
         profile = str(BUILD / "engine.pprof")

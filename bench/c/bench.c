@@ -1,419 +1,18 @@
-/*
- * The C interface as a contestant: what the library does without a language.
- *
- * One thread and one channel, which is how an event loop would use it. Client and
- * worker share the process; "apart" the worker is this program again, as `c worker`.
- * Replies are picked apart with strstr and friends, because they are known here.
- */
+/* The workloads. What this program is, bench.h says. */
 #define _POSIX_C_SOURCE 200809L
 
 #include <poll.h>
 #include <spawn.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
-#include <workflows.h>
 
-enum {
-	CALLERS = 200,
-	BATCH = 500,
-	WRITERS = 4,
-	CLAIM = 500,
-	HELD = 2000, /* by the worker that drains */
-	IN_FLIGHT = 100,
-	STEPS = 10,
-	CALLS = 1 << 12, /* in flight, at most */
-	SAMPLES = 1 << 16
-};
+#include "bench.h"
 
-/* What the worker holds. */
-struct held {
-	char id[40];
-	char lease[96];
-	int position;
-	int step;
-	double sent;
-};
-
-enum tag { NONE, CREATED, AWAITED, CLAIMED, COMPLETED, RECORDED, OTHER };
-
-/* A call in flight, by the low bits of its token. */
-struct call {
-	enum tag tag;
-	int n;
-	struct held *items;
-};
-
-static uint64_t engine, channel;
 static double seconds = 2;
 static const char *only = "";
-
-static struct call calls[CALLS];
-static uint64_t next_token = 1;
-static int in_flight;
-
-static char *out; /* packed requests that were not handed in yet */
-static size_t out_n, out_size, frame;
-
-static struct {
-	char id[64];
-	const char *queue;
-	int slots, steps, held, claiming, draining;
-	struct held ready[HELD];
-	int ready_n;
-} worker;
-
-/* What the running workload does when a create or a wait is answered. */
-static struct {
-	const char *name, *create;
-	int again, awaits;
-	double end;
-	long done;
-	double picked_up;
-	int answered;
-} load;
-
-static void die(const char *what, const char *why)
-{
-	fprintf(stderr, "bench: %s: %s\n", what, why != NULL ? why : "");
-	exit(1);
-}
-
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static void nap(double duration)
-{
-	struct timespec t = {(time_t)duration, (long)((duration - (double)(time_t)duration) * 1e9)};
-
-	nanosleep(&t, NULL);
-}
-
-/* --- requests --- */
-
-static void reserve(size_t n)
-{
-	if (out_n + n <= out_size)
-		return;
-	out_size = 2 * (out_n + n);
-	out = realloc(out, out_size);
-	if (out == NULL)
-		die("memory", NULL);
-}
-
-static void put(const char *format, ...)
-{
-	va_list arguments;
-	int n;
-
-	reserve(1024);
-	va_start(arguments, format);
-	n = vsnprintf(out + out_n, 1024, format, arguments);
-	va_end(arguments);
-	if (n < 0 || n >= 1024)
-		die("request", format);
-	out_n += (size_t)n;
-}
-
-static void put_number(uint64_t value, int bytes)
-{
-	reserve((size_t)bytes);
-	for (; bytes > 0; bytes--, value >>= 8)
-		out[out_n++] = (char)(value & 0xff);
-}
-
-static struct call *begin(int operation, enum tag tag)
-{
-	struct call *call;
-
-	while (calls[next_token % CALLS].tag != NONE)
-		next_token++;
-	call = &calls[next_token % CALLS];
-	call->tag = tag;
-	call->n = 0;
-	call->items = NULL;
-	in_flight++;
-	frame = out_n;
-	put_number(next_token++, 8);
-	put_number(0, 4);
-	put_number((uint64_t)operation, 2);
-	put_number(0, 2);
-	return call;
-}
-
-static void end(void)
-{
-	size_t n = out_n - frame - 16, i;
-
-	for (i = 0; i < 4; i++)
-		out[frame + 8 + i] = (char)(n >> (8 * i) & 0xff);
-}
-
-static void flush(void)
-{
-	int code;
-
-	if (out_n == 0)
-		return;
-	code = wf_submit(channel, out, out_n);
-	if (code == WF_BUSY)
-		return;
-	if (code != WF_OK)
-		die("wf_submit", NULL);
-	out_n = 0;
-}
-
-static void create(void)
-{
-	if (load.create == NULL) { /* a job that says when it was sent */
-		begin(WF_OP_CREATE_EXECUTION, CREATED);
-		put("{\"items\":[{\"kind\":\"job\",\"name\":\"timed\",\"queue\":\"pickup\",\"awaited\":%s,\"args\":[%.9f]}]}",
-		    load.awaits ? "true" : "false", now());
-	} else {
-		int i, n = strcmp(load.create, "batch") == 0 ? BATCH : 1;
-		int job = strcmp(load.create, "workflows") != 0;
-
-		begin(WF_OP_CREATE_EXECUTION, CREATED)->n = n;
-		put("{\"items\":[");
-		for (i = 0; i < n; i++)
-			put("%s{\"kind\":\"%s\",\"name\":\"noop\",\"queue\":\"%s\"%s}", i > 0 ? "," : "", job ? "job" : "workflow",
-			    load.create, job ? "" : ",\"awaited\":true");
-		put("]}");
-	}
-	end();
-}
-
-/* --- replies --- */
-
-/* Answers the end of the JSON object or array that begins here. */
-static char *end_of(char *p)
-{
-	int depth = 0, text = 0;
-
-	for (; *p != '\0'; p++) {
-		if (text) {
-			if (*p == '\\')
-				p++;
-			else if (*p == '"')
-				text = 0;
-		} else if (*p == '"') {
-			text = 1;
-		} else if (*p == '{' || *p == '[') {
-			depth++;
-		} else if ((*p == '}' || *p == ']') && --depth == 0) {
-			return p + 1;
-		}
-	}
-	die("reply", "ends too early");
-	return NULL;
-}
-
-static char *after(char *p, const char *key)
-{
-	char *found = strstr(p, key);
-
-	if (found == NULL)
-		die(key, p);
-	return found + strlen(key);
-}
-
-static void copy(char *to, size_t size, const char *from, char last)
-{
-	const char *stop = strchr(from, last);
-
-	if (stop == NULL || (size_t)(stop - from) + 2 > size)
-		die("copy", from);
-	memcpy(to, from, (size_t)(stop - from) + 1);
-	to[stop - from + 1] = '\0';
-}
-
-static void claim(void)
-{
-	int free_slots = worker.slots - worker.held;
-
-	if (worker.claiming || worker.draining || free_slots <= 0 || (worker.slots > CLAIM && free_slots < CLAIM))
-		return;
-	worker.claiming = 1;
-	begin(WF_OP_CLAIM, CLAIMED);
-	put("{\"worker_id\":%s,\"n\":%d,\"wait_ms\":10000}", worker.id, free_slots < CLAIM ? free_slots : CLAIM);
-	end();
-}
-
-/* Claims anew, and writes what has become of what is held: one request for each kind of write. */
-static void work(void)
-{
-	int i, round;
-
-	for (round = 0; round < 2; round++) {
-		struct call *call = NULL;
-
-		for (i = 0; i < worker.ready_n; i++) {
-			struct held *h = &worker.ready[i];
-
-			if ((h->step < worker.steps) != (round == 0))
-				continue;
-			if (call == NULL) {
-				call = round == 0 ? begin(WF_OP_RECORD_STEP, RECORDED) : begin(WF_OP_COMPLETE_EXECUTION, COMPLETED);
-				call->items = malloc((size_t)worker.ready_n * sizeof *call->items);
-				put("{\"items\":[");
-			}
-			put("%s{\"id\":%s,\"lease\":%s,\"position\":%d", call->n > 0 ? "," : "", h->id, h->lease, h->position);
-			if (round == 0)
-				put(",\"event\":{\"type\":\"step_completed\",\"sequence\":%d,\"name\":\"one\",\"payload\":1}}", h->step + 1);
-			else if (h->sent > 0)
-				put(",\"result\":%.9f}", load.picked_up);
-			else
-				put("}");
-			call->items[call->n++] = *h;
-		}
-		if (call != NULL) {
-			put("]}");
-			end();
-		}
-	}
-	worker.ready_n = 0;
-	claim();
-}
-
-static void claimed(char *reply)
-{
-	char *p = after(reply, "\"executions\":["), *stop, kept;
-	double at = now();
-
-	worker.claiming = 0;
-	worker.draining = strstr(reply, "\"draining\":true") != NULL;
-	for (; *p == '{'; p = *stop == ',' ? stop + 1 : stop) {
-		struct held *h = &worker.ready[worker.ready_n++];
-
-		stop = end_of(p);
-		kept = *stop, *stop = '\0';
-		copy(h->id, sizeof h->id, after(p, "\"id\":") + 1, '"');
-		memmove(h->id + 1, h->id, strlen(h->id) + 1), h->id[0] = '"';
-		copy(h->lease, sizeof h->lease, after(p, "\"lease\":"), '}');
-		h->position = atoi(after(p, "\"position\":"));
-		h->step = 0;
-		h->sent = strstr(p, "\"name\":\"timed\"") != NULL ? atof(after(p, "\"args\":[")) : 0;
-		if (h->sent > 0)
-			load.picked_up = at - h->sent;
-		worker.held++;
-		*stop = kept;
-	}
-}
-
-static void recorded(struct call *call, char *reply)
-{
-	char *p = reply;
-	int i;
-
-	for (i = 0; i < call->n; i++) {
-		struct held *h = &worker.ready[worker.ready_n++];
-
-		*h = call->items[i];
-		p = after(p, "\"status\":\"running\",\"position\":");
-		h->position = atoi(p);
-		h->step++;
-	}
-}
-
-static void created(struct call *call, char *reply)
-{
-	char id[40];
-
-	if (!load.awaits) {
-		load.done += call->n;
-		load.answered = 1;
-		if (load.again && now() < load.end)
-			create();
-		return;
-	}
-	copy(id, sizeof id, after(reply, "\"id\":\""), '"');
-	begin(WF_OP_WAIT_EXECUTION, AWAITED);
-	put("{\"id\":\"%s,\"wait_ms\":30000}", id);
-	end();
-}
-
-static void awaited(char *reply)
-{
-	if (strstr(reply, "\"status\":\"completed\"") == NULL)
-		die("wait_execution", reply);
-	if (strstr(reply, "\"name\":\"timed\"") != NULL)
-		load.picked_up = atof(after(reply, "\"result\":"));
-	load.done++;
-	load.answered = 1;
-	if (load.again && now() < load.end)
-		create();
-}
-
-static void completion(uint64_t token, char *reply)
-{
-	struct call call = calls[token % CALLS];
-
-	calls[token % CALLS].tag = NONE;
-	in_flight--;
-	if (strstr(reply, "\"error\":{") != NULL)
-		die("reply", reply);
-	switch (call.tag) {
-	case CREATED: created(&call, reply); break;
-	case AWAITED: awaited(reply); break;
-	case CLAIMED: claimed(reply); break;
-	case RECORDED: recorded(&call, reply); break;
-	case COMPLETED:
-		worker.held -= call.n;
-		if (strcmp(load.name, "drain") == 0)
-			load.done += call.n;
-		break;
-	default:
-		if (strstr(reply, "\"worker_id\":") != NULL)
-			copy(worker.id + 1, sizeof worker.id - 1, after(reply, "\"worker_id\":\""), '"'), worker.id[0] = '"';
-	}
-	free(call.items);
-}
-
-/* Takes what there is, waiting for it if need be, and does what follows from it. */
-static void pump(int timeout_ms)
-{
-	char *text, *p, *stop;
-	size_t n;
-	int left = 1;
-
-	flush();
-	if (wf_wait(channel, timeout_ms) == WF_TIMEOUT)
-		return;
-	while (left > 0) {
-		left = wf_drain(channel, 128, &text, &n);
-		if (text == NULL)
-			break;
-		for (p = text + 1; *p == '{'; p = stop + (*stop == ',')) {
-			uint64_t token = strtoull(after(p, "\"token\":"), NULL, 10);
-			char *reply = after(p, "\"reply\":"), *reply_end = end_of(reply);
-
-			stop = reply_end + 1;
-			*reply_end = '\0';
-			completion(token, reply);
-		}
-		wf_free(text);
-		if (worker.queue != NULL)
-			work();
-		flush();
-	}
-}
-
-static void settle(void)
-{
-	while (in_flight > 0)
-		pump(100);
-}
-
-/* --- workloads --- */
 
 static int wanted(const char *name)
 {
@@ -431,13 +30,13 @@ static void start_worker(const char *queues, const char *queue, int slots, int s
 	memset(&worker, 0, sizeof worker);
 	begin(WF_OP_START_WORKER, OTHER);
 	put("{\"queues\":%s,\"concurrency\":%d,\"language\":\"c\"}", queues, slots < 1000 ? slots : 1000);
-	end();
+	finish();
 	settle();
 	worker.queue = queue;
 	worker.slots = slots;
 	worker.steps = steps;
 	work();
-	flush();
+	submit();
 }
 
 static void stop_worker(void)
@@ -446,16 +45,28 @@ static void stop_worker(void)
 		pump(100); /* what waits for a result still needs the worker */
 	begin(WF_OP_STOP_WORKER, OTHER);
 	put("{\"worker_id\":%s,\"drain\":true}", worker.id);
-	end();
+	finish();
 	worker.draining = 1;
 	settle();
 	while (worker.held > 0 || in_flight > 0)
 		pump(100);
 	begin(WF_OP_STOP_WORKER, OTHER);
 	put("{\"worker_id\":%s}", worker.id);
-	end();
+	finish();
 	worker.queue = NULL;
 	settle();
+}
+
+/* Ends a line, and waits until the meters have been read. */
+static void emitted(void)
+{
+	int c;
+
+	fflush(stdout);
+	if (getenv("BENCH_WAITS") == NULL)
+		return;
+	while ((c = getchar()) != '\n' && c != EOF)
+		;
 }
 
 static double start(const char *name)
@@ -463,7 +74,7 @@ static double start(const char *name)
 	load.name = name;
 	load.done = 0;
 	printf("{\"begin\": \"%s\"}\n", name);
-	fflush(stdout);
+	emitted();
 	load.end = now() + seconds;
 	return now();
 }
@@ -471,7 +82,7 @@ static double start(const char *name)
 static void report(const char *name, double rate, long operations)
 {
 	printf("{\"workload\": \"%s\", \"value\": %f, \"unit\": \"/s\", \"operations\": %ld}\n", name, rate, operations);
-	fflush(stdout);
+	emitted();
 }
 
 /* Keeps n creates, or n starts that are awaited, in flight. */
@@ -487,7 +98,7 @@ static void rate(const char *name, const char *queue, int n, int awaits, int ste
 	load.again = 0;
 	load.name = name;
 	if (awaits)
-		start_worker("[\"workflows\"]", queue, IN_FLIGHT, steps);
+		start_worker("[\"workflows\"]", queue, n > IN_FLIGHT ? n : IN_FLIGHT, steps);
 	for (load.answered = 0, create(); !load.answered;)
 		pump(100);
 	started = start(name);
@@ -516,8 +127,10 @@ static void drain(void)
 		settle();
 	}
 	load.again = 0;
+	start("drain");
 	start_worker("[\"batch\"]", "batch", HELD, 0);
-	last = started = start("drain");
+	last = started = now();
+	load.end = started + seconds;
 	while (now() < load.end && (load.done == 0 || now() < last + 0.2)) {
 		pump(50);
 		if (load.done > before)
@@ -532,6 +145,12 @@ static int order(const void *a, const void *b)
 	double x = *(const double *)a, y = *(const double *)b;
 
 	return (x > y) - (x < y);
+}
+
+/* Answers milliseconds. */
+static double quantile(const double *sorted, int n, int percent)
+{
+	return n > 0 ? sorted[(percent * (long)n + 99) / 100 - 1] * 1000 : 0;
 }
 
 static double once(int pickup)
@@ -567,11 +186,53 @@ static void latency(const char *name, int pickup, int apart)
 	}
 	qsort(took, (size_t)n, sizeof *took, order);
 	printf("{\"workload\": \"%s\", \"value\": %f, \"p99\": %f, \"unit\": \"ms\", \"operations\": %d}\n", name,
-	       took[(50 * n + 99) / 100 - 1] * 1000, took[(99 * n + 99) / 100 - 1] * 1000, n);
-	fflush(stdout);
+	       quantile(took, n, 50), quantile(took, n, 99), n);
+	emitted();
+}
+
+/* Keeps workflows in flight, and tells what came of it at the end of each window. */
+static void sustained(void)
+{
+	static double took[SAMPLES];
+	double window = getenv("BENCH_WINDOW") != NULL ? atof(getenv("BENCH_WINDOW")) : 60, began;
+	int i;
+
+	load.create = "workflows", load.name = "sustained", load.awaits = 1, load.again = 1;
+	load.took = took;
+	start_worker("[\"workflows\"]", "workflows", IN_FLIGHT, 0);
+	began = now();
+	load.end = began + seconds;
+	for (i = 0; i < IN_FLIGHT; i++)
+		create();
+	for (i = 1; i * window <= seconds + 0.001; i++) {
+		while (now() < began + i * window)
+			pump(100);
+		qsort(took, (size_t)load.took_n, sizeof *took, order);
+		printf("{\"window\": %d, \"until\": %f, \"value\": %f, \"p50\": %f, \"p99\": %f}\n", i, i * window,
+		       load.took_n / window, quantile(took, load.took_n, 50), quantile(took, load.took_n, 99));
+		fflush(stdout);
+		load.took_n = 0;
+	}
+	stop_worker();
 }
 
 static const char *both = "[\"pickup\",\"workflows\"]";
+
+/* Has a worker that has nothing to do. */
+static void idle(void)
+{
+	double until;
+
+	load.name = "idle";
+	start_worker(both, "both", IN_FLIGHT, 0);
+	for (until = now() + 2; now() < until;) /* what a start brings is over */
+		pump(100);
+	for (until = start("idle") + seconds; now() < until;)
+		pump(1000);
+	puts("{\"workload\": \"idle\"}");
+	emitted();
+	stop_worker();
+}
 
 /* Serves until standard input ends. */
 static void serve(void)
@@ -616,6 +277,24 @@ static void apart(char *program)
 	waitpid(pid, NULL, 0);
 }
 
+static void all(char *program)
+{
+	rate("enqueue_single", "single", CALLERS, 0, 0);
+	rate("enqueue_batch", "batch", WRITERS, 0, 0);
+	drain();
+	rate("workflow_1", "workflows", 1, 1, 0);
+	rate("workflow_100", "workflows", IN_FLIGHT, 1, 0);
+	rate("workflow_1000", "workflows", 1000, 1, 0);
+	rate("steps_100", "workflows", IN_FLIGHT, 1, STEPS);
+	if (wanted("pickup") || wanted("result")) {
+		start_worker(both, "both", IN_FLIGHT, 0);
+		latency("pickup", 1, 0);
+		latency("result", 0, 0);
+		stop_worker();
+	}
+	apart(program);
+}
+
 int main(int argc, char **argv)
 {
 	char config[1024], *error;
@@ -635,18 +314,11 @@ int main(int argc, char **argv)
 		serve();
 		return wf_close(engine, 1000) == WF_OK ? 0 : 1;
 	}
-	rate("enqueue_single", "single", CALLERS, 0, 0);
-	rate("enqueue_batch", "batch", WRITERS, 0, 0);
-	drain();
-	rate("workflow_1", "workflows", 1, 1, 0);
-	rate("workflow_100", "workflows", IN_FLIGHT, 1, 0);
-	rate("steps_100", "workflows", IN_FLIGHT, 1, STEPS);
-	if (wanted("pickup") || wanted("result")) {
-		start_worker(both, "both", IN_FLIGHT, 0);
-		latency("pickup", 1, 0);
-		latency("result", 0, 0);
-		stop_worker();
-	}
-	apart(argv[0]);
+	if (strcmp(only, "idle") == 0)
+		idle();
+	else if (strcmp(only, "sustained") == 0)
+		sustained();
+	else
+		all(argv[0]);
 	return wf_close(engine, 1000) == WF_OK ? 0 : 1;
 }

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -63,6 +64,10 @@ func (b *bench) run(ctx context.Context) error {
 	if err := b.makeTables(ctx); err != nil {
 		return err
 	}
+	return b.measure(ctx)
+}
+
+func (b *bench) measure(ctx context.Context) error {
 	for _, rate := range []struct {
 		name    string
 		threads int
@@ -73,8 +78,14 @@ func (b *bench) run(ctx context.Context) error {
 		{"drain", connections, b.drain},
 		{"workflow_1", 1, b.execute(1, 0)},
 		{"workflow_100", connections, b.execute(inFlight/connections, 0)},
+		{"workflow_1000", connections, b.execute(10*inFlight/connections, 0)},
 		{"steps_100", connections, b.execute(inFlight/connections, steps)},
 	} {
+		if rate.name == "drain" && b.wanted("drain") && !b.wanted("enqueue_batch") {
+			if err := insert(ctx, b.conns[0], "job", "batch", int(50_000*b.seconds.Seconds())); err != nil {
+				return err
+			}
+		}
 		if err := b.rate(ctx, rate.name, rate.threads, rate.cycle); err != nil {
 			return fmt.Errorf("%s: %w", rate.name, err)
 		}
@@ -338,4 +349,9 @@ func emit(line map[string]any) {
 		panic(err)
 	}
 	fmt.Println(string(text))
+	if os.Getenv("BENCH_WAITS") != "" {
+		_, _ = input.ReadString('\n') // until the meters have been read
+	}
 }
+
+var input = bufio.NewReader(os.Stdin)

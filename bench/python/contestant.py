@@ -18,7 +18,8 @@ import sys
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
-from workflows import Worker, configure, job, step, workflow
+from workflows import Worker, activity, configure, gather, job, step, workflow
+from workflows._replay_command import check
 
 SECONDS = float(os.environ.get("BENCH_SECONDS", "2"))
 WORKLOADS = os.environ.get("BENCH_WORKLOADS", "")
@@ -26,7 +27,9 @@ PROFILE = os.environ.get("BENCH_PROFILE")  # a file for cProfile's statistics
 CALLERS = 200
 BATCH = 500
 WRITERS = 4
-SLOTS = 1000  # of the worker that drains
+SLOTS = 1000  # of the worker that drains, and of that for activities
+EVENTS = 10_000  # of the history that is replayed
+WINDOW = float(os.environ.get("BENCH_WINDOW", "60"))
 STEPS = 10
 PAUSE = 0.005
 
@@ -65,6 +68,29 @@ async def one() -> int:
 @workflow(queue="workflows")
 async def stepped() -> int:
     return sum([await one.run() for _ in range(STEPS)])
+
+
+@activity(queue="activities")
+async def act() -> int:
+    return 1
+
+
+@workflow(queue="workflows")
+async def sequential() -> int:
+    return sum([await act.run() for _ in range(STEPS)])
+
+
+@workflow(queue="workflows")
+async def parallel() -> int:
+    return sum(await gather(*(act.run() for _ in range(STEPS))))
+
+
+@workflow(queue="workflows")
+async def long() -> int:
+    total = 0
+    while total < EVENTS - 1:  # and the event that it has started
+        total += sum(await gather(*(one.run() for _ in range(min(100, EVENTS - 1 - total)))))
+    return total
 
 
 # --- rates ----------------------------------------------------------------------------
@@ -108,8 +134,8 @@ async def drain() -> None:
     if not wanted("enqueue_batch"):
         for _ in range(int(20 * SECONDS)):
             await enqueue_batch()
+    emit(begin="drain")
     async with Worker(["batch"], concurrency=SLOTS):
-        emit(begin="drain")
         started, before = time.perf_counter(), done
         last = started
         while time.perf_counter() - started < SECONDS:
@@ -136,6 +162,67 @@ async def run_stepped() -> int:
     return await stepped.run()
 
 
+async def run_sequential() -> int:
+    return await sequential.run()
+
+
+async def run_parallel() -> int:
+    return await parallel.run()
+
+
+async def replay() -> None:
+    """Replay one long history again and again."""
+    if not wanted("replay"):
+        return
+    handle = await long.queue()
+    await handle.result()
+    execution, events = await client.get(handle.id), await client.history(handle.id)
+    emit(begin="replay")
+    started, count = time.perf_counter(), 0
+    while time.perf_counter() < started + SECONDS:
+        verdict = check(execution, events, long)
+        assert verdict.verdict == "fits", verdict.message
+        count += verdict.events
+    took = time.perf_counter() - started
+    emit(workload="replay", value=count / took, unit="/s", operations=count)
+
+
+async def sustained() -> None:
+    """Keep 100 workflows in flight, and tell what came of it at the end of each window."""
+    took: list[float] = []
+    began = time.perf_counter()
+
+    async def repeat() -> None:
+        while time.perf_counter() < began + SECONDS:
+            started = time.perf_counter()
+            await noop.run()
+            took.append(time.perf_counter() - started)
+
+    async def tell() -> None:
+        number = 0
+        while (number + 1) * WINDOW <= SECONDS + 0.001:
+            number += 1
+            await asyncio.sleep(began + number * WINDOW - time.perf_counter())
+            latest = sorted(took)
+            took.clear()
+            p50, p99 = quantiles(latest)
+            line = {"window": number, "until": number * WINDOW, "value": len(latest) / WINDOW}
+            print(json.dumps({**line, "p50": p50, "p99": p99}), flush=True)
+
+    async with Worker(["workflows"], concurrency=100):
+        await asyncio.gather(tell(), *(repeat() for _ in range(100)))
+
+
+async def idle() -> None:
+    """Have a worker that has nothing to do."""
+    async with Worker(["pickup", "workflows"], concurrency=100):
+        await pick_up()
+        await asyncio.sleep(2)  # what a start brings is over
+        emit(begin="idle")
+        await asyncio.sleep(SECONDS)
+        emit(workload="idle")
+
+
 # --- latencies ------------------------------------------------------------------------
 
 
@@ -151,9 +238,16 @@ async def latency(name: str, operation: Callable[[], Awaitable[float]]) -> None:
     while time.perf_counter() < end:
         took.append(await operation())
         await asyncio.sleep(PAUSE)
-    took.sort()
-    p50, p99 = (took[math.ceil(q * len(took)) - 1] * 1000 for q in (0.5, 0.99))
+    p50, p99 = quantiles(sorted(took))
     emit(workload=name, value=p50, p99=p99, unit="ms", operations=len(took))
+
+
+def quantiles(took: list[float]) -> tuple[float, float]:
+    """Answer p50 and p99 in milliseconds."""
+    if not took:
+        return 0.0, 0.0
+    p50, p99 = (took[math.ceil(q * len(took)) - 1] * 1000 for q in (0.5, 0.99))
+    return p50, p99
 
 
 async def pick_up() -> float:
@@ -199,6 +293,9 @@ async def serve() -> None:
 
 async def main() -> None:
     await client.migrate()
+    if WORKLOADS in ("idle", "sustained"):
+        await (idle() if WORKLOADS == "idle" else sustained())
+        return
     await rate("enqueue_single", CALLERS, enqueue_one)
     await rate("enqueue_batch", WRITERS, enqueue_batch)
     await drain()
@@ -208,6 +305,11 @@ async def main() -> None:
         await rate("steps_100", 100, run_stepped)
         await latency("pickup", pick_up_here)
         await latency("result", to_result)
+    async with Worker(["workflows", "activities"], concurrency=SLOTS):
+        await rate("workflow_1000", 1000, run_noop)
+        await rate("activities_100", 100, run_sequential)
+        await rate("parallel_100", 100, run_parallel)
+        await replay()
     if wanted("pickup_apart") or wanted("result_apart"):
         async with worker_apart():
             await latency("pickup_apart", pick_up)
@@ -219,7 +321,10 @@ def wanted(name: str) -> bool:
 
 
 def emit(**line: object) -> None:
+    """Print a line, and wait until the meters have been read."""
     print(json.dumps(line), flush=True)
+    if os.environ.get("BENCH_WAITS"):
+        sys.stdin.readline()
 
 
 if __name__ == "__main__":
