@@ -9,7 +9,7 @@
 
 #include "workflows.h"
 
-enum { CALLS = 20000, STACK = 1 << 20 };
+enum { CALLS = 4000, ROUNDS = 5, STACK = 1 << 20 };
 
 static ucontext_t home;
 static double nanoseconds;
@@ -44,14 +44,19 @@ static void once(char *stack)
 static void measure(void)
 {
 	char *stack = malloc(STACK);
-	double started;
 
 	for (int i = 0; i < 1000; i++)
 		once(stack);
-	started = now();
-	for (int i = 0; i < CALLS; i++)
-		once(stack);
-	nanoseconds = (now() - started) / CALLS / 2;
+	nanoseconds = 0;
+	for (int round = 0; round < ROUNDS; round++) {
+		double started = now();
+
+		for (int i = 0; i < CALLS; i++)
+			once(stack);
+		double cost = (now() - started) / CALLS / 2;
+		if (nanoseconds == 0 || cost < nanoseconds)
+			nanoseconds = cost; /* other processes only ever add to it */
+	}
 	free(stack);
 }
 
