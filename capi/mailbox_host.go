@@ -48,12 +48,11 @@ func (m *mailbox) submit(packed []byte) error {
 // drain answers no text if nothing was taken.
 func (m *mailbox) drain(most int) (text []byte, left int, err error) {
 	defer runtime.KeepAlive(m)
-	var out *C.char
-	var n C.size_t
-	code := C.mailbox_drain(m.c, C.uint32_t(most), &out, &n)
-	if out != nil {
-		text = C.GoBytes(unsafe.Pointer(out), C.int(n))
-		C.free(unsafe.Pointer(out))
+	out, n := new(*C.char), new(C.size_t)
+	code := C.mailbox_drain(m.c, C.uint32_t(most), out, n)
+	if *out != nil {
+		text = C.GoBytes(unsafe.Pointer(*out), C.int(*n))
+		C.free(unsafe.Pointer(*out))
 	}
 	return text, int(max(code, 0)), hostError(code)
 }
