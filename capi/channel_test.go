@@ -43,8 +43,8 @@ func TestAReplyIsDrainedByteForByte(t *testing.T) {
 	request := `{ "a" : "\ud800", "n":9007199254740993, "e":1E2, "a":-0.0, "<":"\u0000" }`
 	r.submit(frame{maxToken - 1, opEcho, []byte(request)})
 	r.waiting(1)
-	var text []byte
-	if _, err := r.c.drain(1, func(n int) []byte { text = make([]byte, n); return text }); err != nil {
+	text, _, err := r.c.box.drain(1)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if want := `[{"token":9007199254740991,"reply":{"ok":` + request + `}}]`; string(text) != want {
@@ -75,7 +75,7 @@ func TestMalformedPackedRequestsAreRefusedWhole(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t)
-			if err := r.c.submit(c.packed); !errors.Is(err, errMalformed) {
+			if err := r.c.box.submit(c.packed); !errors.Is(err, errMalformed) {
 				t.Fatalf("submit: %v", err)
 			}
 			r.submit(frame{1, opEcho, []byte(`{}`)}) // so token 1 was not taken
@@ -86,6 +86,11 @@ func TestMalformedPackedRequestsAreRefusedWhole(t *testing.T) {
 
 func TestRandomBytesNeverBreakTheParser(t *testing.T) {
 	t.Parallel()
+	box, err := newMailbox(limits{maxWaiting, maxWaitingBytes}) // which nobody serves
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer box.deafen()
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 200_000 {
 		packed := pack(echoes(0, random.IntN(4))...)
@@ -95,14 +100,22 @@ func TestRandomBytesNeverBreakTheParser(t *testing.T) {
 			}
 		}
 		packed = packed[:random.IntN(len(packed)+1)]
-		frames, err := parseFrames(packed)
-		if err == nil && !bytes.Equal(packZero(frames), packed) {
+		if err := box.submit(packed); err != nil {
+			continue
+		}
+		var frames []frame
+		for _, n := range box.take() {
+			frames = append(frames, n.frame)
+			_, _ = box.complete(completion{token: n.token})
+		}
+		if !bytes.Equal(append([]byte{}, pack(frames...)...), packed) {
 			t.Fatalf("%x was read as something else: %v", packed, frames)
+		}
+		if _, _, err := box.drain(len(frames)); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
-
-func packZero(frames []frame) []byte { return append([]byte{}, pack(frames...)...) }
 
 func TestNothingIsASubmission(t *testing.T) {
 	t.Parallel()
@@ -118,7 +131,7 @@ func TestATokenIsInUseUntilItIsDrained(t *testing.T) {
 	r := newRig(t)
 	r.submit(echoes(7, 1)...)
 	r.waiting(1)
-	if err := r.c.submit(pack(echoes(6, 3)...)); !errors.Is(err, errMalformed) {
+	if err := r.c.box.submit(pack(echoes(6, 3)...)); !errors.Is(err, errMalformed) {
 		t.Fatalf("a token that waits to be drained was taken again: %v", err)
 	}
 	r.await(1)
@@ -136,21 +149,21 @@ func TestWhatAnOperationRefusesCompletesWithItsError(t *testing.T) {
 			t.Errorf("token %d: %s", d.Token, d.Reply)
 		}
 	}
-	if r.c.bytes != 0 {
-		t.Errorf("%d bytes are still counted", r.c.bytes)
+	if _, bytes := r.c.box.counts(); bytes != 0 {
+		t.Errorf("%d bytes are still counted", bytes)
 	}
 }
 
 func TestBusyTakesNothing(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	r.c.most.requests = 100
+	r.limit(limits{100, maxWaitingBytes})
 	r.submit(echoes(0, 90)...)
-	if err := r.c.submit(pack(echoes(90, 11)...)); !errors.Is(err, errBusy) {
+	if err := r.c.box.submit(pack(echoes(90, 11)...)); !errors.Is(err, errBusy) {
 		t.Fatalf("one too many: %v", err)
 	}
 	r.submit(echoes(90, 10)...) // the same tokens, so none of them was taken
-	if err := r.c.submit(pack(echoes(100, 1)...)); !errors.Is(err, errBusy) {
+	if err := r.c.box.submit(pack(echoes(100, 1)...)); !errors.Is(err, errBusy) {
 		t.Fatalf("a full channel: %v", err)
 	}
 	r.await(100)
@@ -161,10 +174,10 @@ func TestBusyTakesNothing(t *testing.T) {
 func TestBusyCountsBytesOfRequestsAndReplies(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	r.c.most.bytes = 1000
+	r.limit(limits{maxWaiting, 1000})
 	r.submit(frame{1, opEcho, []byte(`"` + strings.Repeat("x", 2000) + `"`)}) // a single one is always taken
 	for range 2 {
-		if err := r.c.submit(pack(echoes(2, 1)...)); !errors.Is(err, errBusy) {
+		if err := r.c.box.submit(pack(echoes(2, 1)...)); !errors.Is(err, errBusy) {
 			t.Fatalf("more bytes than a channel holds: %v", err)
 		}
 		r.waiting(1)
@@ -204,29 +217,18 @@ func TestADrainStopsAtAMebibyteButTakesOne(t *testing.T) {
 	}
 }
 
-func TestADrainWithoutMemoryTakesNothing(t *testing.T) {
-	t.Parallel()
-	r := newRig(t)
-	r.submit(echoes(0, 3)...)
-	r.waiting(3)
-	if _, err := r.c.drain(3, func(int) []byte { return nil }); !errors.Is(err, errNoMemory) {
-		t.Fatal(err)
-	}
-	r.await(3)
-}
-
 func TestACancelledRequestCompletesOnce(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	r.submit(frame{1, opWait, nil}, frame{2, opWait, nil}, frame{3, opEcho, []byte(`1`)})
 	r.waiting(1)
 	for range 3 {
-		if err := r.c.cancel(1); err != nil {
+		if err := r.c.box.cancel(1); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, token := range []uint64{3, 99, 1 << 60} { // completed, unknown, impossible
-		if err := r.c.cancel(token); err != nil {
+		if err := r.c.box.cancel(token); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -234,7 +236,7 @@ func TestACancelledRequestCompletesOnce(t *testing.T) {
 	if got[0].Token != 3 || got[1].Token != 1 || got[1].code() != fault.Cancelled {
 		t.Fatalf("%v", got)
 	}
-	if err := r.c.wait(20 * time.Millisecond); !errors.Is(err, errTimeout) {
+	if err := r.c.box.wait(20); !errors.Is(err, errTimeout) {
 		t.Fatalf("something else has completed: %v", err)
 	}
 }
@@ -246,7 +248,7 @@ func TestCancelsRacingCompletionsLoseNone(t *testing.T) {
 	var cancels sync.WaitGroup
 	for i := range n {
 		r.submit(frame{uint64(i), []uint16{opEcho, opWait}[i%2], []byte(`1`)})
-		cancels.Go(func() { _ = r.c.cancel(uint64(i)) })
+		cancels.Go(func() { _ = r.c.box.cancel(uint64(i)) })
 	}
 	seen := map[uint64]int{}
 	for _, d := range r.await(n) {
@@ -261,24 +263,24 @@ func TestCancelsRacingCompletionsLoseNone(t *testing.T) {
 func TestWaitEndsWithTheFirstCompletion(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	if err := r.c.wait(0); !errors.Is(err, errTimeout) {
+	if err := r.c.box.wait(0); !errors.Is(err, errTimeout) {
 		t.Fatalf("an idle channel: %v", err)
 	}
 	r.submit(frame{1, opStuck, []byte(`1`)})
-	if err := r.c.wait(10 * time.Millisecond); !errors.Is(err, errTimeout) {
+	if err := r.c.box.wait(10); !errors.Is(err, errTimeout) {
 		t.Fatalf("nothing has completed: %v", err)
 	}
 	var waits sync.WaitGroup
 	for range 5 {
 		waits.Go(func() {
-			if err := r.c.wait(patience); err != nil {
+			if err := r.c.box.wait(patienceMS); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	close(r.release)
 	waits.Wait()
-	if err := r.c.wait(0); err != nil {
+	if err := r.c.box.wait(0); err != nil {
 		t.Fatalf("nobody has drained it: %v", err)
 	}
 }
@@ -286,7 +288,7 @@ func TestWaitEndsWithTheFirstCompletion(t *testing.T) {
 func TestADescriptorHasAByteForEachStepFromNoneToSome(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	fd, err := r.c.watch()
+	fd, err := r.c.box.watch()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -308,12 +310,12 @@ func TestADescriptorHasAByteForEachStepFromNoneToSome(t *testing.T) {
 func TestEachDescriptorHasItsOwnBytes(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	early, _ := r.c.watch()
-	gone, _ := r.c.watch()
+	early, _ := r.c.box.watch()
+	gone, _ := r.c.box.watch()
 	_ = syscall.Close(gone) // must raise no SIGPIPE
 	r.submit(echoes(0, 2)...)
 	r.waiting(2)
-	late, err := r.c.watch()
+	late, err := r.c.box.watch()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -328,7 +330,7 @@ func TestEachDescriptorHasItsOwnBytes(t *testing.T) {
 func TestADescriptorThatNobodyReadsHoldsNothingUp(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	fd, _ := r.c.watch()
+	fd, _ := r.c.box.watch()
 	defer syscall.Close(fd)
 	for range 20_000 {
 		r.submit(echoes(0, 1)...)
@@ -342,14 +344,14 @@ func TestADescriptorThatNobodyReadsHoldsNothingUp(t *testing.T) {
 func TestClosingAChannelDropsAllThatItHas(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	fd, _ := r.c.watch()
+	fd, _ := r.c.box.watch()
 	defer syscall.Close(fd)
 	r.submit(frame{1, opWait, nil}, frame{2, opStuck, nil}, frame{3, opEcho, []byte(`1`)})
 	r.waiting(1)
 	ended := make(chan error)
 	go func() {
 		_, _, _ = r.drain(1) // it may be closed first
-		ended <- r.c.wait(patience)
+		ended <- r.c.box.wait(patienceMS)
 	}()
 	for range 2 {
 		if err := r.l.closeChannel(r.channel); err != nil {
@@ -365,7 +367,7 @@ func TestClosingAChannelDropsAllThatItHas(t *testing.T) {
 	if _, err := r.l.channels.get(r.channel); !errors.Is(err, errClosed) {
 		t.Errorf("the handle: %v", err)
 	}
-	if err := r.c.submit(pack(echoes(9, 1)...)); !errors.Is(err, errClosed) {
+	if err := r.c.box.submit(pack(echoes(9, 1)...)); !errors.Is(err, errClosed) {
 		t.Errorf("submit: %v", err)
 	}
 	close(r.release)

@@ -3,13 +3,13 @@ package main
 /*
 #cgo linux LDFLAGS: -Wl,--wrap=pthread_getattr_np ${SRCDIR}/exports.tbd
 #include <stdlib.h>
+#include "mailbox.h"
 #include "shim.h"
 */
 import "C"
 
 import (
 	"cmp"
-	"math"
 	"os"
 	"time"
 	"unsafe"
@@ -69,79 +69,26 @@ func goOperate(number C.uint16_t, engine C.uint64_t, request *C.cchar_t, n C.siz
 func goChannelOpen(engine C.uint64_t, channel *C.uint64_t) (code C.int) {
 	defer recovered(&code)
 	handle, err := theLibrary.openChannel(uint64(engine))
+	if err != nil {
+		return status(err)
+	}
+	c, err := theLibrary.channels.get(handle)
+	if err == nil {
+		err = c.box.name(handle)
+	}
+	if err != nil {
+		_ = theLibrary.closeChannel(handle)
+		return status(err)
+	}
 	*channel = C.uint64_t(handle)
-	return status(err)
+	return C.WF_OK
 }
 
 //export goChannelClose
 func goChannelClose(channel C.uint64_t) (code C.int) {
 	defer recovered(&code)
+	C.mailbox_forget(channel)
 	return status(theLibrary.closeChannel(uint64(channel)))
-}
-
-//export goChannelFD
-func goChannelFD(channel C.uint64_t) (code C.int) {
-	defer recovered(&code)
-	c, err := theLibrary.channels.get(uint64(channel))
-	if err != nil {
-		return status(err)
-	}
-	fd, err := c.watch()
-	if err != nil {
-		return status(err)
-	}
-	return C.int(fd)
-}
-
-//export goSubmit
-func goSubmit(channel C.uint64_t, packed *C.cvoid_t, n C.size_t) (code C.int) {
-	defer recovered(&code)
-	c, err := theLibrary.channels.get(uint64(channel))
-	if err != nil {
-		return status(err)
-	}
-	if n > maxPacked {
-		return C.WF_INVALID_ARGUMENT
-	}
-	return status(c.submit(unsafe.Slice((*byte)(unsafe.Pointer(packed)), int(n))))
-}
-
-//export goDrain
-func goDrain(channel C.uint64_t, most C.uint32_t, out **C.char, n *C.size_t) (code C.int) {
-	defer recovered(&code)
-	c, err := theLibrary.channels.get(uint64(channel))
-	if err != nil {
-		return status(err)
-	}
-	left, err := c.drain(int(most), func(size int) []byte { return allocate(size, out, n) })
-	if err != nil {
-		return status(err)
-	}
-	return C.int(left)
-}
-
-//export goWait
-func goWait(channel C.uint64_t, timeoutMS C.int) (code C.int) {
-	defer recovered(&code)
-	c, err := theLibrary.channels.get(uint64(channel))
-	if err != nil {
-		return status(err)
-	}
-	timeout := milliseconds(timeoutMS)
-	if timeoutMS < 0 {
-		timeout = math.MaxInt64
-	}
-	return status(c.wait(timeout))
-}
-
-//export goCancel
-func goCancel(channel, token C.uint64_t) (code C.int) {
-	defer recovered(&code)
-	c, err := theLibrary.channels.get(uint64(channel))
-	if err == nil {
-		err = c.cancel(uint64(token))
-	}
-	return status(err)
 }
 
 // recovered turns a panic into a code: it must not end the host process.

@@ -15,7 +15,10 @@ import (
 	"github.com/libworkflows/libworkflows/core/ops"
 )
 
-const patience = 10 * time.Second
+const (
+	patience   = 10 * time.Second
+	patienceMS = int(patience / time.Millisecond)
+)
 
 // What the fake engine does for an operation.
 var (
@@ -125,6 +128,17 @@ func newRig(t *testing.T) *rig {
 	return r
 }
 
+// limit replaces the channel by one that holds less.
+func (r *rig) limit(most limits) {
+	r.Helper()
+	c, err := newChannel(r.c.session, most)
+	if err != nil {
+		r.Fatal(err)
+	}
+	r.c = c
+	r.Cleanup(c.close)
+}
+
 func pack(frames ...frame) (packed []byte) {
 	for _, f := range frames {
 		packed = binary.LittleEndian.AppendUint64(packed, f.token)
@@ -145,7 +159,7 @@ func echoes(first, n int) (frames []frame) {
 
 func (r *rig) submit(frames ...frame) {
 	r.Helper()
-	if err := r.c.submit(pack(frames...)); err != nil {
+	if err := r.c.box.submit(pack(frames...)); err != nil {
 		r.Fatalf("submit: %v", err)
 	}
 }
@@ -163,8 +177,7 @@ func (d drained) code() fault.Code {
 // drain drains once.
 func (r *rig) drain(most int) (got []drained, left int, err error) {
 	r.Helper()
-	var text []byte
-	left, err = r.c.drain(most, func(n int) []byte { text = make([]byte, n); return text })
+	text, left, err := r.c.box.drain(most)
 	if text != nil {
 		if err := json.Unmarshal(text, &got); err != nil {
 			r.Fatalf("a drain is not JSON: %v: %q", err, text)
@@ -185,7 +198,7 @@ func (r *rig) take(most int) {
 func (r *rig) await(n int) (got []drained) {
 	r.Helper()
 	for len(got) < n {
-		if err := r.c.wait(patience); err != nil {
+		if err := r.c.box.wait(patienceMS); err != nil {
 			r.Fatalf("after %d of %d completions: %v", len(got), n, err)
 		}
 		some, _, err := r.drain(n - len(got))
@@ -211,9 +224,8 @@ func (r *rig) until(what string, holds func() bool) {
 func (r *rig) waiting(n int) {
 	r.Helper()
 	r.until("completions", func() bool {
-		r.c.mu.Lock()
-		defer r.c.mu.Unlock()
-		return r.c.done.len() == n
+		completed, _ := r.c.box.counts()
+		return completed == n
 	})
 }
 

@@ -149,7 +149,7 @@ func TestClosingLetsCallsEndWithinTheGrace(t *testing.T) {
 	if got := r.await(1); string(got[0].Reply) != `{"ok":2}` {
 		t.Errorf("the request: %s", got[0].Reply)
 	}
-	if err := r.c.wait(0); !errors.Is(err, errClosed) {
+	if err := r.c.box.wait(0); !errors.Is(err, errClosed) {
 		t.Errorf("a drained channel of a closed engine: %v", err)
 	}
 }
@@ -157,7 +157,7 @@ func TestClosingLetsCallsEndWithinTheGrace(t *testing.T) {
 func TestWhatOutlivesTheGraceCompletesWithClosed(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	fd, _ := r.c.watch()
+	fd, _ := r.c.box.watch()
 	defer syscall.Close(fd)
 	reply := make(chan []byte)
 	go func() { reply <- r.l.operate(r.engine, opWait, nil) }()
@@ -184,7 +184,7 @@ func TestWhatOutlivesTheGraceCompletesWithClosed(t *testing.T) {
 	if n, ended := read(t, fd); n == 0 || !ended {
 		t.Errorf("the descriptor has %d bytes, ended: %v", n, ended)
 	}
-	if _, err := r.c.watch(); !errors.Is(err, errClosed) {
+	if _, err := r.c.box.watch(); !errors.Is(err, errClosed) {
 		t.Errorf("a new descriptor: %v", err)
 	}
 }
@@ -216,7 +216,7 @@ func TestClosingRacesEverything(t *testing.T) {
 		for i := range 8 {
 			all.Go(func() {
 				for n := range 50 {
-					_ = r.c.submit(pack(frame{uint64(i*1000 + n), []uint16{opEcho, opWait}[n%2], []byte(`1`)}))
+					_ = r.c.box.submit(pack(frame{uint64(i*1000 + n), []uint16{opEcho, opWait}[n%2], []byte(`1`)}))
 					_ = r.l.operate(r.engine, opEcho, []byte(`1`))
 					_, _ = r.l.openChannel(r.engine)
 					_, _, _ = r.drain(3) // refused once it is closed

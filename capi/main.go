@@ -1,8 +1,9 @@
 // Package main is the C library: what include/workflows.h declares, over the operations.
 //
-// A call comes in through shim.c and exports.go; of the rest only environment.go
-// knows C. A library holds what handles name: sessions, each the share that one
-// wf_open has in an engine, and their channels.
+// A call that may block comes in through shim.c and exports.go. What an event loop
+// calls ends in C, at the mailbox of a channel (mailbox.c), which mailbox.go empties
+// and fills; of the rest only environment.go knows C. A library holds what handles
+// name: sessions, each the share that one wf_open has in an engine, and their channels.
 package main
 
 import (

@@ -40,9 +40,6 @@ func newSession(e *engine, leave func(*engine) bool) *session {
 
 // operate runs one operation. Its caller is inside the gate.
 func (s *session) operate(ctx context.Context, number uint16, request []byte) []byte {
-	if len(request) > maxRequest {
-		return ops.Failure(tooLarge(uint64(len(request))))
-	}
 	operation, err := ops.ByNumber(number)
 	if err != nil {
 		return ops.Failure(err)
@@ -66,7 +63,10 @@ func (s *session) openChannel() (*channel, error) {
 	if s.ended {
 		return nil, errClosed
 	}
-	c := newChannel(s)
+	c, err := newChannel(s, limits{maxWaiting, maxWaitingBytes})
+	if err != nil {
+		return nil, err
+	}
 	s.channels[c] = struct{}{}
 	return c, nil
 }
@@ -81,11 +81,11 @@ func (s *session) forgetChannel(c *channel) {
 // is then cancelled, and completes with closed in any case.
 func (s *session) close(grace time.Duration) error {
 	deadline := time.Now().Add(grace)
-	s.calls.shut()
 	channels, workers := s.finish()
 	for _, c := range channels {
-		c.shut()
+		c.shut() // before the gate: what was submitted is in flight
 	}
+	s.calls.shut()
 	spawn("draining the workers of a session", func() { s.drain(workers, grace) })
 	s.calls.wait(grace)
 	s.end(errClosed)

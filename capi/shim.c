@@ -1,7 +1,8 @@
 /*
  * The interface as C sees it. Each function looks whether the process has forked and
- * whether its outputs are there, and only then enters Go: in a forked child the Go
- * runtime has lost its threads, and a call into it would hang for ever.
+ * whether its outputs are there, and only then enters Go or a mailbox: in a forked child the
+ * Go runtime has lost its threads, and a call into it would hang for ever, as would a lock that
+ * one of them held.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -9,6 +10,7 @@
 #include <string.h>
 
 #include "_cgo_export.h"
+#include "mailbox.h"
 #include "operations_gen.h"
 #include "shim.h"
 
@@ -101,29 +103,82 @@ int wf_channel_open(uint64_t engine, uint64_t *channel)
 
 int wf_channel_close(uint64_t channel) { return forked ? WF_FORKED : goChannelClose(channel); }
 
-int wf_channel_fd(uint64_t channel) { return forked ? WF_FORKED : goChannelFD(channel); }
+/* The functions of an event loop end at the mailbox and never enter Go: a call into Go waits
+   for one of its processors while all of them work. */
+
+int wf_channel_fd(uint64_t channel)
+{
+	struct mailbox *mailbox;
+	int code = forked ? WF_FORKED : mailbox_find(channel, &mailbox);
+
+	if (code != WF_OK)
+		return code;
+	code = mailbox_watch(mailbox);
+	mailbox_release(mailbox);
+	return code;
+}
 
 int wf_submit(uint64_t channel, const void *packed, size_t n)
 {
+	struct mailbox *mailbox;
+	int code;
+
 	if (forked)
 		return WF_FORKED;
-	return packed == NULL && n > 0 ? WF_INVALID_ARGUMENT : goSubmit(channel, packed, n);
+	if (packed == NULL && n > 0)
+		return WF_INVALID_ARGUMENT;
+	code = mailbox_find(channel, &mailbox);
+	if (code != WF_OK)
+		return code;
+	code = mailbox_submit(mailbox, packed, n);
+	mailbox_release(mailbox);
+	return code;
 }
 
 int wf_drain(uint64_t channel, uint32_t max, char **out, size_t *n)
 {
+	struct mailbox *mailbox;
+	int code;
+
 	if (out != NULL)
 		*out = NULL;
 	if (n != NULL)
 		*n = 0;
 	if (forked)
 		return WF_FORKED;
-	return out == NULL || n == NULL ? WF_INVALID_ARGUMENT : goDrain(channel, max, out, n);
+	if (out == NULL || n == NULL)
+		return WF_INVALID_ARGUMENT;
+	code = mailbox_find(channel, &mailbox);
+	if (code != WF_OK)
+		return code;
+	code = mailbox_drain(mailbox, max, out, n);
+	mailbox_release(mailbox);
+	return code;
 }
 
-int wf_wait(uint64_t channel, int timeout_ms) { return forked ? WF_FORKED : goWait(channel, timeout_ms); }
+int wf_wait(uint64_t channel, int timeout_ms)
+{
+	struct mailbox *mailbox;
+	int code = forked ? WF_FORKED : mailbox_find(channel, &mailbox);
 
-int wf_cancel(uint64_t channel, uint64_t token) { return forked ? WF_FORKED : goCancel(channel, token); }
+	if (code != WF_OK)
+		return code;
+	code = mailbox_wait(mailbox, timeout_ms);
+	mailbox_release(mailbox);
+	return code;
+}
+
+int wf_cancel(uint64_t channel, uint64_t token)
+{
+	struct mailbox *mailbox;
+	int code = forked ? WF_FORKED : mailbox_find(channel, &mailbox);
+
+	if (code != WF_OK)
+		return code;
+	code = mailbox_cancel(mailbox, token);
+	mailbox_release(mailbox);
+	return code;
+}
 
 /* ---- operations ---- */
 

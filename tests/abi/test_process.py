@@ -283,6 +283,27 @@ assert grown < 16 << 20, grown
     assert result.returncode == 0, result.stderr
 
 
+def test_descriptors_are_given_back(run_python: RunPython) -> None:
+    result = run_python(
+        """
+start()
+def count():
+    return len(os.listdir("/proc/self/fd"))
+before = count()
+for _ in range(200):
+    other = host.channel(engine)
+    os.close(other.fd())
+    assert other.submit(refused(range(5))) == OK
+    assert other.close() == OK
+deadline = time.monotonic() + 20
+while count() > before + 5:  # a reply that is late is still on its way out
+    assert time.monotonic() < deadline, (before, count())
+    time.sleep(0.01)
+"""
+    )
+    assert result.returncode == 0, result.stderr
+
+
 def test_threads_that_race_with_closing_are_survived(run_c: RunC, config: bytes) -> None:
     result: subprocess.CompletedProcess[str] = run_c("hammer.c", config.decode(), "20")
     assert result.returncode == 0, result.stderr[-3000:]

@@ -1,0 +1,203 @@
+package main
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// newBox makes a mailbox that nobody serves.
+func newBox(t *testing.T, most limits) *mailbox {
+	t.Helper()
+	box, err := newMailbox(most)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { box.drop(); box.deafen() })
+	return box
+}
+
+func TestTheHostIsHeardInItsOrder(t *testing.T) {
+	t.Parallel()
+	box := newBox(t, limits{maxWaiting, maxWaitingBytes})
+	steps := []error{
+		box.submit(pack(frame{1, 5, []byte("a")}, frame{2, 6, nil})),
+		box.cancel(2),
+		box.cancel(2), // once is enough
+		box.cancel(3), // not in use
+		box.submit(pack(frame{3, 7, []byte("b")})),
+		box.cancel(1),
+	}
+	if err := errors.Join(steps...); err != nil {
+		t.Fatal(err)
+	}
+	if !box.listen() {
+		t.Fatal("the bell was not heard")
+	}
+	var heard []string
+	for _, n := range box.take() {
+		heard = append(heard, fmt.Sprintf("%d %d %s %v", n.token, n.operation, n.request, n.cancel))
+	}
+	want := []string{"1 5 a false", "2 6  false", "2 0  true", "3 7 b false", "1 0  true"}
+	if fmt.Sprint(heard) != fmt.Sprint(want) {
+		t.Fatalf("heard %q, not %q", heard, want)
+	}
+	if more := box.take(); more != nil {
+		t.Fatalf("it was there twice: %v", more)
+	}
+}
+
+func TestTheBellRingsForEachStepFromNothingToSomething(t *testing.T) {
+	t.Parallel()
+	box := newBox(t, limits{maxWaiting, maxWaitingBytes})
+	for i := range 3 {
+		for j := range 10 {
+			if err := box.submit(pack(frame{uint64(10*i + j), opEcho, nil})); err != nil {
+				t.Fatal(err)
+			}
+		}
+		rings := make([]byte, 8) // how often it was rung, since it was heard last
+		if _, err := box.bell.Read(rings); err != nil || binary.NativeEndian.Uint64(rings) != 1 {
+			t.Fatalf("it has rung %v times: %v", rings, err)
+		}
+		if n := len(box.take()); n != 10 {
+			t.Fatalf("%d of 10 were there", n)
+		}
+	}
+}
+
+func TestDeafnessEndsListening(t *testing.T) {
+	t.Parallel()
+	box := newBox(t, limits{maxWaiting, maxWaitingBytes})
+	ended := make(chan bool)
+	go func() { ended <- box.listen() }()
+	box.deafen()
+	select {
+	case heard := <-ended:
+		if heard {
+			t.Error("something was heard")
+		}
+	case <-time.After(patience):
+		t.Fatal("it still listens")
+	}
+	if err := box.submit(pack(echoes(0, 1)...)); err != nil {
+		t.Errorf("a bell that nobody hears: %v", err)
+	}
+}
+
+func TestATooLargeRequestIsNotKept(t *testing.T) {
+	t.Parallel()
+	box := newBox(t, limits{maxWaiting, maxWaitingBytes})
+	large := frame{1, opEcho, make([]byte, maxRequest+1)}
+	if err := box.submit(pack(large, frame{2, opEcho, []byte("b")})); err != nil {
+		t.Fatal(err)
+	}
+	got := box.take()
+	if len(got) != 2 || got[0].request != nil || got[0].refused != maxRequest+1 || string(got[1].request) != "b" {
+		t.Fatalf("%v", got)
+	}
+}
+
+func TestARequestEndsOnceInTheMailboxToo(t *testing.T) {
+	t.Parallel()
+	box := newBox(t, limits{maxWaiting, maxWaitingBytes})
+	if err := box.submit(pack(echoes(1, 2)...)); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []bool{true, false} {
+		if posted, err := box.complete(completion{1, opEcho, []byte(`1`)}); posted != want || err != nil {
+			t.Errorf("completion %d: %v, %v", i, posted, err)
+		}
+	}
+	if posted, _ := box.complete(completion{9, opEcho, []byte(`1`)}); posted {
+		t.Error("one that was never submitted")
+	}
+	undrained := box.drop()
+	if len(undrained) != 1 || undrained[0].token != 1 || undrained[0].operation != opEcho || string(undrained[0].reply) != `1` {
+		t.Errorf("%v", undrained)
+	}
+	if posted, _ := box.complete(completion{2, opEcho, []byte(`1`)}); posted {
+		t.Error("one for a mailbox that was dropped")
+	}
+}
+
+func TestAThousandTokensAreKeptApart(t *testing.T) {
+	t.Parallel()
+	box := newBox(t, limits{maxWaiting, maxWaitingBytes})
+	const n, stride = 1000, 1 << 40 // which a bad hash would put into few places
+	for round := range 3 {
+		for i := range n {
+			if err := box.submit(pack(frame{uint64(i * stride), opEcho, nil})); err != nil {
+				t.Fatalf("round %d: %v", round, err)
+			}
+		}
+		for i := range n {
+			if err := box.submit(pack(frame{uint64(i * stride), opEcho, nil})); !errors.Is(err, errMalformed) {
+				t.Fatalf("token %d was taken twice: %v", i, err)
+			}
+			posted, err := box.complete(completion{uint64(i * stride), opEcho, []byte(`1`)})
+			if !posted || err != nil {
+				t.Fatalf("token %d: %v, %v", i, posted, err)
+			}
+			if i%3 == 0 { // so that tokens go while others stay
+				_, _, _ = box.drain(i % 7)
+			}
+		}
+		for left := 1; left > 0; {
+			_, left, _ = box.drain(100)
+		}
+	}
+	if completed, bytes := box.counts(); completed != 0 || bytes != 0 {
+		t.Errorf("%d completions and %d bytes are left", completed, bytes)
+	}
+}
+
+func TestManyThreadsAtAChannelLoseNothing(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	const hosts, each = 8, 1000
+	var drained atomic.Int64
+	var all sync.WaitGroup
+	for host := range hosts {
+		all.Go(func() {
+			for i := range each {
+				token := uint64(host*each + i)
+				operation := opEcho
+				if i%4 == 0 {
+					operation = opWait // until its cancel
+				}
+				if err := r.c.box.submit(pack(frame{token, operation, []byte(`1`)})); err != nil {
+					t.Error(err)
+				}
+				_ = r.c.box.cancel(token)
+				got, _, _ := r.drain(3)
+				drained.Add(int64(len(got)))
+			}
+		})
+	}
+	all.Wait()
+	r.await(hosts*each - int(drained.Load()))
+	if completed, bytes := r.c.box.counts(); completed != 0 || bytes != 0 {
+		t.Errorf("%d completions and %d bytes are left", completed, bytes)
+	}
+}
+
+func TestWhatWasSubmittedBeforeTheEngineClosedCompletes(t *testing.T) {
+	t.Parallel()
+	for range 100 {
+		r := newRig(t)
+		r.submit(echoes(0, 20)...) // and most likely not taken yet
+		if err := r.l.close(r.engine, patience); err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range r.await(20) {
+			if d.code() != "" {
+				t.Fatalf("token %d: %s", d.Token, d.Reply)
+			}
+		}
+	}
+}

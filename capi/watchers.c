@@ -1,0 +1,70 @@
+#define _GNU_SOURCE
+#include "watchers.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* Says whether somebody still has the other end. One that is full, and takes no more,
+   is readable already. */
+static int wake(int end)
+{
+	char byte = 1;
+	struct iovec text = {&byte, 1};
+	struct msghdr message = {0};
+
+	message.msg_iov = &text;
+	message.msg_iovlen = 1;
+	return sendmsg(end, &message, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0 || (errno != EPIPE && errno != ECONNRESET);
+}
+
+static int make_room(struct watchers *w)
+{
+	size_t room = w->room == 0 ? 4 : 2 * w->room;
+	int *ends;
+
+	if (w->count < w->room)
+		return 1;
+	ends = realloc(w->ends, room * sizeof *ends);
+	if (ends == NULL)
+		return 0;
+	w->ends = ends;
+	w->room = room;
+	return 1;
+}
+
+/* Sockets rather than pipes: a write to one whose reader is gone can be kept from
+   raising SIGPIPE in the host. */
+int watchers_add(struct watchers *w, int awake)
+{
+	int pair[2];
+
+	if (!make_room(w) || socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0)
+		return -1;
+	if (awake)
+		wake(pair[1]);
+	w->ends[w->count++] = pair[1];
+	return pair[0];
+}
+
+void watchers_wake(struct watchers *w)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < w->count; i++) {
+		if (wake(w->ends[i]))
+			w->ends[kept++] = w->ends[i];
+		else
+			close(w->ends[i]);
+	}
+	w->count = kept;
+}
+
+void watchers_close(struct watchers *w)
+{
+	for (size_t i = 0; i < w->count; i++)
+		close(w->ends[i]);
+	free(w->ends);
+	*w = (struct watchers){NULL, 0, 0};
+}
