@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -338,6 +340,43 @@ func TestAClaimPassesOverWhatTheWorkerLacks(t *testing.T) {
 	_, err = w.Claim(w.ctx, model.ClaimRequest{WorkerID: worker, N: 1, Lacking: make([]model.FunctionName, maxLacking+1)})
 	if fault.CodeOf(err) != fault.InvalidRequest {
 		t.Fatalf("too many were answered with %v", err)
+	}
+}
+
+// R17: whoever claims a workflow that it has no code for has not begun it, whatever
+// came to it meanwhile; whoever has commanded something has.
+func TestAWorkflowThatWasPutBackMayBeBegunInAnotherLanguage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	id := w.createOne(model.Workflow, "flow")
+	here := w.worker(w.Engine)
+	other := w.another(model.Config{})
+	there := w.worker(other, func(r *model.StartWorkerRequest) { r.Language, r.Runtime = "other", "2" })
+	release := func(e *Engine, c model.Claimed) {
+		t.Helper()
+		item := model.Release{ID: c.ID, Lease: c.Lease, Reason: model.ReleaseNoFunction}
+		if reply, err := e.Release(w.ctx, model.ReleaseRequest{Items: []model.Release{item}}); err != nil || reply.Results[0].Error != nil {
+			t.Fatalf("released: %s, %v", asText(reply), err)
+		}
+	}
+	first := w.claimOne(w.Engine, here)
+	w.signal(id, "s", "1")
+	release(w.Engine, first)
+	if row := w.get(id); row.Language != nil || row.Attempts != 1 {
+		t.Fatalf("put back as %s", asText(row))
+	}
+	second := w.claimOne(other, there)
+	if got := types(second.Events); !slices.Equal(got, []model.EventType{model.EventStarted, model.EventSignalReceived}) {
+		t.Fatalf("its history is %s", asText(second))
+	}
+	if by := string(second.Events[0].Payload); !strings.Contains(by, `"other"`) || second.Attempt != 1 || *w.get(id).Language != "other" {
+		t.Fatalf("begun by %s: %s", by, asText(w.get(id)))
+	}
+	w.advance(other, second, model.Advance{Position: 2, Then: model.ThenKeep, Commands: []model.Command{timer(1, 3_600_000)}})
+	release(other, second)
+	w.eventually("its being due again", func() bool { return w.get(id).Status == model.Pending })
+	if taken := w.claim(w.Engine, here, 1); len(taken) != 0 {
+		t.Fatalf("another language took what was begun: %s", asText(taken))
 	}
 }
 

@@ -32,13 +32,17 @@ type Claim struct {
 // over: that code could not replay it.
 //
 // A workflow without a language begins, or begins another run: its run gets
-// "started", and behind it the cancel that came between two runs.
+// "started", and behind it the cancel that came between two runs. One that was put
+// back for want of the function has its "started" already, which then names who
+// begins in truth.
 const claimText = `
 WITH me AS (SELECT language, runtime, sdk_version FROM workflows.workers WHERE id = $1 AND status = 'active'),
 due AS MATERIALIZED (
-    SELECT p.id, p.fresh, p.suspended_position, p.seen, p.token FROM me CROSS JOIN unnest($2::text[]) AS q(queue)
+    SELECT p.id, p.fresh, p.begun_again, p.suspended_position, p.seen, p.token FROM me CROSS JOIN unnest($2::text[]) AS q(queue)
     CROSS JOIN LATERAL (
-        SELECT e.id, e.priority, e.run_at, e.kind = 'workflow' AND e.language IS NULL AS fresh, e.token,
+        SELECT e.id, e.priority, e.run_at, e.token,
+            e.kind = 'workflow' AND e.language IS NULL AND NOT ` + isBegun + ` AS fresh,
+            e.kind = 'workflow' AND e.language IS NULL AND ` + isBegun + ` AS begun_again,
             e.suspended_position AS seen, CASE WHEN $5 AND e.worker = $1 THEN e.suspended_position END AS suspended_position
         FROM workflows.executions e
         WHERE e.status = 'pending' AND %s AND e.queue = q.queue
@@ -56,7 +60,10 @@ claimed AS (
         language = CASE WHEN e.kind = 'workflow' THEN me.language END,
         history_length = e.history_length + CASE WHEN due.fresh THEN 1 + (e.cancel_requested_at IS NOT NULL)::int ELSE 0 END
     FROM due, me WHERE e.id = due.id
-    RETURNING e.*, due.fresh, due.seen, due.token AS previous_token),
+    RETURNING e.*, due.fresh, due.begun_again, due.seen, due.token AS previous_token),
+renamed AS (
+    UPDATE workflows.history h SET payload = json_build_object('language', me.language, 'runtime', me.runtime, 'sdk_version', me.sdk_version)
+    FROM claimed c, me WHERE c.begun_again AND h.execution_id = c.id AND h.run = c.run AND h.type = 'started'),
 started AS (
     INSERT INTO workflows.history (execution_id, run, position, type, payload, at)
     SELECT c.id, c.run, c.history_length - (c.cancel_requested_at IS NOT NULL)::int, 'started',
@@ -68,6 +75,10 @@ SELECT c.id, c.run, c.kind, c.name, c.queue, c.root_id, c.parent_id, c.epoch, c.
     c.retry::text, coalesce(c.attempt_timeout_ms, 0), c.deadline_at, c.created_at, clock_timestamp(), c.cancel_requested_at IS NOT NULL,
     c.progress::text, c.version, c.history_length, coalesce(c.suspended_position, 0), coalesce(c.seen, 0), c.previous_token
 FROM claimed c ORDER BY c.priority DESC, c.run_at, c.id`
+
+// isBegun looks into the history only of what was put back before.
+const isBegun = `(e.releases > 0 AND EXISTS (
+                SELECT FROM workflows.history h WHERE h.execution_id = e.id AND h.run = e.run AND h.type = 'started' OFFSET 0))`
 
 var (
 	claimSQL        = define("claim", fmt.Sprintf(claimText, "e.crashes < 2", "false"))

@@ -44,7 +44,8 @@ done AS (
 SELECT x.ord, d.status, `+toldColumns+` FROM x JOIN done d ON d.id = x.id LEFT JOIN told ON told.id = d.parent_id`)
 
 // releaseSQL gives the attempt back: a release is no attempt and no crash. What
-// nobody here has the function for waits longer each time, at most 30 s.
+// nobody here has the function for waits longer each time, at most 30 s. No code has
+// run of a workflow that has commanded nothing, so code of any language may.
 var releaseSQL = define("release", `
 WITH x AS MATERIALIZED (
     SELECT * FROM `+unnest(1, "x", "id uuid", "epoch bigint", "token uuid", "reason text", "parked text")+`),
@@ -58,6 +59,9 @@ done AS (
         releases = e.releases + 1,
         crashes = 0,
         suspended_position = NULL,
+        language = CASE WHEN x.reason = 'no_function' AND NOT EXISTS (
+            SELECT FROM workflows.history h WHERE h.execution_id = e.id AND h.run = e.run
+            AND h.type NOT IN ('started', 'signal_received', 'cancel_requested') OFFSET 0) THEN NULL ELSE e.language END,
         token = NULL
     FROM x WHERE e.id = x.id AND e.status = 'running' AND e.epoch = x.epoch AND e.token = x.token
         AND (x.reason <> 'non_determinism' OR e.kind = 'workflow')
