@@ -40,7 +40,7 @@ BENCH_FLAGS       ?=
 
 GO_TEST_FLAGS ?= -race -count=1 -timeout=10m
 PYTEST_FLAGS  ?= --numprocesses=logical --dist=loadgroup
-NODE_TEST_FLAGS ?= --test-concurrency=2 --test-reporter=dot
+NODE_TEST_FLAGS ?= --test-concurrency=2 --test-reporter=dot --test-timeout=300000
 
 # --- what the rest uses ---------------------------------------------------------
 
@@ -207,17 +207,20 @@ define test_adapter
 endef
 
 # As with Python: workflows kept in memory, and replayed from the start. What takes long hangs on
-# no Node, and runs on this one only.
+# no Node, and runs on this one only; and a database on none but one of them.
+LONG_IN_NODE := %.slow.ts %_crash.test.ts %/contract.test.ts %database.test.ts %_languages.test.ts %/leaving.test.ts %/client_exit.test.ts %/speed.test.ts %/cli.test.ts
+NODE_TESTS := $(patsubst adapters/node/%,%,$(wildcard adapters/node/tests/*.test.ts adapters/node/tests/*.slow.ts))
+
 .PHONY: node-test
 node-test: setup build $(NODES)
-	@$(call node_test,node,*.ts,$(firstword $(TEST_POSTGRES_BINS)),2000)
-	@$(call node_test,node,*.test.ts,$(lastword $(TEST_POSTGRES_BINS)),0)
-	@for node in $(NODES); do [ ! -x $$node ] || $(call node_test,$(CURDIR)/$$node,*.test.ts,$(firstword $(TEST_POSTGRES_BINS)),2000) || exit 1; done
+	@$(call node_test,node,$(NODE_TESTS),$(firstword $(TEST_POSTGRES_BINS)),2000)
+	@$(call node_test,node,$(filter-out %.slow.ts %/speed.test.ts,$(NODE_TESTS)),$(lastword $(TEST_POSTGRES_BINS)),0)
+	@for node in $(NODES); do [ ! -x $$node ] || $(call node_test,$(CURDIR)/$$node,$(filter-out $(LONG_IN_NODE),$(NODE_TESTS)),$(firstword $(TEST_POSTGRES_BINS)),2000) || exit 1; done
 
 define node_test
 (echo '==> tests of the Node adapter on Node' "$$($(1) --version), suspended workflows kept in memory: $(4)" && cd adapters/node && \
 	env -u WORKFLOWS_DATABASE_URL WORKFLOWS_TEST_POSTGRES_BIN=$(3) WORKFLOWS_POSTGRES_BIN=$(3) WORKFLOWS_WORKER_WARM=$(4) \
-	$(1) --import tsx --test $(NODE_TEST_FLAGS) $$(find tests -name '$(2)' '(' -name '*.test.ts' -o -name '*.slow.ts' ')' | sort))
+	$(1) --import tsx --test $(NODE_TEST_FLAGS) $(2))
 endef
 
 .PHONY: programs

@@ -375,8 +375,9 @@ func TestAWorkflowThatWasPutBackMayBeBegunInAnotherLanguage(t *testing.T) {
 	w.advance(other, second, model.Advance{Position: 2, Then: model.ThenKeep, Commands: []model.Command{timer(1, 3_600_000)}})
 	release(other, second)
 	w.eventually("its being due again", func() bool { return w.get(id).Status == model.Pending })
-	if taken := w.claim(w.Engine, here, 1); len(taken) != 0 {
-		t.Fatalf("another language took what was begun: %s", asText(taken))
+	taken, err := w.Claim(w.ctx, model.ClaimRequest{WorkerID: here, N: 1})
+	if err != nil || len(taken.Executions) != 0 {
+		t.Fatalf("another language took what was begun: %s, %v", asText(taken), err)
 	}
 }
 

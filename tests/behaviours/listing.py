@@ -30,7 +30,8 @@ _SCENARIOS = "tests/scenarios/*/expected.json"
 _HEAD = re.compile(r"([A-Z][0-9]+(?:, [A-Z][0-9]+)*)(?:[:.]|$)", re.MULTILINE)
 _GO_TEST = re.compile(r"^((?://[^\n]*\n)+)func (Test\w+)\(", re.MULTILINE)
 _TYPESCRIPT_TEST = re.compile(
-    r"""^((?:[ ]*//[^\n]*\n)+)[ ]*(?:await\s)?(?:test|it|bothWays)\(\s*(['"`])(.+?)\2""", re.MULTILINE
+    r"""^((?:[ ]*//[^\n]*\n)+)[ ]*(?:await\s)?(?:test|it|bothWays)\(\s*(['"`])(.+?)\2""",
+    re.MULTILINE,
 )
 
 _INTRODUCTION = """\
