@@ -180,7 +180,7 @@ pgbouncer: .tools/pgbouncer/pgbouncer ## fetch a PgBouncer for the tests, if the
 test: setup build pgbouncer $(C_EXAMPLES) ## run every test, on PostgreSQL 18 and on 15 if it is installed
 	$(foreach bin,$(TEST_POSTGRES_BINS),$(call go_test,$(bin)))
 	$(call python_test,$(firstword $(TEST_POSTGRES_BINS)),2000)
-	$(call python_test,$(lastword $(TEST_POSTGRES_BINS)),0)
+	$(call python_test,$(lastword $(TEST_POSTGRES_BINS)),0,--ignore=tests/bench --ignore=tests/readme)
 	@for python in .venv-3.*/bin/python; do $(call test_adapter); done
 	$(MAKE) --no-print-directory node-test
 	@for example in $(C_EXAMPLES); do echo "==> $$example"; $(EXAMPLE_ENV) timeout 60 $$example; done
@@ -193,9 +193,10 @@ env -u WORKFLOWS_DATABASE_URL WORKFLOWS_TEST_POSTGRES_BIN=$(1) go test $(GO_TEST
 endef
 
 # Twice: with suspended workflows kept in memory, and with each resumed by a replay from the start.
+# What has nothing to do with either is run once.
 define python_test
 @echo '==> Python tests on' "$$($(1)/postgres --version)," 'suspended workflows kept in memory: $(2)'
-env -u WORKFLOWS_DATABASE_URL WORKFLOWS_TEST_POSTGRES_BIN=$(1) WORKFLOWS_WORKER_WARM=$(2) .venv/bin/pytest $(PYTEST_FLAGS)
+env -u WORKFLOWS_DATABASE_URL WORKFLOWS_TEST_POSTGRES_BIN=$(1) WORKFLOWS_WORKER_WARM=$(2) .venv/bin/pytest $(PYTEST_FLAGS) $(3)
 
 endef
 
