@@ -59,8 +59,9 @@ test('a thousand operations in flight do not hold up the event loop', async (t) 
   // The library's part never waits for a processor of Go's, whatever the load.
   assert.ok(least('submit') < 5, `${least('submit')} ms`)
   assert.ok(least('drain') < 5, `${least('drain')} ms`)
-  // The rest is the loop's own: it collects garbage, some 10 ms, and waits for a core itself.
-  assert.ok(least('loop') < 25, `${least('loop')} ms`)
+  // The rest is the loop's own: it collects garbage, some 10 ms, and waits for a core itself, which
+  // other tests may have.
+  assert.ok(least('loop') < 60, `${least('loop')} ms`)
 })
 
 test('an operation costs little processor time at 100 in flight', async (t) => {
