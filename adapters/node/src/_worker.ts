@@ -16,11 +16,11 @@ import {
   type Event,
   type FunctionName,
   Operation,
-  type Progress,
   type StartWorkerRequest,
 } from './_operations'
 import { Outbox } from './_outbox'
 import { bearRejections, onSignals, stayAlive, type Undo } from './_process'
+import { Reports } from './_progress'
 import { Registry, registry } from './_registry'
 import type { Replay } from './_replay'
 import { milliseconds, Settings } from './_settings'
@@ -36,7 +36,6 @@ const MAX_CLAIM = 1000
 const MAX_LACKING = 1000
 const FIRST_PAUSE = 100
 const LONGEST_PAUSE = 5000
-const PROGRESS_PAUSE = 50
 const WARM = 2000
 const HISTORY_PAGE = 10_000
 const NAMED = 10 // how many of a kind the first line in the log names
@@ -69,10 +68,13 @@ export class Worker implements WorkflowHome, AsyncDisposable {
   readonly #request: StartWorkerRequest
   readonly #warm: Warm
   readonly #drainTimeout: number
-  readonly #beats = new Set<Promise<void>>()
+  readonly #reports = new Reports({
+    call: (operation, request) => this.call(operation, request),
+    later: (delay, act) => this.later(delay, act),
+    workerId: () => this.workerId,
+  })
   // Functions that executions were put back for.
   readonly #lacking = new Map<string, FunctionName>()
-  #progress = new Map<string, Progress>()
   #tasks: Promise<void>[] = []
   #maxHistory = MAX_HISTORY
   #isStopping = false
@@ -264,8 +266,7 @@ export class Worker implements WorkflowHome, AsyncDisposable {
     this.#aborting.abort()
     await settled(this.#tasks)
     await this.outbox.flushed(1000) // what ended in its interruption
-    this.#sendProgress()
-    await within(1000, settled(this.#beats))
+    await this.#reports.flushed(1000)
     this.outbox.close()
     const released = await this.#quietly({ worker_id: this.workerId })
     if (released !== undefined) {
@@ -380,11 +381,13 @@ export class Worker implements WorkflowHome, AsyncDisposable {
   async #pause(delay: number): Promise<void> {
     const { signal } = this.#aborting
     await new Promise<void>((resolve) => {
-      const forget = this.later(delay, resolve)
-      signal.addEventListener('abort', () => {
+      const over = () => {
+        signal.removeEventListener('abort', over) // or an outage would pile them up
         forget()
         resolve()
-      })
+      }
+      const forget = this.later(delay, over)
+      signal.addEventListener('abort', over)
     })
   }
 
@@ -442,34 +445,12 @@ export class Worker implements WorkflowHome, AsyncDisposable {
 
   /** Sends progress, the latest of each execution and not too often. */
   report(held: Held<any>, details: unknown): void {
-    if (this.#progress.size === 0) this.later(PROGRESS_PAUSE, () => this.#sendProgress())
-    const progress = details as Progress['progress']
-    this.#progress.set(held.id, { id: held.id, lease: held.lease, progress })
+    this.#reports.add(held, details)
   }
 
   /** Sends an attempt's last progress, and waits until it is recorded. */
   async record(held: Held<any>, details: unknown): Promise<void> {
-    await settled(this.#beats) // none may overtake it
-    this.report(held, details)
-    this.#sendProgress()
-    await settled(this.#beats)
-  }
-
-  #sendProgress(): void {
-    if (this.#progress.size === 0) return
-    const items = [...this.#progress.values()]
-    this.#progress = new Map()
-    const beat = this.#beat(items)
-    this.#beats.add(beat)
-    void beat.finally(() => this.#beats.delete(beat))
-  }
-
-  async #beat(items: readonly Progress[]): Promise<void> {
-    try {
-      await this.call(Operation.HEARTBEAT, { worker_id: this.workerId, items })
-    } catch (error) {
-      log.warn(`progress was not recorded: ${messageOf(error)}`)
-    }
+    await this.#reports.record(held, details)
   }
 }
 

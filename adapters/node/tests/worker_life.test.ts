@@ -1,6 +1,7 @@
 /** A worker from its start to its end, and what it tells the log. */
 
 import assert from 'node:assert/strict'
+import { getEventListeners } from 'node:events'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import { abortSignal } from '../src/_attempts'
@@ -392,3 +393,21 @@ test('a workflow that blocks the event loop for long is warned about', async (t)
 function performanceNow(): number {
   return Number(process.hrtime.bigint() / 1_000_000n)
 }
+
+test('an outage leaves no listener behind for each try', async (t) => {
+  const rig = new Rig(t)
+  const good = rig.job('good', async () => 1)
+  const { call } = rig
+  let signal: AbortSignal | undefined
+  let left = 4
+  rig.call = async (operation, request, options) => {
+    if (operation !== Operation.START_WORKER || left-- === 0) {
+      return await call(operation, request, options)
+    }
+    signal = options?.signal
+    throw new DatabaseUnavailable('PostgreSQL is restarting')
+  }
+  assert.equal((await rig.run(good)).result, 1)
+  assert.ok(signal)
+  assert.equal(getEventListeners(signal, 'abort').length, 0)
+})
