@@ -5,6 +5,7 @@ import { threadId } from 'node:worker_threads'
 import { HeldWorkflow, type WorkflowHome } from './_advancing'
 import { after, Bodies } from './_attempts'
 import { Client, client } from './_client'
+import { lapsing } from './_engine'
 import { Closed, Internal, WorkerNotFound, WorkflowsError } from './_errors'
 import { type Held, HeldAttempt } from './_executions'
 import { installGuards } from './_guards'
@@ -163,7 +164,8 @@ export class Worker implements WorkflowHome, AsyncDisposable {
       this.client = this.connect()
       this.outbox = new Outbox((operation, request) => this.call(operation, request))
       this.bodies = this.makeBodies(() => this.#changed.ring())
-      this.#undo = [this.stayAlive(), bearRejections()]
+      const holds = () => !this.isIdle && !this.#isStopping
+      this.#undo = [this.stayAlive(), bearRejections(), lapsing(this.client.engine, holds)]
       await this.#register()
     } catch (error) {
       this.#ending = this.#letGo()
