@@ -5,12 +5,14 @@ import { threadId } from 'node:worker_threads'
 import { HeldWorkflow, type WorkflowHome } from './_advancing'
 import { after, Bodies } from './_attempts'
 import { Client, client } from './_client'
+import { Crowd } from './_crowd'
 import { lapsing } from './_engine'
 import { Closed, Internal, WorkerNotFound, WorkflowsError } from './_errors'
 import { type Held, HeldAttempt } from './_executions'
 import { installGuards } from './_guards'
 import { MAX_HISTORY } from './_history'
 import { log } from './_log'
+import { names } from './_names'
 import {
   type CallOptions,
   type Claimed,
@@ -38,7 +40,6 @@ const MAX_CLAIM = 1000
 const MAX_LACKING = 1000
 const WARM = 2000
 const HISTORY_PAGE = 10_000
-const NAMED = 10 // how many of a kind the first line in the log names
 const DRAIN = 30_000
 const CLOSE = 2000
 const STOPPED_EARLY = 'the worker was stopped before it had started'
@@ -70,6 +71,7 @@ export class Worker implements WorkflowHome, AsyncDisposable {
   readonly #request: StartWorkerRequest
   readonly #warm: Warm
   readonly #drainTimeout: number
+  readonly #crowd = new Crowd()
   readonly #reports = new Reports({
     call: (operation, request) => this.call(operation, request),
     later: (delay, act) => this.later(delay, act),
@@ -165,7 +167,12 @@ export class Worker implements WorkflowHome, AsyncDisposable {
       this.outbox = new Outbox((operation, request) => this.call(operation, request))
       this.bodies = this.makeBodies(() => this.#changed.ring())
       const holds = () => !this.isIdle && !this.#isStopping
-      this.#undo = [this.stayAlive(), bearRejections(), lapsing(this.client.engine, holds)]
+      this.#undo = [
+        this.stayAlive(),
+        bearRejections(),
+        lapsing(this.client.engine, holds),
+        this.#crowd.watch(() => (this.#free > 0 ? [] : this.bodies.abandonedNames)),
+      ]
       await this.#register()
     } catch (error) {
       this.#ending = this.#letGo()
@@ -349,11 +356,16 @@ export class Worker implements WorkflowHome, AsyncDisposable {
 
   // --- claiming ---
 
+  get #free(): number {
+    return this.concurrency - this.held.size - this.bodies.abandoned
+  }
+
   /** Asks for all free slots at once, again and again. */
   async #claiming(): Promise<void> {
     while (!this.#isStopping) {
-      const free = this.concurrency - this.held.size - this.bodies.abandoned
+      const free = this.#free
       if (free <= 0) {
+        this.#crowd.tell(this.bodies.abandonedNames)
         await this.#changed.wait()
         continue
       }
@@ -480,13 +492,6 @@ export class Worker implements WorkflowHome, AsyncDisposable {
 function functionsOf(given: WorkerOptions['functions']): Registry {
   if (given === undefined) return registry
   return given instanceof Registry ? given : Registry.of(given)
-}
-
-function names(what: string, found: readonly string[]): string {
-  if (found.length === 1) return `${what} ${found[0]}`
-  const more = found.length > NAMED ? ` and ${found.length - NAMED} more` : ''
-  const plural = what.endsWith('y') ? `${what.slice(0, -1)}ies` : `${what}s`
-  return `${plural} ${found.slice(0, NAMED).join(' ')}${more}`
 }
 
 function messageOf(error: unknown): string {
