@@ -31,6 +31,7 @@ import { milliseconds, Settings } from './_settings'
 import { VERSION } from './_version'
 import { Bell, settled, within } from './_waits'
 import { Warm } from './_warm'
+import { watch } from './_watchdog'
 import { intervals, type WorkerOptions } from './_worker_options'
 
 export type { WorkerOptions }
@@ -192,6 +193,7 @@ export class Worker implements WorkflowHome, AsyncDisposable {
       )
     }
     installGuards()
+    watch()
     this.#isOn = true
     this.#isRegistered = this.#isHurried = false
     this.#draining = this.#ending = undefined
@@ -265,7 +267,7 @@ export class Worker implements WorkflowHome, AsyncDisposable {
       await task
     } catch (error) {
       if (this.#aborting.signal.aborted) return
-      log.error(`the worker cannot go on: ${messageOf(error)}`, error)
+      log.error(`the worker cannot go on: ${error instanceof Error ? error.message : error}`, error)
       this.failure ??= error
       this.#isStopping = true
       this.#changed.ring()
@@ -492,8 +494,4 @@ export class Worker implements WorkflowHome, AsyncDisposable {
 function functionsOf(given: WorkerOptions['functions']): Registry {
   if (given === undefined) return registry
   return given instanceof Registry ? given : Registry.of(given)
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }
