@@ -4,6 +4,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { clearTimeout, setImmediate, setTimeout } from 'node:timers'
 import type { Client } from './_client'
 import { CancelledError, NotDurableError } from './_errors'
+import { called } from './_failures'
 import { type DurableFunction, withClient } from './_functions'
 import { outside } from './_loop'
 import type { Claimed, RetryPolicy } from './_operations'
@@ -40,6 +41,8 @@ export class Attempt {
   reason: Reason | undefined
   /** Of the try that runs; a step has several in one attempt at its workflow. */
   controller = new AbortController()
+  /** What was rejected in the try that runs, where nobody looks. */
+  stray: { readonly error: unknown } | undefined
   #report: (details: unknown) => void
   readonly #stops = new Set<() => void>()
 
@@ -64,6 +67,13 @@ export class Attempt {
     for (const heard of [...this.#stops]) heard()
   }
 
+  /** Fails the try: what it left behind was rejected, and nobody looks at it. */
+  strayed(error: unknown): void {
+    this.stray ??= { error }
+    this.controller.abort(new CancelledError('a promise was rejected and nobody looked at it'))
+    for (const heard of [...this.#stops]) heard()
+  }
+
   /** Has something called when the wait for the body is to end; answers how to take that back. */
   onStop(heard: () => void): () => void {
     this.#stops.add(heard)
@@ -73,6 +83,7 @@ export class Attempt {
   /** Gets ready for another try of the same body. */
   again(): void {
     this.reason = undefined
+    this.stray = undefined
     this.controller = new AbortController()
   }
 
@@ -112,9 +123,18 @@ function stopped(reason: Reason): Error {
 // --- what bodies call ---
 
 /** One try: what goes on after its timeout must not take the signal of the next for its own. */
-interface Try {
+export interface Try {
   readonly attempt: Attempt
   readonly signal: AbortSignal
+  /** Names it for the log. */
+  readonly who: string
+  /** Whether somebody waits for what becomes of it. */
+  isAwaited: boolean
+}
+
+/** Answers the try whose code is running, or undefined outside bodies. */
+export function currentTry(): Try | undefined {
+  return tries.getStore()
 }
 
 const tries = new AsyncLocalStorage<Try | undefined>()
@@ -214,29 +234,43 @@ export interface Called {
 
 /** Runs bodies. */
 export class Bodies {
-  /** Bodies whose result nobody waits for any more. They cannot be stopped, and take a slot. */
-  abandoned = 0
+  // Bodies whose result nobody waits for any more. They cannot be stopped, and take a slot.
+  readonly #abandoned = new Set<Try>()
 
   constructor(
     private readonly client: Client,
     private readonly freed: () => void,
   ) {}
 
+  /** How many bodies go on although nobody waits for their result any more. */
+  get abandoned(): number {
+    return this.#abandoned.size
+  }
+
+  /** Names them for the log, the oldest first. */
+  get abandonedNames(): string[] {
+    return Array.from(this.#abandoned, ({ who }) => who)
+  }
+
   /**
    * Runs a body once, and answers what became of it. Nothing gets out of it.
    *
    * @param timeout In milliseconds; undefined means none.
-   * @param _of For whoever records what is called.
+   * @param of Tells a step's body from its workflow's.
    */
-  async run(body: Body, attempt: Attempt, timeout?: number, _of?: Called): Promise<Ended> {
+  async run(body: Body, attempt: Attempt, timeout?: number, of?: Called): Promise<Ended> {
+    const { signal } = attempt.controller
+    const trial: Try = { attempt, signal, who: nameOf(attempt, of), isAwaited: true }
     const stop = this.#stopOf(attempt)
     const forget =
       timeout === undefined ? () => {} : this.later(timeout, () => attempt.stop('timeout'))
-    const ended = this.start(body, attempt)
+    const ended = this.start(body, trial)
     const first = await Promise.race([ended, stop.heard])
+    trial.isAwaited = false
     forget()
     stop.forget()
-    const outcome = first ?? (await this.#given(ended))
+    const outcome = first ?? (await this.#given(ended, trial))
+    if (attempt.stray !== undefined) return [false, attempt.stray.error]
     return attempt.reason === 'timeout' ? [false, timedOut(timeout ?? 0)] : outcome
   }
 
@@ -251,11 +285,8 @@ export class Bodies {
   }
 
   /** Begins a body in a context of its own, and answers what becomes of it. */
-  protected start(body: Body, attempt: Attempt): Promise<Ended> {
-    const { signal } = attempt.controller
-    return outside(() =>
-      withClient(this.client, () => tries.run({ attempt, signal }, () => caught(body))),
-    )
+  protected start(body: Body, trial: Try): Promise<Ended> {
+    return outside(() => withClient(this.client, () => tries.run(trial, () => caught(body))))
   }
 
   #stopOf(attempt: Attempt): { heard: Promise<undefined>; forget: Forget } {
@@ -267,17 +298,22 @@ export class Bodies {
   }
 
   /** Gives a body that was stopped the moment in which one that listens ends; then it is left. */
-  async #given(ended: Promise<Ended>): Promise<Ended> {
+  async #given(ended: Promise<Ended>, trial: Try): Promise<Ended> {
     const moment = new Promise<undefined>((resolve) => setImmediate(() => resolve(undefined)))
     const outcome = await Promise.race([ended, moment])
     if (outcome !== undefined) return outcome
-    this.abandoned += 1
+    this.#abandoned.add(trial)
     void ended.then(() => {
-      this.abandoned -= 1
+      this.#abandoned.delete(trial)
       this.freed()
     })
     return [false, new CancelledError('the body did not end when it was asked to')]
   }
+}
+
+function nameOf({ claimed }: Attempt, of?: Called): string {
+  const name = called(claimed)
+  return of?.fn.kind === 'step' ? `step ${of.fn.functionName} of ${name}` : name
 }
 
 async function caught(body: Body): Promise<Ended> {

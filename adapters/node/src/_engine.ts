@@ -219,8 +219,33 @@ async function whileConnecting<T>(library: Library, connect: () => Promise<T>): 
   }
 }
 
+const holders = new Map<object, Set<() => boolean>>()
+
+/**
+ * Has the leases of an engine's workers run out, if the process ends while something holds some.
+ *
+ * What ends its process is to count as a crash, for put back it would end one worker after the
+ * other. The end of a thread is not the end of its process, where the library would keep the
+ * leases on and on: there they are put back.
+ *
+ * @param holds Whether something is held that nobody has asked to stop.
+ * @returns How to take that back.
+ */
+export function lapsing(engine: object, holds: () => boolean): () => void {
+  const asked = holders.get(engine) ?? new Set()
+  holders.set(engine, asked.add(holds))
+  return () => {
+    asked.delete(holds)
+    if (asked.size === 0) holders.delete(engine)
+  }
+}
+
+function lapses(engine: Engine): boolean {
+  return isMainThread && [...(holders.get(engine) ?? [])].some((holds) => holds())
+}
+
 function closeAll(): void {
-  for (const engine of openEngines) engine.closeNow(EXIT_GRACE)
+  for (const engine of openEngines) if (!lapses(engine)) engine.closeNow(EXIT_GRACE)
   openEngines.clear()
   const [library] = connecting
   // Node waits for its threads, and the one that connects may have ten seconds to go.

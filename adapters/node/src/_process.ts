@@ -1,6 +1,7 @@
-/** What a worker asks of its process: to stay alive, to hear signals, to bear its workflows. */
+/** What a worker asks of its process: to stay alive, to hear signals, to bear what it runs. */
 
 import { clearInterval, setInterval } from 'node:timers'
+import { currentTry } from './_attempts'
 import { called } from './_failures'
 import { log } from './_log'
 import { storage } from './_loop'
@@ -28,7 +29,8 @@ export function onSignals(act: () => void): Undo {
 let workers = 0
 
 /**
- * Has what workflow code rejects and nobody looks at logged, instead of ending the process.
+ * Has what workflow code rejects and nobody looks at logged, instead of ending the process; what
+ * the body of an attempt rejects so fails the attempt, if that is not over.
  *
  * Every other unhandled rejection ends as it would without this.
  */
@@ -45,16 +47,21 @@ export function bearRejections(): Undo {
 function onRejection(reason: unknown): void {
   // Node calls the listener in the context in which the promise was made.
   const replay = storage.getStore()?.replay
-  if (replay !== undefined) {
-    const message = reason instanceof Error ? `${reason.name}: ${reason.message}` : String(reason)
-    log.warn(
-      `a promise in the code of ${called(replay.claimed)} was rejected ` +
-        `and nobody looked at it: ${message}`,
-    )
-    return
-  }
-  if (process.listenerCount('unhandledRejection') > 1) return // it is their affair
-  asWithoutUs(reason)
+  const trial = currentTry()
+  if (replay !== undefined) unseen(called(replay.claimed), reason)
+  else if (trial?.isAwaited) {
+    unseen(trial.who, reason, '; the attempt fails with it')
+    trial.attempt.strayed(reason)
+  } else if (trial !== undefined) unseen(`${trial.who}, which is over,`, reason)
+  else if (process.listenerCount('unhandledRejection') === 1) asWithoutUs(reason)
+  // otherwise it is the affair of those who listen too
+}
+
+function unseen(who: string, reason: unknown, consequence = ''): void {
+  const message = reason instanceof Error ? `${reason.name}: ${reason.message}` : String(reason)
+  log.warn(
+    `a promise in the code of ${who} was rejected and nobody looked at it: ${message}${consequence}`,
+  )
 }
 
 /** Does what Node does where no listener is. */

@@ -30,6 +30,7 @@ import { drained, never, notDurable, Slices, storage } from './_loop'
 import type { Claimed, Command, Event } from './_operations'
 import { adapt, type Json, plain } from './_payload'
 import { Signals } from './_signals'
+import { came, goes } from './_watchdog'
 import { exceptionToError } from './_wire_errors'
 import { signalStep } from './_workflow'
 
@@ -103,6 +104,7 @@ export class Replay {
   async #step(event: Event): Promise<void> {
     if (this.fatal !== undefined) return this.history.happened(event)
     this.stepping = true
+    const place = goes(this.claimed.name, this.claimed.id)
     try {
       if (this.#apply(event)) await this.#rest()
       const reason = this.#cancelReason
@@ -111,6 +113,7 @@ export class Replay {
         if (!this.over && this.#root.cancel(reason)) await this.#rest()
       }
     } finally {
+      came(place)
       this.stepping = false
       this.#told = undefined
     }

@@ -5,28 +5,33 @@ import { threadId } from 'node:worker_threads'
 import { HeldWorkflow, type WorkflowHome } from './_advancing'
 import { after, Bodies } from './_attempts'
 import { Client, client } from './_client'
-import { Internal, WorkerNotFound, WorkflowsError } from './_errors'
+import { Crowd } from './_crowd'
+import { lapsing } from './_engine'
+import { Closed, Internal, WorkerNotFound, WorkflowsError } from './_errors'
 import { type Held, HeldAttempt } from './_executions'
 import { installGuards } from './_guards'
 import { MAX_HISTORY } from './_history'
 import { log } from './_log'
+import { names } from './_names'
 import {
   type CallOptions,
   type Claimed,
   type Event,
   type FunctionName,
   Operation,
-  type Progress,
   type StartWorkerRequest,
 } from './_operations'
 import { Outbox } from './_outbox'
+import { type Patience, patiently, paused } from './_patience'
 import { bearRejections, onSignals, stayAlive, type Undo } from './_process'
+import { Reports } from './_progress'
 import { Registry, registry } from './_registry'
 import type { Replay } from './_replay'
 import { milliseconds, Settings } from './_settings'
 import { VERSION } from './_version'
 import { Bell, settled, within } from './_waits'
 import { Warm } from './_warm'
+import { watch } from './_watchdog'
 import { intervals, type WorkerOptions } from './_worker_options'
 
 export type { WorkerOptions }
@@ -34,13 +39,11 @@ export type { WorkerOptions }
 const CLAIM_WAIT_MS = 10_000
 const MAX_CLAIM = 1000
 const MAX_LACKING = 1000
-const FIRST_PAUSE = 100
-const LONGEST_PAUSE = 5000
-const PROGRESS_PAUSE = 50
 const WARM = 2000
 const HISTORY_PAGE = 10_000
-const NAMED = 10 // how many of a kind the first line in the log names
 const DRAIN = 30_000
+const CLOSE = 2000
+const STOPPED_EARLY = 'the worker was stopped before it had started'
 
 /**
  * Runs jobs, activities and workflows of some queues, on the event loop of this thread.
@@ -69,14 +72,21 @@ export class Worker implements WorkflowHome, AsyncDisposable {
   readonly #request: StartWorkerRequest
   readonly #warm: Warm
   readonly #drainTimeout: number
-  readonly #beats = new Set<Promise<void>>()
+  readonly #crowd = new Crowd()
+  readonly #reports = new Reports({
+    call: (operation, request) => this.call(operation, request),
+    later: (delay, act) => this.later(delay, act),
+    workerId: () => this.workerId,
+  })
   // Functions that executions were put back for.
   readonly #lacking = new Map<string, FunctionName>()
-  #progress = new Map<string, Progress>()
   #tasks: Promise<void>[] = []
   #maxHistory = MAX_HISTORY
+  #isOn = false
+  #isRegistered = false
   #isStopping = false
   #isHurried = false
+  #starting: Promise<void> = Promise.resolve()
   #draining: Promise<void> | undefined
   #ending: Promise<void> | undefined
   #changed = new Bell()
@@ -121,7 +131,8 @@ export class Worker implements WorkflowHome, AsyncDisposable {
    * A second signal puts back what runs at once. The process stays alive while it works.
    *
    * @param options - handleSignals: default true; false leaves signals alone.
-   * @throws What keeps it from going on, such as a schema that was removed under it.
+   * @throws What keeps it from going on, such as a schema that was removed under it; or what kept
+   *   it from starting until it was stopped.
    */
   async run({ handleSignals = true }: { handleSignals?: boolean } = {}): Promise<void> {
     const undo = handleSignals ? onSignals(() => this.stop()) : () => {}
@@ -129,51 +140,91 @@ export class Worker implements WorkflowHome, AsyncDisposable {
       await this.start()
       while (!this.#isStopping) await this.#changed.wait()
       await this.close()
+    } catch (error) {
+      // stopped before anything had kept it from starting: that is what was asked for
+      if (error !== this.#aborting.signal.reason) throw error
     } finally {
       undo()
     }
     if (this.failure !== undefined) throw this.failure
   }
 
-  /** Starts working, and answers when the worker is registered. `close()` ends it. */
+  /**
+   * Starts working, and answers when the worker is registered. `close()` ends it.
+   *
+   * @throws {WorkflowsError} It runs already.
+   * @throws {Closed} It was stopped before it was registered.
+   */
   async start(): Promise<this> {
-    installGuards()
     this.#begin()
-    this.client = this.connect()
-    this.outbox = new Outbox((operation, request) => this.call(operation, request))
-    this.bodies = this.makeBodies(() => this.#changed.ring())
-    this.#undo = [this.stayAlive(), bearRejections()]
+    this.#starting = this.#reach()
+    await this.#starting
+    return this
+  }
+
+  async #reach(): Promise<void> {
     try {
+      this.client = this.connect()
+      this.outbox = new Outbox((operation, request) => this.call(operation, request))
+      this.bodies = this.makeBodies(() => this.#changed.ring())
+      const holds = () => !this.isIdle && !this.#isStopping
+      this.#undo = [
+        this.stayAlive(),
+        bearRejections(),
+        lapsing(this.client.engine, holds),
+        this.#crowd.watch(() => (this.#free > 0 ? [] : this.bodies.abandonedNames)),
+      ]
       await this.#register()
     } catch (error) {
       this.#ending = this.#letGo()
       await this.#ending
       throw error
     }
+    this.#isRegistered = true
     this.#tasks = [this.#watched(this.#claiming()), this.#watched(this.#noticing())]
-    return this
   }
 
   /** Makes it as new, for one that was closed may be started again. */
   #begin(): void {
-    this.#isStopping = this.#isHurried = false
+    if (this.#isOn) {
+      throw new WorkflowsError(
+        'this worker runs already: close() it and wait for that before it is started again, ' +
+          'or make another one',
+      )
+    }
+    installGuards()
+    watch()
+    this.#isOn = true
+    this.#isRegistered = this.#isHurried = false
     this.#draining = this.#ending = undefined
     this.#aborting = new AbortController()
     this.failure = undefined
+    if (this.#isStopping) this.#aborting.abort(new Closed(STOPPED_EARLY)) // before it was started
   }
 
-  /** Asks the worker to stop; asked again, it does not wait for what runs. */
+  /**
+   * Asks the worker to stop; asked again, it does not wait for what runs.
+   *
+   * One that has not reached its database yet gives that up; one that has not been started stops
+   * as soon as it is.
+   */
   stop(): void {
     if (this.#isStopping) this.#isHurried = true
     this.#isStopping = true
+    if (this.#isOn && !this.#isRegistered) this.#aborting.abort(new Closed(STOPPED_EARLY))
     this.#changed.ring()
   }
 
   /** Stops the worker and waits for its end: what runs has the drain time to finish. */
   async close(): Promise<void> {
-    if (this.client === undefined) return
-    this.#ending ??= this.#end()
-    await this.#ending
+    if (!this.#isOn) return
+    if (!this.#isRegistered) {
+      this.stop()
+      await settled([this.#starting])
+    } else {
+      this.#ending ??= this.#end()
+      await this.#ending
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -216,7 +267,7 @@ export class Worker implements WorkflowHome, AsyncDisposable {
       await task
     } catch (error) {
       if (this.#aborting.signal.aborted) return
-      log.error(`the worker cannot go on: ${messageOf(error)}`, error)
+      log.error(`the worker cannot go on: ${error instanceof Error ? error.message : error}`, error)
       this.failure ??= error
       this.#isStopping = true
       this.#changed.ring()
@@ -264,8 +315,7 @@ export class Worker implements WorkflowHome, AsyncDisposable {
     this.#aborting.abort()
     await settled(this.#tasks)
     await this.outbox.flushed(1000) // what ended in its interruption
-    this.#sendProgress()
-    await within(1000, settled(this.#beats))
+    await this.#reports.flushed(1000)
     this.outbox.close()
     const released = await this.#quietly({ worker_id: this.workerId })
     if (released !== undefined) {
@@ -287,7 +337,9 @@ export class Worker implements WorkflowHome, AsyncDisposable {
   async #letGo(): Promise<void> {
     this.forget()
     for (const undo of this.#undo.splice(0)) undo()
-    if (this.#ownsClient) await this.client.close()
+    // It may still be connecting, which nobody can end.
+    if (this.#ownsClient) await within(CLOSE, this.client?.close() ?? Promise.resolve())
+    this.#isOn = this.#isStopping = false
   }
 
   /** Discards every workflow in memory, without running its code. */
@@ -306,11 +358,16 @@ export class Worker implements WorkflowHome, AsyncDisposable {
 
   // --- claiming ---
 
+  get #free(): number {
+    return this.concurrency - this.held.size - this.bodies.abandoned
+  }
+
   /** Asks for all free slots at once, again and again. */
   async #claiming(): Promise<void> {
     while (!this.#isStopping) {
-      const free = this.concurrency - this.held.size - this.bodies.abandoned
+      const free = this.#free
       if (free <= 0) {
+        this.#crowd.tell(this.bodies.abandonedNames)
         await this.#changed.wait()
         continue
       }
@@ -362,30 +419,13 @@ export class Worker implements WorkflowHome, AsyncDisposable {
   }
 
   /** Performs an operation, and waits out what passes. */
-  async #patiently(operation: Operation, request: object): Promise<any> {
+  #patiently(operation: Operation, request: object): Promise<any> {
     const { signal } = this.#aborting
-    for (let pause = FIRST_PAUSE; ; pause = Math.min(2 * pause, LONGEST_PAUSE)) {
-      try {
-        return await this.call(operation, request, { signal })
-      } catch (error) {
-        if (!(error instanceof WorkflowsError) || !error.retryable || signal.aborted) throw error
-        const name = nameOf(operation)
-        log.warn(`${name} is tried again in ${pause / 1000} s: ${error.message}`)
-      }
-      await this.#pause(pause)
-      signal.throwIfAborted()
-    }
+    return patiently(operation, () => this.call(operation, request, { signal }), this.#patience)
   }
 
-  async #pause(delay: number): Promise<void> {
-    const { signal } = this.#aborting
-    await new Promise<void>((resolve) => {
-      const forget = this.later(delay, resolve)
-      signal.addEventListener('abort', () => {
-        forget()
-        resolve()
-      })
-    })
+  get #patience(): Patience {
+    return { signal: this.#aborting.signal, later: (delay, act) => this.later(delay, act) }
   }
 
   // --- notices ---
@@ -402,7 +442,7 @@ export class Worker implements WorkflowHome, AsyncDisposable {
         }
       } catch (error) {
         if (!(error instanceof WorkerNotFound)) throw error
-        await this.#pause(FIRST_PAUSE) // the claimer registers anew
+        await paused(this.#patience) // the claimer registers anew
       }
     }
   }
@@ -442,54 +482,16 @@ export class Worker implements WorkflowHome, AsyncDisposable {
 
   /** Sends progress, the latest of each execution and not too often. */
   report(held: Held<any>, details: unknown): void {
-    if (this.#progress.size === 0) this.later(PROGRESS_PAUSE, () => this.#sendProgress())
-    const progress = details as Progress['progress']
-    this.#progress.set(held.id, { id: held.id, lease: held.lease, progress })
+    this.#reports.add(held, details)
   }
 
   /** Sends an attempt's last progress, and waits until it is recorded. */
   async record(held: Held<any>, details: unknown): Promise<void> {
-    await settled(this.#beats) // none may overtake it
-    this.report(held, details)
-    this.#sendProgress()
-    await settled(this.#beats)
-  }
-
-  #sendProgress(): void {
-    if (this.#progress.size === 0) return
-    const items = [...this.#progress.values()]
-    this.#progress = new Map()
-    const beat = this.#beat(items)
-    this.#beats.add(beat)
-    void beat.finally(() => this.#beats.delete(beat))
-  }
-
-  async #beat(items: readonly Progress[]): Promise<void> {
-    try {
-      await this.call(Operation.HEARTBEAT, { worker_id: this.workerId, items })
-    } catch (error) {
-      log.warn(`progress was not recorded: ${messageOf(error)}`)
-    }
+    await this.#reports.record(held, details)
   }
 }
 
 function functionsOf(given: WorkerOptions['functions']): Registry {
   if (given === undefined) return registry
   return given instanceof Registry ? given : Registry.of(given)
-}
-
-function names(what: string, found: readonly string[]): string {
-  if (found.length === 1) return `${what} ${found[0]}`
-  const more = found.length > NAMED ? ` and ${found.length - NAMED} more` : ''
-  const plural = what.endsWith('y') ? `${what.slice(0, -1)}ies` : `${what}s`
-  return `${plural} ${found.slice(0, NAMED).join(' ')}${more}`
-}
-
-function nameOf(operation: Operation): string {
-  const found = Object.entries(Operation).find(([, number]) => number === operation)
-  return (found?.[0] ?? String(operation)).toLowerCase()
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

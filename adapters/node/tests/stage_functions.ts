@@ -55,6 +55,22 @@ export const slowJob = job({ name: 'stage.slowJob', queue: 'jobs' }, async () =>
 
 export const quickJob = job('stage.quickJob', async () => worker())
 
+/** Ends its process, in a way of one's choice. */
+export const deadly = job(
+  { name: 'stage.deadly', queue: 'jobs' },
+  async (how: 'exit' | 'throw' | 'SIGKILL') => {
+    journal('deadly began')
+    if (how === 'exit') process.exit(1)
+    if (how === 'SIGKILL') process.kill(process.pid, how)
+    if (how === 'throw') setTimeout(() => raise(), 1)
+    await gate('never')
+  },
+)
+
+function raise(): never {
+  throw new Error('thrown where nobody catches it')
+}
+
 export const callsSlow = workflow('stage.activity', async () => {
   const before = await marks.run(1)
   return [before, await slow.run(), await marks.run(2)]

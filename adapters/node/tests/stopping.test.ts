@@ -6,6 +6,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { abortSignal, after, Bodies, cancelled, heartbeat, lastHeartbeat } from '../src/_attempts'
 import type { Client } from '../src/_client'
 import { all, race } from '../src/_combinators'
+import { Crowd } from '../src/_crowd'
 import { CancelledError } from '../src/_errors'
 import { Held } from '../src/_executions'
 import { Operation } from '../src/_operations'
@@ -205,6 +206,35 @@ test('a body that goes on after its timeout keeps its slot', async (t) => {
   assert.equal((await rig.end(row)).status, 'completed')
   assert.deepEqual(log, ['stuck returns', 'other runs'])
   assert.equal(worker.bodies.abandoned, 0)
+})
+
+test('bodies that never return and take all slots are named in the log', async (t) => {
+  const rig = new Rig(t)
+  const finish = new Moment()
+  const stuck = rig.job('stuck', async () => await finish.happened, { timeout: 0.02, retries: 0 })
+  const worker = await rig.start({ concurrency: 1 })
+  const told = () => rig.told().filter((line) => line.includes('no slot is free'))
+  await rig.run(rig.job('good', async () => await pause(20)))
+  assert.deepEqual(told(), [], 'a slot that is in use is no news')
+  const row = await rig.end(rig.queue(stuck))
+  await until(() => told().length > 0)
+  assert.match(told().join(), new RegExp(`1 of them taken by .*: job stuck ${row.id}\\. `))
+  assert.match(told().join(), /look at cancelled\(\)/)
+  finish.happen()
+  await until(() => worker.bodies.abandoned === 0)
+})
+
+test('bodies that take all slots are told of again after a while, and not before', async (t) => {
+  const rig = new Rig(t)
+  const crowd = new Crowd(50)
+  const names = ['job a 1', 'job b 2', 'job c 3', 'job d 4', 'job e 5', 'job f 6']
+  crowd.tell([])
+  crowd.tell(names)
+  crowd.tell(names)
+  assert.equal(rig.told().length, 1)
+  assert.match(rig.told().join(), /job d 4, job e 5 and 1 more\./)
+  t.after(crowd.watch(() => names))
+  await until(() => rig.told().length > 1)
 })
 
 test('what a step does to its arguments stays in the step', async (t) => {

@@ -1,10 +1,11 @@
 /** A worker from its start to its end, and what it tells the log. */
 
 import assert from 'node:assert/strict'
+import { getEventListeners } from 'node:events'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import { abortSignal } from '../src/_attempts'
-import { DatabaseUnavailable, SchemaMissing, WorkerNotFound } from '../src/_errors'
+import { Closed, DatabaseUnavailable, SchemaMissing, WorkerNotFound } from '../src/_errors'
 import { log, setLogger, setLogLevel } from '../src/_log'
 import { Operation } from '../src/_operations'
 import { Worker } from '../src/_worker'
@@ -392,3 +393,93 @@ test('a workflow that blocks the event loop for long is warned about', async (t)
 function performanceNow(): number {
   return Number(process.hrtime.bigint() / 1_000_000n)
 }
+
+test('an outage leaves no listener behind for each try', async (t) => {
+  const rig = new Rig(t)
+  const good = rig.job('good', async () => 1)
+  const { call } = rig
+  let signal: AbortSignal | undefined
+  let left = 4
+  rig.call = async (operation, request, options) => {
+    if (operation !== Operation.START_WORKER || left-- === 0) {
+      return await call(operation, request, options)
+    }
+    signal = options?.signal
+    throw new DatabaseUnavailable('PostgreSQL is restarting')
+  }
+  assert.equal((await rig.run(good)).result, 1)
+  assert.ok(signal)
+  assert.equal(getEventListeners(signal, 'abort').length, 0)
+})
+
+/** Has the database out of reach: a call fails at once, or hangs until it is given up. */
+function unreachable(rig: Rig, how: 'fails' | 'hangs'): Moment {
+  const tried = new Moment()
+  rig.call = async (_operation, _request, options) => {
+    tried.happen()
+    if (how === 'fails') throw new DatabaseUnavailable('nobody listens there')
+    return await pause(60_000, undefined, { signal: options?.signal, ref: false }).catch(() => {
+      throw options?.signal?.reason
+    })
+  }
+  return tried
+}
+
+test('a worker that never reached its database stops at once, and says what kept it', async (t) => {
+  const rig = new Rig(t)
+  const tried = unreachable(rig, 'fails')
+  const worker = rig.worker()
+  const running = worker.run({ handleSignals: false })
+  await tried.happened
+  worker.stop()
+  await assert.rejects(running, DatabaseUnavailable)
+  await worker.close()
+})
+
+test('SIGTERM while the first try is on its way ends run() without an error', async (t) => {
+  const rig = new Rig(t)
+  const tried = unreachable(rig, 'hangs')
+  const running = rig.worker().run()
+  await tried.happened
+  process.kill(process.pid, 'SIGTERM')
+  await running
+})
+
+test('close() ends a start that is on its way', async (t) => {
+  const rig = new Rig(t)
+  const tried = unreachable(rig, 'hangs')
+  const worker = rig.worker()
+  const refused = assert.rejects(worker.start(), {
+    name: 'Closed',
+    message: /before it had started/,
+  })
+  await tried.happened
+  await worker.close()
+  await refused
+})
+
+test('a stop before the start is remembered, once', async (t) => {
+  const rig = new Rig(t)
+  const good = rig.job('good', async () => 1)
+  const worker = rig.worker()
+  worker.stop()
+  await worker.run({ handleSignals: false })
+  worker.stop()
+  await assert.rejects(worker.start(), Closed)
+  assert.deepEqual(rig.engine.calls, [])
+  await worker.start()
+  assert.equal((await rig.run(good)).result, 1)
+})
+
+test('a worker that runs is not started again', async (t) => {
+  const rig = new Rig(t)
+  const good = rig.job('good', async () => 1)
+  const worker = await rig.start()
+  await assert.rejects(worker.start(), /this worker runs already/)
+  await assert.rejects(worker.run({ handleSignals: false }), /this worker runs already/)
+  assert.equal((await rig.run(good)).result, 1, 'and goes on')
+  const closing = worker.close()
+  await assert.rejects(worker.start(), /this worker runs already/)
+  await closing
+  await worker.start()
+})

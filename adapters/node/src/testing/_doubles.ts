@@ -195,7 +195,7 @@ export class RecordedBodies extends Bodies {
     const instead = double === undefined ? code : () => double.attempt(body, attempt, called)
     begins()
     this.running.add(body)
-    const [ok, value] = await super.run(() => bodies.run(body, instead), attempt, timeout)
+    const [ok, value] = await super.run(() => bodies.run(body, instead), attempt, timeout, called)
     this.running.delete(body)
     unasked(body)
     stir()
