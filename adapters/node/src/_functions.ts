@@ -34,6 +34,7 @@ import {
 import { adapt, type Json, plainArguments } from './_payload'
 import { definitionPlace } from './_places'
 import { registry } from './_registry'
+import type { Wire } from './_wire_types'
 
 /** Any function that can be a body. */
 export type Body<A extends unknown[] = any[], T = unknown> = (...args: A) => T
@@ -48,12 +49,16 @@ export type Body<A extends unknown[] = any[], T = unknown> = (...args: A) => T
  * Once accepted, a body runs *at least* once: a worker that dies after the body and before its
  * result was recorded makes another one run it again.
  *
+ * Arguments and results travel as JSON. What arrives of the result is in the types: a Date has become
+ * text; see `Wire`. The parameters are what a caller may pass, and not what arrives: a body whose
+ * parameter is declared as a Date gets its ISO text, so declare it `Date | string`, or as text.
+ *
  * @typeParam A Its parameters.
- * @typeParam R Its result, after `await`.
+ * @typeParam R Its result, as it arrives.
  * @typeParam O Its options.
- * @typeParam T What a plain call answers.
+ * @typeParam T What a plain call answers, which is the body's own result.
  */
-export interface Fn<A extends unknown[] = any[], R = any, O = Options, T = R | Promise<R>> {
+export interface Fn<A extends unknown[] = any[], R = any, O = Options, T = unknown> {
   /** Runs the plain function, with nothing durable about it. */
   (...args: A): T
   /** job, activity, step or workflow. */
@@ -108,7 +113,7 @@ export interface Fn<A extends unknown[] = any[], R = any, O = Options, T = R | P
 /** A function of another language, or of another package: it can be called, and not run here. */
 export type ExternalFn<F extends Body, O = Options> = Fn<
   Parameters<F>,
-  Awaited<ReturnType<F>>,
+  Wire<Awaited<ReturnType<F>>>,
   O,
   never
 >
@@ -290,13 +295,26 @@ function handleOf(definition: DurableFunction, created: Created, client: Client)
 
 // --- defining -----------------------------------------------------------------------------
 
-/** How functions of one kind are defined. */
+/**
+ * How functions of one kind are defined.
+ *
+ * The body is taken as a whole, and compared with no signature: any would give its own types to
+ * parameters that have none but their defaults'.
+ */
 export interface Define<O> {
   /** A named function, without options. */
-  <A extends unknown[], T>(body: Body<A, T>): Fn<A, Awaited<T>, O, T>
+  <F extends CallableFunction>(
+    body: F,
+  ): Fn<ParametersOf<F>, Wire<Awaited<AnswerOf<F>>>, O, AnswerOf<F>>
   /** A function with its options, or with its name alone. */
-  <A extends unknown[], T>(options: string | Named<O>, body: Body<A, T>): Fn<A, Awaited<T>, O, T>
+  <F extends CallableFunction>(
+    options: string | Named<O>,
+    body: F,
+  ): Fn<ParametersOf<F>, Wire<Awaited<AnswerOf<F>>>, O, AnswerOf<F>>
 }
+
+type ParametersOf<F> = F extends (...args: infer A) => unknown ? A : never
+type AnswerOf<F> = F extends (...args: never[]) => infer T ? T : never
 
 /** How functions are defined that can also live elsewhere. */
 export interface DefineQueued<O> extends Define<O> {

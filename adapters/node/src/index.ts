@@ -96,6 +96,7 @@ export {
 } from './_outcomes'
 export type { Duration } from './_settings'
 export { RemoteError } from './_wire_errors'
+export type { Wire } from './_wire_types'
 export { Worker, type WorkerOptions } from './_worker'
 export {
   continueAsNew,

@@ -327,7 +327,10 @@ export class WorkflowEnvironment implements AsyncDisposable {
    * env.replace(charge, { outcomes: [BankBusy, BankBusy, 'receipt 1'], takes: '20s' })
    * ```
    */
-  replace<A extends unknown[], R>(fn: Fn<A, R, any, any>, instead: Instead<A, R>): Replacement
+  replace<A extends unknown[], R, T>(
+    fn: Fn<A, R, any, T>,
+    instead: Instead<A, R | Awaited<T>>,
+  ): Replacement
   replace(fn: string, instead: Instead): Replacement
   replace(fn: Fn | string, instead: Instead): Replacement {
     const of = typeof fn === 'string' ? { name: fn } : { name: fn.functionName, kind: fn.kind }
