@@ -73,9 +73,12 @@ export {
   activity,
   type Define,
   type DefineQueued,
+  type DefineStep,
+  type Durable,
   type ExternalFn,
   type Fn,
   job,
+  type StepFn,
   step,
   workflow,
 } from './_functions'

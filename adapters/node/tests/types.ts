@@ -7,6 +7,7 @@
 import {
   ActivityError,
   activity,
+  type Durable,
   type Execution,
   type Fn,
   Handle,
@@ -15,6 +16,7 @@ import {
   step,
   TimeoutError,
   type Wire,
+  Worker,
   workflow,
 } from '../src'
 
@@ -103,6 +105,10 @@ export function options(): void {
   count.options({ signal: ['add', 1] })
   // @ts-expect-error a name belongs into the definition
   count.options({ name: 'other' })
+  // @ts-expect-error a step runs in the workflow itself
+  audit.queue('line')
+  // @ts-expect-error whatever its options
+  audit.options({ retries: 1 }).queue('line')
   // @ts-expect-error steps live in the worker of their workflow
   step.external<() => void>('elsewhere')
   // @ts-expect-error an external function has a name
@@ -146,8 +152,11 @@ export async function passes(): Promise<void> {
   expectType<[number, number]>()(await twice(job('one', async () => 1)))
   expectType<[string, string]>()(await twice(job('now', () => new Date())))
   expectType<[string, string]>()(await twice(workflow('w', async () => 'x')))
-  const all: Fn[] = [charge, count, audit, sum, order, printLabel]
-  void all
+  const queued: Fn[] = [charge, count, sum, order, printLabel]
+  const all: Durable[] = [...queued, audit]
+  // @ts-expect-error a step cannot be queued
+  queued.push(audit)
+  new Worker({ functions: all })
 }
 
 /** Parameters with defaults have the type of the default. */
