@@ -280,20 +280,32 @@ export async function wait<T>(
   return [given.filter((each) => done.has(each)), given.filter((each) => !done.has(each))]
 }
 
-/** The end of a wait for several. */
-class Waiting {
+/** A wait that its owner ends; in a workflow it hears of cancels. */
+class Ending {
   readonly promise: Promise<void>
-  end!: () => void
+  readonly end: () => void
 
+  constructor() {
+    const scope = current()
+    let resolve!: () => void
+    const plainly = () =>
+      new Promise<void>((ended) => {
+        resolve = ended
+      })
+    const wait = scope === undefined ? undefined : new Wait<void>(scope)
+    this.promise = wait?.promise ?? plainly()
+    this.end = wait === undefined ? resolve : () => wait.complete()
+    wait?.begun()
+  }
+}
+
+/** The end of a wait for several. */
+class Waiting extends Ending {
   constructor(
     public left: number,
     private readonly when: ReturnWhen,
   ) {
-    const scope = current()
-    const waiting = scope === undefined ? undefined : new Wait<void>(scope)
-    this.promise = waiting?.promise ?? new Promise((resolve) => this.#use(resolve))
-    if (waiting !== undefined) this.#use(() => waiting.complete())
-    waiting?.begun()
+    super()
     if (left === 0) this.end()
   }
 
@@ -302,10 +314,6 @@ class Waiting {
     const first = this.when === 'FIRST_COMPLETED' || (this.when === 'FIRST_EXCEPTION' && failed)
     if (first || this.left === 0) this.end()
   }
-
-  #use(end: () => void): void {
-    this.end = end
-  }
 }
 
 /** How one of several has ended, and which it was. */
@@ -313,6 +321,9 @@ export type Completed<T> = PromiseSettledResult<T> & { readonly index: number }
 
 /**
  * Iterates over the ends of branches as they come, in the order of events.
+ *
+ * If the wait for the next one is cancelled, CancelledError is thrown out of the loop. The branches
+ * hear of the same cancel; ends that had come before are not looked at any more.
  *
  * @param branches - promises, or functions, which start in the order given.
  *
@@ -339,9 +350,9 @@ export function asCompleted<B>(branches: Iterable<B>): AsyncIterableIterator<Com
   return (async function* () {
     for (; left > 0; left--) {
       while (ends.length === 0) {
-        await new Promise<void>((resolve) => {
-          ring = resolve
-        })
+        const waiting = new Ending()
+        ring = waiting.end
+        await waiting.promise // a cancel is told here when every branch has heard of it
       }
       yield ends.shift() as Completed<any>
     }

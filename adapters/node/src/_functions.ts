@@ -34,26 +34,13 @@ import {
 import { adapt, type Json, plainArguments } from './_payload'
 import { definitionPlace } from './_places'
 import { registry } from './_registry'
+import type { Wire } from './_wire_types'
 
 /** Any function that can be a body. */
 export type Body<A extends unknown[] = any[], T = unknown> = (...args: A) => T
 
-/**
- * A function that can run durably.
- *
- * `.run()` enqueues it and waits for its result; inside a workflow it is a durable call.
- * `.queue()` enqueues it and answers a handle at once. Calling the function itself runs the
- * plain function, with nothing durable about it.
- *
- * Once accepted, a body runs *at least* once: a worker that dies after the body and before its
- * result was recorded makes another one run it again.
- *
- * @typeParam A Its parameters.
- * @typeParam R Its result, after `await`.
- * @typeParam O Its options.
- * @typeParam T What a plain call answers.
- */
-export interface Fn<A extends unknown[] = any[], R = any, O = Options, T = R | Promise<R>> {
+/** What functions of every kind have, those that can be queued and steps. */
+export interface Durable<A extends unknown[] = any[], R = any, T = unknown> {
   /** Runs the plain function, with nothing durable about it. */
   (...args: A): T
   /** job, activity, step or workflow. */
@@ -76,6 +63,31 @@ export interface Fn<A extends unknown[] = any[], R = any, O = Options, T = R | P
    */
   run(...args: A): Promise<R>
 
+  /** What the rest of this package knows of it. @internal */
+  readonly definition: DurableFunction
+}
+
+/**
+ * A function that can run durably.
+ *
+ * `.run()` enqueues it and waits for its result; inside a workflow it is a durable call.
+ * `.queue()` enqueues it and answers a handle at once. Calling the function itself runs the
+ * plain function, with nothing durable about it.
+ *
+ * Once accepted, a body runs *at least* once: a worker that dies after the body and before its
+ * result was recorded makes another one run it again.
+ *
+ * Arguments and results travel as JSON. What arrives of the result is in the types: a Date has become
+ * text; see `Wire`. The parameters are what a caller may pass, and not what arrives: a body whose
+ * parameter is declared as a Date gets its ISO text, so declare it `Date | string`, or as text.
+ *
+ * @typeParam A Its parameters.
+ * @typeParam R Its result, as it arrives.
+ * @typeParam O Its options.
+ * @typeParam T What a plain call answers, which is the body's own result.
+ */
+export interface Fn<A extends unknown[] = any[], R = any, O = Options, T = unknown>
+  extends Durable<A, R, T> {
   /**
    * Enqueues and answers a handle, without waiting for the result.
    *
@@ -100,15 +112,24 @@ export interface Fn<A extends unknown[] = any[], R = any, O = Options, T = R | P
    * ```
    */
   options(options: O): Fn<A, R, O, T>
+}
 
-  /** What the rest of this package knows of it. @internal */
-  readonly definition: DurableFunction
+/** A step: it runs inside a workflow's own worker, so it cannot be queued. */
+export interface StepFn<A extends unknown[] = any[], R = any, T = unknown>
+  extends Durable<A, R, T> {
+  /**
+   * Answers the same step with other options.
+   *
+   * @throws {TypeError} An unknown option, or one of the wrong type.
+   * @throws {RangeError} An option out of its range.
+   */
+  options(options: StepOptions): StepFn<A, R, T>
 }
 
 /** A function of another language, or of another package: it can be called, and not run here. */
 export type ExternalFn<F extends Body, O = Options> = Fn<
   Parameters<F>,
-  Awaited<ReturnType<F>>,
+  Wire<Awaited<ReturnType<F>>>,
   O,
   never
 >
@@ -290,13 +311,39 @@ function handleOf(definition: DurableFunction, created: Created, client: Client)
 
 // --- defining -----------------------------------------------------------------------------
 
-/** How functions of one kind are defined. */
+/**
+ * How functions of one kind are defined.
+ *
+ * The body is taken as a whole, and compared with no signature: any would give its own types to
+ * parameters that have none but their defaults'.
+ */
 export interface Define<O> {
   /** A named function, without options. */
-  <A extends unknown[], T>(body: Body<A, T>): Fn<A, Awaited<T>, O, T>
+  <F extends CallableFunction>(
+    body: F,
+  ): Fn<ParametersOf<F>, Wire<Awaited<AnswerOf<F>>>, O, AnswerOf<F>>
   /** A function with its options, or with its name alone. */
-  <A extends unknown[], T>(options: string | Named<O>, body: Body<A, T>): Fn<A, Awaited<T>, O, T>
+  <F extends CallableFunction>(
+    options: string | Named<O>,
+    body: F,
+  ): Fn<ParametersOf<F>, Wire<Awaited<AnswerOf<F>>>, O, AnswerOf<F>>
 }
+
+/** How steps are defined. */
+export interface DefineStep {
+  /** A named function, without options. */
+  <F extends CallableFunction>(
+    body: F,
+  ): StepFn<ParametersOf<F>, Wire<Awaited<AnswerOf<F>>>, AnswerOf<F>>
+  /** A function with its options, or with its name alone. */
+  <F extends CallableFunction>(
+    options: string | Named<StepOptions>,
+    body: F,
+  ): StepFn<ParametersOf<F>, Wire<Awaited<AnswerOf<F>>>, AnswerOf<F>>
+}
+
+type ParametersOf<F> = F extends (...args: infer A) => unknown ? A : never
+type AnswerOf<F> = F extends (...args: never[]) => infer T ? T : never
 
 /** How functions are defined that can also live elsewhere. */
 export interface DefineQueued<O> extends Define<O> {
@@ -411,7 +458,7 @@ export const activity: DefineQueued<BodyOptions> = defineQueued<BodyOptions>('ac
  * const readConfig = step('readConfig', async (path: string) => await readFile(path, 'utf8'))
  * ```
  */
-export const step: Define<StepOptions> = define<StepOptions>('step')
+export const step: DefineStep = define<StepOptions>('step')
 
 /**
  * Makes a workflow: a function that survives its worker.

@@ -3,9 +3,10 @@
  *
  * What crosses the wire is plain JSON: null, booleans, finite numbers, text (lone surrogates
  * and NUL too), arrays and plain objects. A Date goes as its ISO text, and comes back as text;
- * whatever else has a `toJSON` method goes as what that answers. NaN, infinities, undefined,
- * bigints, symbols, functions, Map, Set, bytes and instances of classes are refused with a
- * PayloadError that names the path.
+ * whatever else has a `toJSON` method goes as what that answers. undefined goes as
+ * JSON.stringify has it: null in arrays, left out of objects. NaN, infinities, bigints, symbols,
+ * functions, Map, Set, bytes and instances of classes are refused with a PayloadError that names
+ * the path.
  */
 
 import { types } from 'node:util'
@@ -34,14 +35,14 @@ export type Json = null | boolean | number | string | Json[] | { [key: string]: 
  * ```
  */
 export function plain(value: unknown, path = '$'): Json {
-  if (value === undefined) return null
-  return isHarmless(value) ? value : new Walk(path).copy(value)
+  return isHarmless(value) ? value : (new Walk(path).copy(value) ?? null)
 }
 
 /**
  * Answers the arguments of a call as plain JSON.
  *
- * Those that are undefined at the end are left out: JavaScript makes no difference.
+ * Those that are undefined at the end are left out: JavaScript makes no difference. Before others
+ * undefined goes as null, as it does in arrays.
  *
  * @throws {PayloadError} One of them is not JSON; the path is such as `args[0].price`.
  */
@@ -50,8 +51,7 @@ export function plainArguments(args: readonly unknown[]): Json[] {
   while (count > 0 && args[count - 1] === undefined) count--
   const copied: Json[] = []
   for (let index = 0; index < count; index++) {
-    const arg = args[index]
-    copied.push(isHarmless(arg) ? arg : new Walk(`args[${index}]`).copy(arg))
+    copied.push(plain(args[index], `args[${index}]`))
   }
   return copied
 }
@@ -73,8 +73,9 @@ class Walk {
     this.#root = root
   }
 
-  copy(value: unknown): Json {
-    if (isHarmless(value)) return value
+  /** undefined stays undefined: whoever holds it knows whether it is null or left out. */
+  copy(value: unknown): Json | undefined {
+    if (isHarmless(value) || value === undefined) return value
     if (typeof value === 'number') {
       return Number.isFinite(value) ? value : this.#refuse(`${value} is not JSON`)
     }
@@ -91,7 +92,7 @@ class Walk {
     if (this.#above.length >= MAX_DEPTH) this.#refuse(`it nests deeper than ${MAX_DEPTH} levels`)
   }
 
-  #container(value: object): Json {
+  #container(value: object): Json | undefined {
     if (Array.isArray(value)) return this.#items(value)
     const literal = isPlain(value)
     const reason = literal ? undefined : objectReason(value)
@@ -105,7 +106,7 @@ class Walk {
     const items: Json[] = []
     for (let index = 0; index < value.length; index++) {
       this.#keys.push(index)
-      items.push(this.copy(this.#read(value, index)))
+      items.push(this.copy(this.#read(value, index)) ?? null)
       this.#keys.pop()
     }
     return items
@@ -119,14 +120,15 @@ class Walk {
     const members: Record<string, Json> = {}
     for (const key of Object.keys(value)) {
       this.#keys.push(key)
-      set(members, key, this.copy(this.#read(value, key)))
+      const copied = this.copy(this.#read(value, key))
+      if (copied !== undefined) set(members, key, copied)
       this.#keys.pop()
     }
     return members
   }
 
   /** What `toJSON` answers is taken as it is: JSON.stringify asks once, too. */
-  #lowered(value: object, toJson: ToJson): Json {
+  #lowered(value: object, toJson: ToJson): Json | undefined {
     let lowered: unknown
     try {
       lowered = toJson.call(value, String(this.#keys.at(-1) ?? ''))
@@ -169,7 +171,6 @@ function isPlain(value: object): boolean {
 }
 
 function scalarReason(value: unknown): string {
-  if (value === undefined) return 'undefined is not JSON; leave it out, or use null'
   if (typeof value === 'bigint') return 'a bigint is not JSON; pass it as text'
   return `a ${typeof value} is not JSON`
 }

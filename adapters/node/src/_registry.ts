@@ -1,6 +1,6 @@
 /** The functions that have been defined, by kind and name. */
 
-import type { DurableFunction, Fn } from './_functions'
+import type { Durable, DurableFunction } from './_functions'
 
 /**
  * The functions that a worker can run, by kind and name.
@@ -12,7 +12,7 @@ export class Registry {
   readonly #functions = new Map<string, DurableFunction>()
 
   /** Answers a registry of these functions alone. */
-  static of(functions: Iterable<Fn>): Registry {
+  static of(functions: Iterable<Durable>): Registry {
     const registry = new Registry()
     for (const { definition } of functions) registry.add(definition)
     return registry

@@ -56,6 +56,8 @@ export class Replay {
   #onward: ContinueAsNew | undefined
   // Why the workflow was asked to stop, until its code is told.
   #cancelReason: string | undefined
+  // The same, for as long as the workflow lives: whatever its code makes of it.
+  #stopReason: string | undefined
   // The command whose failure was told last, for as long as the code runs on account of it.
   #told: number | undefined
   // The same, where the code failed then: few errors that are thrown in a catch name their cause.
@@ -250,7 +252,8 @@ export class Replay {
 
   #cancelRequested(event: Event): boolean {
     const told = event.payload as { readonly message?: string } | null | undefined
-    this.#cancelReason = told?.message || 'the workflow was asked to stop'
+    this.#stopReason = told?.message || 'the workflow was asked to stop'
+    this.#cancelReason = this.#stopReason
     return false
   }
 
@@ -277,14 +280,18 @@ export class Replay {
       this.#missing(first)
       return asking('park', { message: this.history.fault?.message ?? '' })
     }
+    const outcome = this.#outcome ?? {}
+    // It ends cancelled even if the code swallowed that, and says why.
+    if (this.#stopReason !== undefined && !('error' in outcome)) {
+      return this.#failing(new CancelledError(this.#stopReason))
+    }
     if (this.#onward !== undefined) {
       const nextRun = { ...this.#onward, kwargs: {}, carry: this.signals.untaken }
       return asking('continue', { commands: this.#asked.handedOver(), nextRun })
     }
-    const outcome = this.#outcome as Outcome
     if ('error' in outcome) return this.#failing(outcome.error, this.#blamed)
     try {
-      const result = plain(outcome.value ?? null, 'result')
+      const result = plain('value' in outcome ? outcome.value : null, 'result')
       return asking('complete', { commands: this.#asked.handedOver(), result })
     } catch (error) {
       return this.#failing(error) // a toJSON of the user's may have thrown it

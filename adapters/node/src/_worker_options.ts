@@ -1,6 +1,6 @@
 /** What can be said about a worker. */
 
-import type { Fn } from './_functions'
+import type { Durable } from './_functions'
 import type { StartWorkerRequest } from './_operations'
 import type { Registry } from './_registry'
 import { type Duration, milliseconds, type Settings } from './_settings'
@@ -21,7 +21,7 @@ export interface WorkerOptions {
   /** Default `WORKFLOWS_SCHEMA`, then "workflows". */
   readonly schema?: string | undefined
   /** What it can run. Default everything that was defined. */
-  readonly functions?: Registry | Iterable<Fn<any, any>> | undefined
+  readonly functions?: Registry | Iterable<Durable> | undefined
   /** For whoever reads a list of workers. Default host and process. */
   readonly name?: string | undefined
   /** Default `WORKFLOWS_WORKER_HEARTBEAT_INTERVAL`, then the library's. */

@@ -73,9 +73,12 @@ export {
   activity,
   type Define,
   type DefineQueued,
+  type DefineStep,
+  type Durable,
   type ExternalFn,
   type Fn,
   job,
+  type StepFn,
   step,
   workflow,
 } from './_functions'
@@ -96,6 +99,7 @@ export {
 } from './_outcomes'
 export type { Duration } from './_settings'
 export { RemoteError } from './_wire_errors'
+export type { Wire } from './_wire_types'
 export { Worker, type WorkerOptions } from './_worker'
 export {
   continueAsNew,

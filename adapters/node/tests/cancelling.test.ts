@@ -2,9 +2,9 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { all, race, shield, timeout } from '../src/_combinators'
+import { all, asCompleted, race, shield, timeout } from '../src/_combinators'
 import { CancelledError, TimeoutError } from '../src/_errors'
-import { sleep, waitForSignal } from '../src/_workflow'
+import { continueAsNew, sleep, waitForSignal } from '../src/_workflow'
 import { activity, bothWays, numbers, Story, step, workflow } from './story'
 
 const a = activity('c.a')
@@ -24,6 +24,81 @@ bothWays('the reason reaches the code and the error of the execution', async (co
   assert.equal(story.error.type, 'CancelledError')
   assert.equal(story.error.message, 'out of stock')
   assert.equal(told.at(-1), 'out of stock')
+})
+
+const swallowed: [string, () => Promise<unknown>][] = [
+  ['a catch', () => a.run().catch((error) => error.name)],
+  ['Promise.allSettled', () => Promise.allSettled([a.run(1), sleep(60)])],
+  ['a shield that is caught', () => shield(a.run()).catch(() => 'caught')],
+  [
+    'a loop that goes on',
+    async () => {
+      for (;;)
+        if (
+          await a.run().then(
+            () => false,
+            () => true,
+          )
+        )
+          return 'ended'
+    },
+  ],
+  ['code that continues as new', () => a.run().catch(() => continueAsNew())],
+]
+
+for (const [how, code] of swallowed) {
+  bothWays(`the reason is kept when ${how} swallows the cancel`, async (cold) => {
+    const story = await (await Story.of(workflow(code), cold)).cancel('out of stock')
+    assert.equal(story.status, 'cancelled')
+    assert.equal(story.error.type, 'CancelledError')
+    assert.equal(story.error.message, 'out of stock')
+  })
+}
+
+bothWays('an error of the clean-up is told, and not the cancel', async (cold) => {
+  const w = workflow(() =>
+    a.run().catch(() => {
+      throw new RangeError('no refund')
+    }),
+  )
+  const story = await (await Story.of(w, cold)).cancel('out of stock')
+  assert.equal(story.status, 'cancelled')
+  assert.equal(story.error.message, 'no refund')
+})
+
+bothWays('a cancel ends the loop of asCompleted when all branches have heard', async (cold) => {
+  const heard: string[] = []
+  const w = workflow(async () => {
+    heard.length = 0
+    const slow = () => sleep(60).catch((error) => heard.push(error.message))
+    try {
+      for await (const end of asCompleted([a.run(1), slow, a.run(2)])) heard.push(end.status)
+    } catch (error) {
+      heard.push((error as Error).name)
+      await undo.run()
+      throw error
+    }
+    return heard
+  })
+  const story = await Story.of(w, cold)
+  await story.complete(1)
+  await story.cancel('out of stock')
+  assert.deepEqual(heard, ['fulfilled', 'out of stock', 'CancelledError'])
+  await story.complete(4) // the clean-up
+  assert.equal(story.status, 'cancelled')
+  assert.equal(story.error.message, 'out of stock')
+  await story.checkPrefixes()
+})
+
+bothWays('asCompleted over shielded work hears of a cancel', async (cold) => {
+  const w = workflow(async () => {
+    const kept = shield(async () => await a.run(1)).catch(() => a.run(9))
+    for await (const end of asCompleted([kept])) void end
+    return 'swallowed'
+  })
+  const story = await (await Story.of(w, cold)).cancel('out of stock')
+  assert.equal(story.status, 'cancelled')
+  assert.equal(story.error.message, 'out of stock')
 })
 
 bothWays('without a reason the code is told that it was asked', async (cold) => {

@@ -7,6 +7,7 @@
 import {
   ActivityError,
   activity,
+  type Durable,
   type Execution,
   type Fn,
   Handle,
@@ -14,6 +15,8 @@ import {
   RemoteError,
   step,
   TimeoutError,
+  type Wire,
+  Worker,
   workflow,
 } from '../src'
 
@@ -24,6 +27,9 @@ type Equal<A, B> =
 function expectType<Expected>() {
   return <Actual>(_: Actual, ..._same: Equal<Actual, Expected> extends true ? [] : [never]) => {}
 }
+
+/** Holds only if both types are exactly the same. */
+function expectSame<A, B>(..._same: Equal<A, B> extends true ? [] : [never]) {}
 
 interface Receipt {
   number: string
@@ -99,6 +105,10 @@ export function options(): void {
   count.options({ signal: ['add', 1] })
   // @ts-expect-error a name belongs into the definition
   count.options({ name: 'other' })
+  // @ts-expect-error a step runs in the workflow itself
+  audit.queue('line')
+  // @ts-expect-error whatever its options
+  audit.options({ retries: 1 }).queue('line')
   // @ts-expect-error steps live in the worker of their workflow
   step.external<() => void>('elsewhere')
   // @ts-expect-error an external function has a name
@@ -139,8 +149,117 @@ export async function twice<R>(fn: Fn<[], R>): Promise<[R, R]> {
 }
 
 export async function passes(): Promise<void> {
-  expectType<[number, number]>()(await twice(job('one', () => 1)))
+  expectType<[number, number]>()(await twice(job('one', async () => 1)))
+  expectType<[string, string]>()(await twice(job('now', () => new Date())))
   expectType<[string, string]>()(await twice(workflow('w', async () => 'x')))
-  const all: Fn[] = [charge, count, audit, sum, order, printLabel]
-  void all
+  const queued: Fn[] = [charge, count, sum, order, printLabel]
+  const all: Durable[] = [...queued, audit]
+  // @ts-expect-error a step cannot be queued
+  queued.push(audit)
+  new Worker({ functions: all })
+}
+
+/** Parameters with defaults have the type of the default. */
+export async function defaults(): Promise<void> {
+  const o = activity({ name: 'o' }, async (a: string, b = 2, { c = true } = {}) => ({ a, b, c }))
+  expectType<{ a: string; b: number; c: boolean }>()(await o.run('a'))
+  await o.run('a', 3, { c: false })
+  // @ts-expect-error the default is a number
+  await o.run('a', 'x')
+  // @ts-expect-error of the other parameters too
+  await o.run(1)
+  const named = activity(async function named(n = 1, ...more: boolean[]) {
+    return more.length + n
+  })
+  expectType<number>()(await named.run(1, true))
+  // @ts-expect-error a text is no number
+  await named.queue('1')
+  // @ts-expect-error a parameter without a type or default would be any
+  activity('untyped', async (x) => x)
+  // @ts-expect-error a class is no body
+  activity(class Body {})
+
+  const same = activity('same', async <T>(x: T): Promise<T> => x)
+  expectType<unknown>()(await same.run(1)) // as far as types go: no parameters of types are kept
+  const loose = activity('loose', async (x: string): Promise<any> => x)
+  expectType<any>()(await loose.run('a'))
+}
+
+interface Line {
+  readonly item: string
+  count?: number
+  note: string | null
+  parts: Line[]
+  at: readonly [number, string?]
+}
+
+interface Stored {
+  at: Date
+  tags: Set<string>
+  big: bigint
+  price: Euro
+  due?: Date
+  seen: Date | undefined
+  act(): void
+  inner: { at: Date }[]
+  pair: [Date, undefined, ...Date[]]
+  loose: any
+  open: unknown
+}
+
+interface Tree {
+  at: Date
+  below: Tree[]
+}
+
+class Euro {
+  constructor(readonly cents: number) {}
+  toJSON() {
+    return { euro: this.cents, at: new Date() }
+  }
+}
+
+type Plain = null | boolean | number | string | Plain[] | { [key: string]: Plain }
+
+/** What arrives of a value that was sent. */
+export async function arrivals(stored: Wire<Stored>, tree: Wire<Tree>): Promise<void> {
+  // Plain JSON is the very same type, by its own name.
+  expectSame<Wire<Line>, Line>()
+  expectSame<Wire<readonly Line[]>, readonly Line[]>()
+  expectSame<Wire<Plain>, Plain>()
+  expectSame<Wire<Record<string, unknown>>, Record<string, unknown>>()
+  expectSame<Wire<'a' | 1 | null>, 'a' | 1 | null>()
+  expectSame<Wire<any>, any>()
+  expectSame<Wire<unknown>, unknown>()
+  expectSame<Wire<void>, void>()
+  expectSame<Wire<undefined>, null>()
+  expectSame<Wire<string | undefined>, string | null>()
+  expectSame<Wire<URL | Date | bigint>, string>()
+  expectSame<Wire<Map<string, number> | Uint8Array | Buffer | symbol>, never>()
+  expectSame<Wire<Promise<number>>, never>()
+
+  expectType<string>()(stored.at)
+  expectType<never>()(stored.tags)
+  expectType<never>()(stored.big)
+  expectType<{ euro: number; at: string }>()(stored.price)
+  expectType<string | undefined>()(stored.due)
+  expectType<string | undefined>()(stored.seen)
+  expectType<never>()(stored.act)
+  expectType<{ at: string }[]>()(stored.inner)
+  expectType<[string, null, ...string[]]>()(stored.pair)
+  expectType<any>()(stored.loose)
+  expectType<unknown>()(stored.open)
+  expectType<string | undefined>()(tree.below[0]?.below[0]?.at)
+
+  const when = activity('when', async (at: Date) => ({ at }))
+  expectType<{ at: string }>()(await when.run(new Date()))
+  expectType<{ at: string }>()(await (await when.queue(new Date())).result())
+  expectType<Promise<{ at: Date }>>()(when(new Date())) // nothing travels
+  const elsewhere = activity.external<(at: Date) => { at: Date }>('elsewhere')
+  expectType<{ at: string }>()(await elsewhere.run(new Date()))
+  expectType<string>()(
+    await job('text', (text: string) => text)
+      .options({ priority: 1 })
+      .run(''),
+  )
 }

@@ -2,7 +2,7 @@
 
 import { type Client, replaceDefault } from '../_client'
 import { ExecutionFinished } from '../_errors'
-import type { Body, Fn } from '../_functions'
+import type { Body, Durable, Fn } from '../_functions'
 import type { Handle } from '../_handles'
 import { Operation } from '../_operations'
 import { type Registry, registry } from '../_registry'
@@ -327,9 +327,12 @@ export class WorkflowEnvironment implements AsyncDisposable {
    * env.replace(charge, { outcomes: [BankBusy, BankBusy, 'receipt 1'], takes: '20s' })
    * ```
    */
-  replace<A extends unknown[], R>(fn: Fn<A, R, any, any>, instead: Instead<A, R>): Replacement
+  replace<A extends unknown[], R, T>(
+    fn: Durable<A, R, T>,
+    instead: Instead<A, R | Awaited<T>>,
+  ): Replacement
   replace(fn: string, instead: Instead): Replacement
-  replace(fn: Fn | string, instead: Instead): Replacement {
+  replace(fn: Durable | string, instead: Instead): Replacement {
     const of = typeof fn === 'string' ? { name: fn } : { name: fn.functionName, kind: fn.kind }
     const takes = seconds(instead.takes ?? 0, { name: 'takes' })
     const double = new Double({ ...of, ...outcomesOf(instead), takes: 1000 * takes })
@@ -358,7 +361,7 @@ export class WorkflowEnvironment implements AsyncDisposable {
    * assert.deepEqual(call?.args, ['4242', 100])
    * ```
    */
-  calls(fn?: Fn<any, any, any, any> | string): Call[] {
+  calls(fn?: Durable | string): Call[] {
     const { calls, engine } = this.#runner
     const name = nameOf(fn)
     if (name === undefined) return [...calls.calls]
@@ -439,7 +442,7 @@ export async function withEnvironment<T>(
 /** What `withEnvironment` calls. */
 export type EnvironmentTest<T> = (env: WorkflowEnvironment) => T | Promise<T>
 
-function nameOf(fn: Fn<any, any, any, any> | string | undefined): string | undefined {
+function nameOf(fn: Durable | string | undefined): string | undefined {
   return typeof fn === 'string' ? fn : fn?.functionName
 }
 
@@ -459,6 +462,6 @@ function outcomesOf(instead: Instead): { outcomes: readonly unknown[]; does?: Bo
 }
 
 function plainOf(does: Body): Body {
-  const { definition } = does as Partial<Fn>
+  const { definition } = does as Partial<Durable>
   return definition?.plain ?? does
 }
