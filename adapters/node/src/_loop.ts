@@ -8,7 +8,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { dirname, sep } from 'node:path'
 import { performance } from 'node:perf_hooks'
-import { setImmediate } from 'node:timers'
+import timers from 'node:timers'
 import type { Scope } from './_cancelling'
 import { Evicted, NotDurableError } from './_errors'
 import type { Replay } from './_replay'
@@ -20,6 +20,7 @@ export const storage = new AsyncLocalStorage<Scope | undefined>()
 const SLICE = 5
 
 // Kept, since the guards put others in their places.
+const { setImmediate } = timers
 const clock = performance.now.bind(performance)
 const nextTick = process.nextTick.bind(process)
 
