@@ -1,6 +1,6 @@
 /** A workflow that a worker holds: its code is advanced, one write at a time. */
 
-import { setImmediate } from 'node:timers'
+import timers from 'node:timers'
 import { Attempt, type Ended, wireError } from './_attempts'
 import type { StepCall, Turn } from './_calls'
 import { WorkflowsError } from './_errors'
@@ -20,6 +20,8 @@ import {
 } from './_operations'
 import { Replay } from './_replay'
 import { runStep, unheard } from './_steps'
+
+const { setImmediate } = timers // kept, since the guards put another in its place
 
 const LONG = 1000 // of workflow code between two turns of the event loop, in milliseconds
 

@@ -1,7 +1,7 @@
 /** Bodies of jobs, activities and steps: how an attempt runs, and what it can ask for. */
 
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { clearTimeout, setImmediate, setTimeout } from 'node:timers'
+import timers, { clearTimeout, setTimeout } from 'node:timers'
 import type { Client } from './_client'
 import { CancelledError, NotDurableError } from './_errors'
 import { called } from './_failures'
@@ -10,6 +10,8 @@ import { outside } from './_loop'
 import type { Claimed, RetryPolicy } from './_operations'
 import { plain } from './_payload'
 import { exceptionToError, type WireError } from './_wire_errors'
+
+const { setImmediate } = timers // kept, since the guards put another in its place
 
 /** Why a body is to stop. */
 export type Reason = 'lost' | 'timeout' | 'cancel' | 'stop'

@@ -8,7 +8,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { dirname, sep } from 'node:path'
 import { performance } from 'node:perf_hooks'
-import { setImmediate } from 'node:timers'
+import timers from 'node:timers'
 import type { Scope } from './_cancelling'
 import { Evicted, NotDurableError } from './_errors'
 import type { Replay } from './_replay'
@@ -20,6 +20,7 @@ export const storage = new AsyncLocalStorage<Scope | undefined>()
 const SLICE = 5
 
 // Kept, since the guards put others in their places.
+const { setImmediate } = timers
 const clock = performance.now.bind(performance)
 const nextTick = process.nextTick.bind(process)
 
@@ -137,5 +138,14 @@ export function notDurable(last: string): NotDurableError {
     `the workflow awaits something${since} that nothing durable will ever end: no activity, step, ` +
       'child, timer or signal is waited for. Await what the SDK gives, and let activities do ' +
       'the rest',
+  )
+}
+
+/** Answers the error of code that went on on account of what no history tells of. */
+export function notRecorded(): NotDurableError {
+  return new NotDurableError(
+    'the workflow went on when something ended that is not durable, such as a file that was ' +
+      "read, a timer of Node or another library's promise; its result is not recorded. Let an " +
+      'activity or a step wait for it',
   )
 }

@@ -1,10 +1,12 @@
 /** What a worker writes: gathered for one turn of the event loop, and handed in together. */
 
-import { clearTimeout, setImmediate, setTimeout } from 'node:timers'
+import timers, { clearTimeout, setTimeout } from 'node:timers'
 import { WorkflowsError } from './_errors'
 import { log } from './_log'
 import { type Fault, Operation } from './_operations'
 import { faultToException } from './_wire_errors'
+
+const { setImmediate } = timers // kept, since the guards put another in its place
 
 /** Hears what became of an item: what the operation answered, or why it was refused. */
 export type Answered = (ok: any, error?: WorkflowsError) => void

@@ -23,10 +23,10 @@ import {
 } from './_calls'
 import { Scope } from './_cancelling'
 import { ChildHandle } from './_child_handles'
-import { CancelledError, NotDurableError, VersionError } from './_errors'
+import { CancelledError, type NotDurableError, VersionError } from './_errors'
 import type { Handle } from './_handles'
 import { COMMANDS, History, idIn, sequenceIn } from './_history'
-import { drained, never, notDurable, Slices, storage } from './_loop'
+import { drained, never, notDurable, notRecorded, Slices, storage } from './_loop'
 import type { Claimed, Command, Event } from './_operations'
 import { adapt, type Json, plain } from './_payload'
 import { Signals } from './_signals'
@@ -342,11 +342,7 @@ export class Replay {
 
   /** Notes that the code runs on account of what no history tells of, and answers its error. */
   strayed(): NotDurableError {
-    const error = new NotDurableError(
-      'the workflow went on when something ended that is not durable, such as a file that was ' +
-        "read, a timer of Node or another library's promise; its result is not recorded. Let an " +
-        'activity or a step wait for it',
-    )
+    const error = notRecorded()
     this.fatal ??= error
     return error
   }

@@ -1,12 +1,18 @@
 /** What workflow code must not ask of the globals. */
 
 import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
 import * as nodeCrypto from 'node:crypto'
+import { join } from 'node:path'
 import { test } from 'node:test'
+import * as timers from 'node:timers'
+import * as promises from 'node:timers/promises'
 import { promisify, types } from 'node:util'
 import { installGuards } from '../src/_guards'
 import { activity, Story, step, workflow } from './story'
 
+const run = promisify(execFile)
+const format = new Intl.DateTimeFormat('en')
 const original = { Date, setTimeout, random: Math.random }
 installGuards()
 installGuards()
@@ -22,6 +28,26 @@ const GUARDED: [name: string, use: () => unknown, instead: RegExp][] = [
   ['crypto.randomUUID()', () => crypto.randomUUID(), /uuid4\(\)/],
   ['crypto.randomUUID()', () => nodeCrypto.randomUUID(), /uuid4\(\)/],
   ['crypto.getRandomValues()', () => crypto.getRandomValues(new Uint8Array(1)), /uuid4\(\)/],
+  ['crypto.getRandomValues()', () => nodeCrypto.getRandomValues(new Uint8Array(1)), /uuid4\(\)/],
+  ['crypto.randomBytes()', () => nodeCrypto.randomBytes(1), /random\(\)/],
+  ['crypto.randomInt()', () => nodeCrypto.randomInt(9), /random\(\)/],
+  ['crypto.randomFillSync()', () => nodeCrypto.randomFillSync(new Uint8Array(1)), /random\(\)/],
+  ['process.hrtime()', () => process.hrtime(), /use now\(\)/],
+  ['process.hrtime.bigint()', () => process.hrtime.bigint(), /use now\(\)/],
+  ['process.uptime()', () => process.uptime(), /use now\(\)/],
+  ['format()', () => format.format(), /use now\(\)/],
+  ['format()', () => [undefined].map(format.format), /use now\(\)/],
+  ['formatToParts()', () => format.formatToParts(), /use now\(\)/],
+  ['setTimeout()', () => timers.setTimeout(() => {}, 1), /use sleep\(\)/],
+  ['setInterval()', () => timers.setInterval(() => {}, 1), /use sleep\(\)/],
+  ['setImmediate()', () => timers.setImmediate(() => {}), /use sleep\(\)/],
+  ['setTimeout()', () => promises.setTimeout(1), /use sleep\(\)/],
+  ['setImmediate()', () => promises.setImmediate(1), /use sleep\(\)/],
+  ['setInterval()', () => promises.setInterval(1), /use sleep\(\)/],
+  ['setTimeout()', () => promisify(setTimeout)(1), /use sleep\(\)/],
+  ['scheduler.wait()', () => promises.scheduler.wait(1), /use sleep\(\)/],
+  ['scheduler.yield()', () => promises.scheduler.yield(), /use sleep\(\)/],
+  ['AbortSignal.timeout()', () => AbortSignal.timeout(1), /use timeout\(\)/],
   ['setTimeout()', () => setTimeout(() => {}, 1), /use sleep\(\)/],
   ['setInterval()', () => setInterval(() => {}, 1), /use sleep\(\)/],
   ['setImmediate()', () => setImmediate(() => {}), /use sleep\(\)/],
@@ -64,6 +90,40 @@ test('elsewhere they are what they were', async () => {
   await new Promise((resolve) => setTimeout(resolve, 1))
   await new Promise((resolve) => setImmediate(resolve))
   assert.equal(await promisify(setTimeout)(1, 'promisified'), 'promisified')
+  assert.equal(await promises.setTimeout(1, 'promise'), 'promise')
+  await promises.scheduler.wait(1)
+  for await (const _ of promises.setInterval(1)) break
+  assert.equal(process.hrtime().length, 2)
+  assert.equal(typeof process.hrtime.bigint(), 'bigint')
+  assert.ok(process.uptime() > 0)
+  assert.equal(nodeCrypto.randomBytes(4).length, 4)
+  assert.ok(nodeCrypto.randomInt(9) < 9)
+  assert.equal(AbortSignal.timeout(1000).aborted, false)
+  assert.match(format.format(), /^\d+\/\d+\/\d+$/)
+  assert.equal(format.format, format.format)
+  assert.equal(timers.setTimeout, setTimeout)
+})
+
+test('a date that is given is formatted in workflow code', async () => {
+  const utc = new Intl.DateTimeFormat('en', { timeZone: 'UTC' })
+  const w = workflow(() => [
+    utc.format(0),
+    utc.format(new Date(0)),
+    utc.formatToParts(0).length,
+    new Date(0).toLocaleDateString('en', { timeZone: 'UTC' }),
+  ])
+  assert.deepEqual((await Story.of(w)).result, ['1/1/1970', '1/1/1970', 5, '1/1/1970'])
+})
+
+test('what an ES module imports by name is guarded, and is itself elsewhere', async () => {
+  const script = join(__dirname, 'guards_by_name.mjs')
+  const { stdout } = await run(process.execPath, ['--import', 'tsx', script])
+  const told = JSON.parse(stdout)
+  assert.equal(told.length, 8)
+  for (const [name, inside, outside] of told) {
+    assert.equal(inside, 'NotDurableError', name)
+    assert.equal(outside, 'nothing', name)
+  }
 })
 
 test('steps may ask for the time and for chance', async () => {
