@@ -87,8 +87,7 @@ class Replay:
         self.signals = Signals(self)
         # Why the workflow was asked to stop, until its code is told.
         self.cancel_reason: str | None = None
-        # The same, for as long as the workflow lives: whatever its code makes of it.
-        self.stop_reason: str | None = None
+        self.stop_reason: str | None = None  # the same, and never forgotten
         self._ahead = 0
 
     # --- events in ---
@@ -248,8 +247,7 @@ class Replay:
         error = root.exception()
         onward = continuation_of(error)
         if self.stop_reason is not None and (error is None or onward is not None):
-            # It ends cancelled even if the code swallowed that, and says why.
-            return self._failure(asyncio.CancelledError(self.stop_reason))
+            return self._failure(asyncio.CancelledError(self.stop_reason))  # it was swallowed
         if onward is not None:
             return self._next_run(onward)
         if error is not None:
