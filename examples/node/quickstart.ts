@@ -2,11 +2,11 @@
 
 import { activity, client, sleep, Worker, workflow } from 'libworkflows'
 
-export const greet = activity({ name: 'greet', retries: 5 }, async (name: string) => {
+const greet = activity({ name: 'greet', retries: 5 }, async (name: string) => {
   return `Hello, ${name}!`
 })
 
-export const welcome = workflow({ name: 'welcome' }, async (name: string) => {
+const welcome = workflow({ name: 'welcome' }, async (name: string) => {
   const greeting = await greet.run(name) // recorded: not run again after a crash
   await sleep('2s') // durable: two seconds or two weeks
   return `${greeting} How do you do?`
@@ -17,4 +17,4 @@ async function main() {
   console.log(await welcome.run('Ada'))
 }
 
-if (require.main === module) main().finally(() => client().close())
+main().finally(() => client().close())

@@ -1,9 +1,12 @@
-/** A test of the workflow beside it: no database, and no two seconds. Run it with node --test. */
+/**
+ * A test of the workflow, from a module without main(): no database, and no two seconds. Run it with
+ * node --test.
+ */
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { WorkflowEnvironment } from 'libworkflows/testing'
-import { greet, welcome } from './quickstart'
+import { greet, welcome } from './welcome'
 
 test('the welcome', async () => {
   await using env = await WorkflowEnvironment.open()

@@ -34,24 +34,38 @@ _TSX = ["node", "--import", (ROOT / "node_modules" / "tsx" / "dist" / "loader.mj
 _NODE = (_TSX, [*_TSX, "--test"])
 
 
-@pytest.mark.parametrize("path", [path for path, _ in SHOWN if not path.endswith("/shop.ts")])
-def test_each_example_in_the_readme_runs(path: str, tmp_path: Path) -> None:
+def _ran(command: list[str], directory: Path) -> subprocess.CompletedProcess[str]:
     binaries = os.environ.get("WORKFLOWS_TEST_POSTGRES_BIN")
     environment = os.environ | ({"WORKFLOWS_POSTGRES_BIN": binaries} if binaries else {})
     environment.pop("WORKFLOWS_DATABASE_URL", None)
-    runner = _NODE if path.endswith(".ts") else _PYTHON
-    is_test = Path(path).name.startswith("test_")
-    done = subprocess.run(
-        [*runner[is_test], str(ROOT / path)],
-        cwd=tmp_path,
+    return subprocess.run(
+        command,
+        cwd=directory,
         env=environment,
         capture_output=True,
         text=True,
         timeout=100,
         check=False,
     )
+
+
+@pytest.mark.parametrize("path", [path for path, _ in SHOWN if not path.endswith("/shop.ts")])
+def test_each_example_in_the_readme_runs(path: str, tmp_path: Path) -> None:
+    runner = _NODE if path.endswith(".ts") else _PYTHON
+    is_test = Path(path).name.startswith("test_")
+    done = _ran([*runner[is_test], str(ROOT / path)], tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+
+
+def test_the_node_quickstart_is_an_es_module_as_well(tmp_path: Path) -> None:
+    """Neither kind of module knows the other's way to tell whether it is the main one."""
+    text = (ROOT / "examples" / "node" / "quickstart.ts").read_text()
+    (tmp_path / "quickstart.mts").write_text(text)
+    (tmp_path / "node_modules").symlink_to(ROOT / "node_modules")
+    done = _ran([*_TSX, "quickstart.mts"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Hello, Ada!" in done.stdout
 
 
 def test_every_link_in_the_documents_leads_somewhere() -> None:

@@ -64,6 +64,7 @@ class Replay:
         "steps",
         "steps_dropped",
         "steps_running",
+        "stop_reason",
         "timers",
     )
 
@@ -86,6 +87,7 @@ class Replay:
         self.signals = Signals(self)
         # Why the workflow was asked to stop, until its code is told.
         self.cancel_reason: str | None = None
+        self.stop_reason: str | None = None  # the same, and never forgotten
         self._ahead = 0
 
     # --- events in ---
@@ -188,7 +190,8 @@ class Replay:
 
     def _cancel_requested(self, event: Event) -> None:
         told = cast("Mapping[str, Any]", event.get("payload") or {})
-        self.cancel_reason = told.get("message") or "the workflow was asked to stop"
+        self.stop_reason = told.get("message") or "the workflow was asked to stop"
+        self.cancel_reason = self.stop_reason
 
     def _cancel(self, root: WorkflowTask[Any], reason: str) -> None:
         """Cancels the code once, as soon as it would hear of it."""
@@ -242,7 +245,10 @@ class Replay:
         if root.cancelled():
             return self._failure(cancellation(root))
         error = root.exception()
-        if (onward := continuation_of(error)) is not None:
+        onward = continuation_of(error)
+        if self.stop_reason is not None and (error is None or onward is not None):
+            return self._failure(asyncio.CancelledError(self.stop_reason))  # it was swallowed
+        if onward is not None:
             return self._next_run(onward)
         if error is not None:
             return self._failure(explained(error))
