@@ -24,6 +24,7 @@ import { bearRejections, onSignals, stayAlive, type Undo } from './_process'
 import { Registry, registry } from './_registry'
 import type { Replay } from './_replay'
 import { milliseconds, Settings } from './_settings'
+import { Strays } from './_strays'
 import { VERSION } from './_version'
 import { Bell, settled, within } from './_waits'
 import { Warm } from './_warm'
@@ -67,6 +68,7 @@ export class Worker implements WorkflowHome, AsyncDisposable {
   protected readonly held = new Map<string, Held<any>>()
   readonly #options: WorkerOptions
   readonly #request: StartWorkerRequest
+  readonly strays = new Strays()
   readonly #warm: Warm
   readonly #drainTimeout: number
   readonly #beats = new Set<Promise<void>>()
