@@ -26,7 +26,7 @@ const nextTick = process.nextTick.bind(process)
 
 /** Calls a function that is no workflow's, whoever calls it. */
 export function outside<T>(fn: () => T): T {
-  return storage.run(undefined, fn)
+  return storage.getStore() === undefined ? fn() : storage.run(undefined, fn)
 }
 
 /**
