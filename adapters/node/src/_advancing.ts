@@ -20,6 +20,7 @@ import {
 } from './_operations'
 import { Replay } from './_replay'
 import { runStep, unheard } from './_steps'
+import type { Strays } from './_strays'
 
 const { setImmediate } = timers // kept, since the guards put another in its place
 
@@ -27,6 +28,7 @@ const LONG = 1000 // of workflow code between two turns of the event loop, in mi
 
 /** What a workflow needs of its worker beside what every execution does. */
 export interface WorkflowHome extends Home {
+  readonly strays: Strays
   /** Answers the workflow as this worker suspended it, if it still is in memory and valid. */
   remembered(claimed: Claimed): Replay | undefined
   /** The workflow waits for an event, and is no longer held. */
@@ -71,7 +73,10 @@ export class HeldWorkflow extends Held<WorkflowHome> {
       if (older === undefined || this.lost) return
       events = [...older, ...events]
     }
-    this.replay ??= new Replay(this.claimed, fn)
+    if (this.replay === undefined) {
+      this.replay = new Replay(this.claimed, fn)
+      this.home.strays.watch(this.replay)
+    }
     await this.#goOn(this.replay, events)
   }
 
@@ -235,7 +240,7 @@ export class HeldWorkflow extends Held<WorkflowHome> {
 
   /** Stops the bodies of steps that the code has cancelled. */
   #stopSteps(replay: Replay): void {
-    for (const sequence of replay.stepsDropped.splice(0)) {
+    for (const sequence of replay.asked.stepsDropped.splice(0)) {
       this.steps.get(sequence)?.stop('cancel')
       this.steps.delete(sequence)
     }

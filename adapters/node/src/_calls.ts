@@ -37,7 +37,7 @@ export class Call<R = unknown> extends Wait<R> {
 
   /** Cancels what the call asked for and ends the wait for it, as the code itself asked. */
   stop(): void {
-    this.scope.replay.stop(this as Call)
+    this.scope.replay.asked.stop(this as Call)
   }
 
   protected override abandoned(): void {
@@ -211,6 +211,16 @@ export function asking(then: Turn['then'], asked: Partial<Turn> = {}): Turn {
   return { commands: [], steps: [], message: '', ...asked, then }
 }
 
+/** Answers the command to start an activity or a child. */
+export function scheduling(fn: Callee, sequence: number, args: Json[], queue: string | undefined) {
+  const execution = fn.request()
+  execution.queue ??= queue ?? 'default'
+  if (args.length > 0) execution.args = args
+  const command = { type: 'schedule' as const, sequence, execution }
+  const { closePolicy } = fn.optionsSet
+  return closePolicy === undefined ? command : { ...command, close_policy: closePolicy }
+}
+
 /** Refuses options that have no meaning inside a workflow. */
 export function refuseOptions(fn: Callee): void {
   for (const option of ['idempotencyKey', 'signal'] as const) {
@@ -221,3 +231,6 @@ export function refuseOptions(fn: Callee): void {
     )
   }
 }
+
+/** How the code of a workflow has ended. */
+export type Outcome = { readonly value: unknown } | { readonly error: unknown }

@@ -7,7 +7,7 @@
 
 import { clearTimeout, setTimeout } from 'node:timers'
 import { type Cancellable, cancellableOf, registered, Scope, Wait } from './_cancelling'
-import { CancelledError, TimeoutError } from './_errors'
+import { CancelledError, NotDurableError, TimeoutError } from './_errors'
 import { current, storage } from './_loop'
 import { type Duration, milliseconds } from './_settings'
 
@@ -93,6 +93,7 @@ function grouped<T>(promise: Promise<T>, members: readonly Member[]): Promise<T>
 function started(branch: unknown): Member {
   if (typeof branch !== 'function') {
     const part = cancellableOf(branch)
+    refuseOthers(part)
     part?.putLast() // in argument order, and not in that of the calls
     return new Member(Promise.resolve(branch), part === undefined ? [] : [part])
   }
@@ -102,7 +103,18 @@ function started(branch: unknown): Member {
   const promise = storage.run(own, () => called(branch as () => unknown))
   // What it answers at once counts as if it had been given instead.
   const part = cancellableOf(promise)
+  refuseOthers(part)
   return new Member(promise, part === undefined ? [own] : [part, own])
+}
+
+/** Refuses a promise of another workflow: it ends when that goes on, wherever that is. */
+function refuseOthers(part: Cancellable | undefined): void {
+  const here = current()?.replay
+  if (!(part instanceof Wait) || here === undefined || part.replay === here) return
+  throw new NotDurableError(
+    'the promise belongs to another workflow, so nothing that is recorded here ends it; share ' +
+      'values between workflows, and no promises',
+  )
 }
 
 function called(branch: () => unknown): Promise<unknown> {
@@ -420,8 +432,8 @@ function later(delayMs: number, name: string, act: () => void): () => void {
     const timer = setTimeout(act, delayMs)
     return () => clearTimeout(timer)
   }
-  const sequence = replay.timer(delayMs, name, act)
-  return () => replay.cancelTimer(sequence)
+  const sequence = replay.asked.timer(delayMs, name, act)
+  return () => replay.asked.cancelTimer(sequence)
 }
 
 /**

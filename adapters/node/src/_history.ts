@@ -57,7 +57,12 @@ export class History {
   length = 0
   /** The code has gone further than history. */
   live = false
-  /** Where the code made its last call. */
+  /**
+   * Where the code made its last call.
+   *
+   * To note it takes as long as all the rest of a call's replay, so it is not noted for calls that
+   * fit, unless somebody wants it.
+   */
   place: Place | undefined
   #last = 0
   // The commands that fitted last, to be told together with one that does not.
@@ -68,7 +73,11 @@ export class History {
   #random: Chance | undefined
   #uuids: Chance | undefined
 
-  constructor(claimed: Claimed) {
+  constructor(
+    claimed: Claimed,
+    /** Whether the places of all calls are wanted. */
+    private readonly placed = false,
+  ) {
     this.#id = claimed.id
     this.#name = claimed.name
     this.origin = claimed.run ?? 1
@@ -115,12 +124,13 @@ export class History {
   next(kind: string, name: string): { sequence: number; recorded: Event | undefined } {
     const sequence = this.nextSequence()
     this.sequence = sequence
-    this.place = new Place()
     const recorded = this.recorded.get(sequence)
     this.recorded.delete(sequence)
+    const fits = recorded && COMMANDS[recorded.type] === kind && (recorded.name ?? '') === name
+    this.place = fits && !this.placed ? undefined : new Place()
     if (recorded === undefined) {
       this.live ||= sequence > this.#last
-    } else if (COMMANDS[recorded.type] !== kind || (recorded.name ?? '') !== name) {
+    } else if (!fits) {
       this.mismatch(recorded, called(kind, name), this.place)
     } else {
       this.#fitted.push(recorded)

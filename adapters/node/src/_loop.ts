@@ -26,7 +26,7 @@ const nextTick = process.nextTick.bind(process)
 
 /** Calls a function that is no workflow's, whoever calls it. */
 export function outside<T>(fn: () => T): T {
-  return storage.run(undefined, fn)
+  return storage.getStore() === undefined ? fn() : storage.run(undefined, fn)
 }
 
 /**
@@ -44,7 +44,10 @@ export function current(): Scope | undefined {
   const scope = storage.getStore()
   if (scope === undefined) return undefined
   const { replay } = scope
-  if (replay.discarded) throw evicted()
+  if (replay.discarded) {
+    replay.onStray()
+    throw evicted()
+  }
   if (!replay.stepping) throw replay.strayed()
   return scope
 }
@@ -136,16 +139,17 @@ export function notDurable(last: string): NotDurableError {
   const since = last && `, after its call${last},`
   return new NotDurableError(
     `the workflow awaits something${since} that nothing durable will ever end: no activity, step, ` +
-      'child, timer or signal is waited for. Await what the SDK gives, and let activities do ' +
-      'the rest',
+      'child, timer or signal is waited for. It may be a promise that another workflow made, or ' +
+      'that was made outside: share values between workflows, and no promises. Await what the ' +
+      'SDK gives in this workflow, and let activities do the rest',
   )
 }
 
-/** Answers the error of code that went on on account of what no history tells of. */
-export function notRecorded(): NotDurableError {
+/** Answers the error of code that goes on because of what no history tells of. */
+export function strayed(): NotDurableError {
   return new NotDurableError(
     'the workflow went on when something ended that is not durable, such as a file that was ' +
-      "read, a timer of Node or another library's promise; its result is not recorded. Let an " +
-      'activity or a step wait for it',
+      "read, a timer of Node, another library's promise, or one that another workflow made; its " +
+      'result is not recorded. Let an activity or a step wait for it',
   )
 }

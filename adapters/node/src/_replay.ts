@@ -16,8 +16,10 @@ import {
   childId,
   failureAt,
   failureOf,
+  type Outcome,
   own,
   refuseOptions,
+  scheduling,
   sequenceOf,
   type Turn,
 } from './_calls'
@@ -26,20 +28,19 @@ import { ChildHandle } from './_child_handles'
 import { CancelledError, type NotDurableError, VersionError } from './_errors'
 import type { Handle } from './_handles'
 import { COMMANDS, History, idIn, sequenceIn } from './_history'
-import { drained, never, notDurable, notRecorded, Slices, storage } from './_loop'
-import type { Claimed, Command, Event } from './_operations'
+import { drained, never, notDurable, Slices, storage, strayed } from './_loop'
+import type { Claimed, Event } from './_operations'
 import { adapt, type Json, plain } from './_payload'
 import { Signals } from './_signals'
 import { came, goes } from './_watchdog'
 import { exceptionToError } from './_wire_errors'
 import { signalStep } from './_workflow'
 
-type Outcome = { readonly value: unknown } | { readonly error: unknown }
-
 /** One workflow in memory. */
 export class Replay {
   readonly history: History
   readonly signals = new Signals(this)
+  readonly asked: Asked
   /** Position of the last event that was applied. */
   position = 0
   /** The code is running, or about to, because an event was applied. */
@@ -47,9 +48,10 @@ export class Replay {
   discarded = false
   /** What ends the workflow whatever its code does. */
   fatal: unknown
+  /** Told when code that was discarded goes on, which nothing durable brings about. */
+  onStray = () => {}
   /** For how long the code kept the event loop at a stretch, at most, in milliseconds. */
   longest = 0
-  readonly #asked: Asked
   readonly #root: Scope
   #began = false
   #outcome: Outcome | undefined
@@ -58,9 +60,9 @@ export class Replay {
   #cancelReason: string | undefined
   // The same, for as long as the workflow lives: whatever its code makes of it.
   #stopReason: string | undefined
-  // The command whose failure was told last, for as long as the code runs on account of it.
+  // The command whose failure was told last, for as long as the code runs on account of it; and
+  // the same, where the code failed then: few errors that are thrown in a catch name their cause.
   #told: number | undefined
-  // The same, where the code failed then: few errors that are thrown in a catch name their cause.
   #blamed: number | undefined
   #atRest: (() => void)[] = []
   #ahead = 0
@@ -70,9 +72,11 @@ export class Replay {
     /** What is known of the execution; a later claim of the same run replaces it. */
     public claimed: Claimed,
     readonly fn: Callee,
+    /** Whether to note where each call is made. */
+    readonly placed = false,
   ) {
-    this.history = new History(claimed)
-    this.#asked = new Asked(this)
+    this.history = new History(claimed, placed)
+    this.asked = new Asked(this)
     this.#root = new Scope(this)
   }
 
@@ -86,6 +90,7 @@ export class Replay {
   async feed(events: readonly Event[]): Promise<void> {
     const fresh = events.filter((event) => event.position > this.position)
     if (fresh.length === 0) return
+    const isWhole = this.position === 0
     for (const event of fresh) this.history.index(event)
     this.#ahead = fresh.length
     const slices = new Slices()
@@ -97,9 +102,32 @@ export class Replay {
       if (this.history.fault !== undefined || this.fatal !== undefined) break
       if (isOver && this.#ahead > 0) await slices.turn()
     }
+    if (isWhole && this.#isLost) await this.#find(fresh)
     this.longest = Math.max(this.longest, slices.longest)
     this.position = (fresh.at(-1) as Event).position
     this.history.live = true // what comes from now on has never been seen before
+  }
+
+  /** Whether the code came to rest, after a call that fitted, where it must not. */
+  get #isLost(): boolean {
+    const { history, placed } = this
+    if (placed || history.sequence === 0 || history.place !== undefined) return false
+    return history.fault !== undefined || (this.#began && !this.over && this.#isStuck)
+  }
+
+  /** Finds the place of the last call, and with it what to tell, by going through it all again. */
+  async #find(events: readonly Event[]): Promise<void> {
+    const again = new Replay(this.claimed, this.fn, true)
+    await again.feed(events)
+    const { fault, place } = again.history
+    again.discard()
+    this.history.place = place
+    if (this.history.fault !== undefined && fault !== undefined) this.history.fault = fault
+  }
+
+  /** Whether nothing will ever happen that the code waits for. */
+  get #isStuck(): boolean {
+    return !this.asked.isOpen && !this.signals.awaited
   }
 
   /** Applies an event and lets the code run until it waits. */
@@ -174,9 +202,9 @@ export class Replay {
       case 'child_cancelled':
         return this.#cancelled(event)
       case 'timer_fired':
-        return this.#asked.fired(sequenceIn(event))
+        return this.asked.fired(sequenceIn(event))
       case 'timer_cancelled':
-        this.#asked.timers.delete(sequenceIn(event))
+        this.asked.timers.delete(sequenceIn(event))
         return false
       case 'signal_received':
         return this.signals.received(event.name ?? '', event.payload, event.position)
@@ -213,21 +241,21 @@ export class Replay {
   }
 
   #ended(outcome: Outcome): void {
-    if (this.discarded) return
-    if (!this.stepping) this.strayed()
-    if (this.over) return
+    if (this.discarded) this.onStray()
+    else if (!this.stepping) this.strayed()
+    if (this.discarded || this.over) return
     this.#outcome = outcome
     if ('error' in outcome) this.#blamed = this.#told
   }
 
   #childStarted(event: Event): boolean {
-    const call = this.#asked.pending.get(sequenceIn(event))
+    const call = this.asked.pending.get(sequenceIn(event))
     if (call !== undefined) call.id = idIn(event)
     return false
   }
 
   #completed(event: Event): boolean {
-    const call = this.#asked.taken(sequenceIn(event))
+    const call = this.asked.taken(sequenceIn(event))
     try {
       call?.complete(adapt(event.payload ?? null, 'result'))
     } catch (error) {
@@ -237,7 +265,7 @@ export class Replay {
   }
 
   #failed(event: Event): boolean {
-    const call = this.#asked.taken(sequenceIn(event))
+    const call = this.asked.taken(sequenceIn(event))
     if (call === undefined) return false
     this.#told = call.sequence
     call.fail(failureAt(failureOf(call, event.payload), call.sequence))
@@ -245,7 +273,7 @@ export class Replay {
   }
 
   #cancelled(event: Event): boolean {
-    const call = this.#asked.taken(sequenceIn(event))
+    const call = this.asked.taken(sequenceIn(event))
     call?.fail(cancellationOf(call, event.payload))
     return call !== undefined
   }
@@ -263,15 +291,16 @@ export class Replay {
   turn(): Turn {
     const { fault } = this.history
     if (fault !== undefined) return asking('park', { message: fault.message })
-    if (!this.#began || this.discarded) return asking('suspend')
+    if (this.discarded) return asking('suspend')
     if (this.fatal !== undefined) return this.#failing(this.fatal)
+    if (!this.#began) return asking('suspend')
     if (this.over) return this.#ending()
-    const steps = this.#asked.stepsToRun()
-    if (!this.#asked.isOpen && !this.signals.awaited) {
+    const steps = this.asked.stepsToRun()
+    if (this.#isStuck) {
       return this.#failing(notDurable(`${this.history.place ?? ''}`))
     }
-    const then = this.#asked.stepsRunning.size > 0 ? 'keep' : 'suspend'
-    return asking(then, { commands: this.#asked.handedOver(), steps })
+    const then = this.asked.stepsRunning.size > 0 ? 'keep' : 'suspend'
+    return asking(then, { commands: this.asked.handedOver(), steps })
   }
 
   #ending(): Turn {
@@ -287,12 +316,12 @@ export class Replay {
     }
     if (this.#onward !== undefined) {
       const nextRun = { ...this.#onward, kwargs: {}, carry: this.signals.untaken }
-      return asking('continue', { commands: this.#asked.handedOver(), nextRun })
+      return asking('continue', { commands: this.asked.handedOver(), nextRun })
     }
     if ('error' in outcome) return this.#failing(outcome.error, this.#blamed)
     try {
       const result = plain('value' in outcome ? outcome.value : null, 'result')
-      return asking('complete', { commands: this.#asked.handedOver(), result })
+      return asking('complete', { commands: this.asked.handedOver(), result })
     } catch (error) {
       return this.#failing(error) // a toJSON of the user's may have thrown it
     }
@@ -302,12 +331,12 @@ export class Replay {
     const wire = exceptionToError(error)
     const sequence = sequenceOf(error) ?? blamed
     const told = sequence === undefined ? wire : { ...wire, sequence }
-    return asking('fail', { commands: this.#asked.handedOver(), error: told })
+    return asking('fail', { commands: this.asked.handedOver(), error: told })
   }
 
   /** Notes that the outcome of a step is on its way into the history. */
   stepEnded(sequence: number): void {
-    this.#asked.stepsRunning.delete(sequence)
+    this.asked.stepsRunning.delete(sequence)
   }
 
   /** Forgets the workflow without running its code: its promises never settle. */
@@ -316,7 +345,7 @@ export class Replay {
     this.#root.drop()
     this.#atRest = []
     this.signals.drop()
-    this.#asked.drop()
+    this.asked.drop()
     this.#outcome = undefined
   }
 
@@ -342,7 +371,7 @@ export class Replay {
 
   /** Notes that the code runs on account of what no history tells of, and answers its error. */
   strayed(): NotDurableError {
-    const error = notRecorded()
+    const error = strayed()
     this.fatal ??= error
     return error
   }
@@ -366,9 +395,9 @@ export class Replay {
 
   #stepCall(fn: Callee, args: readonly unknown[]): Promise<unknown> {
     const { sequence, recorded } = this.history.next('step', fn.functionName)
-    const call = this.#asked.expect(this.scope, sequence, 'step', fn)
+    const call = this.asked.expect(this.scope, sequence, 'step', fn)
     if (recorded === undefined && this.history.fault === undefined) {
-      this.#asked.steps.set(sequence, { call, function: fn, args: own([...args]) })
+      this.asked.steps.set(sequence, { call, function: fn, args: own([...args]) })
     }
     return call.begun().promise
   }
@@ -393,57 +422,32 @@ export class Replay {
     const positional = fn.arguments(args)
     const kind = fn.kind === 'workflow' ? 'child' : 'activity'
     const { sequence, recorded } = this.history.next(kind, fn.functionName)
-    const call = this.#asked.expect(scope, sequence, kind, fn)
+    const call = this.asked.expect(scope, sequence, kind, fn)
     if (recorded !== undefined) {
       call.id = idIn(recorded)
       return call.begun()
     }
-    const execution = fn.request()
-    execution.queue ??= this.claimed.queue ?? 'default'
-    if (positional.length > 0) execution.args = positional
+    const command = scheduling(fn, sequence, positional, this.claimed.queue)
     if (named) {
-      execution.id = childId(this.claimed, sequence, this.history.timeMs())
-      call.id = execution.id
+      command.execution.id = childId(this.claimed, sequence, this.history.timeMs())
+      call.id = command.execution.id
     }
-    const { closePolicy } = fn.optionsSet
-    const command: Command = { type: 'schedule', sequence, execution }
-    if (closePolicy !== undefined) command.close_policy = closePolicy
-    this.#asked.emit(command)
+    this.asked.emit(command)
     return call.begun()
-  }
-
-  /** Steps that the code has cancelled while their bodies ran; the worker takes them out. */
-  get stepsDropped(): number[] {
-    return this.#asked.stepsDropped
-  }
-
-  /** Starts a durable timer and answers its sequence. */
-  timer(delayMs: number, name: string, fire: () => void): number {
-    return this.#asked.timer(delayMs, name, fire)
-  }
-
-  /** Cancels a durable timer that has not fired. */
-  cancelTimer(sequence: number): void {
-    this.#asked.cancelTimer(sequence)
-  }
-
-  /** Cancels what a call waits for, and ends the wait at once. */
-  stop(call: Call): void {
-    this.#asked.stop(call)
   }
 
   /** The code cancelled a call. */
   abandoned(call: Call): void {
     if (this.discarded || this.over) return
     if (call.kind === 'signal') this.signals.abandoned(call)
-    else this.#asked.abandoned(call)
+    else this.asked.abandoned(call)
   }
 
   /** A durable sleep; one of 0 is recorded as well. */
   sleep(delayMs: number): Promise<void> {
     if (this.over) return never()
     const call = new Call<void>(this.scope, 'timer', 'sleep')
-    call.sequence = this.timer(delayMs, 'sleep', () => call.complete())
+    call.sequence = this.asked.timer(delayMs, 'sleep', () => call.complete())
     return call.begun().promise
   }
 
@@ -465,14 +469,14 @@ export class Replay {
     const state: Json = plain(value ?? null, 'state')
     if (this.over) return
     const { sequence, recorded } = this.history.next('state', '')
-    if (recorded === undefined) this.#asked.emit({ type: 'set_state', sequence, state })
+    if (recorded === undefined) this.asked.emit({ type: 'set_state', sequence, state })
   }
 
   /** The version of a change that this workflow goes by, one for all its life. */
   getVersion(change: string, minimum: number, maximum: number): number {
     const [version, sequence] = this.history.version(change, minimum, maximum)
-    if (sequence !== undefined)
-      this.#asked.emit({ type: 'mark_version', sequence, name: change, version })
+    if (sequence === undefined) return version
+    this.asked.emit({ type: 'mark_version', sequence, name: change, version })
     return version
   }
 
@@ -492,7 +496,6 @@ export class Replay {
 
   /** A number for the next wait, in the order in which waits begin. */
   order(): number {
-    this.#order += 1
-    return this.#order
+    return ++this.#order
   }
 }

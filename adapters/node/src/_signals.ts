@@ -72,7 +72,7 @@ export class Signals {
     else waiting.add(call)
     if (delayMs !== undefined) {
       const late = () => this.#late(call, delayMs)
-      call.sequence = this.#replay.timer(delayMs, labelOf(name), late)
+      call.sequence = this.#replay.asked.timer(delayMs, labelOf(name), late)
     }
     return call
   }
@@ -80,7 +80,7 @@ export class Signals {
   /** The code cancelled a wait: it takes no signal, and its timer is not needed. */
   abandoned(call: Call): void {
     this.#forget(call)
-    this.#replay.cancelTimer(call.sequence)
+    this.#replay.asked.cancelTimer(call.sequence)
   }
 
   /** Forgets all waits of a workflow that is being discarded. */
@@ -101,7 +101,7 @@ export class Signals {
     } catch (error) {
       call.fail(error)
     }
-    this.#replay.cancelTimer(call.sequence)
+    this.#replay.asked.cancelTimer(call.sequence)
   }
 
   #late(call: Call, delayMs: number): void {

@@ -28,6 +28,7 @@ import { Reports } from './_progress'
 import { Registry, registry } from './_registry'
 import type { Replay } from './_replay'
 import { milliseconds, Settings } from './_settings'
+import { Strays } from './_strays'
 import { VERSION } from './_version'
 import { Bell, settled, within } from './_waits'
 import { Warm } from './_warm'
@@ -70,6 +71,7 @@ export class Worker implements WorkflowHome, AsyncDisposable {
   protected readonly held = new Map<string, Held<any>>()
   readonly #options: WorkerOptions
   readonly #request: StartWorkerRequest
+  readonly strays = new Strays()
   readonly #warm: Warm
   readonly #drainTimeout: number
   readonly #crowd = new Crowd()

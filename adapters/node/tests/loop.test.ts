@@ -71,6 +71,33 @@ for (const [name, wait] of FOREIGN) {
   })
 }
 
+bothWays('a promise that another workflow made is an error, with its cause', async (cold) => {
+  let made: Promise<unknown> | undefined
+  await Story.of(workflow(() => (made = sleep(1))))
+  const memo = async () => await made
+  const shared = memo()
+  const awaiting = await Story.of(
+    workflow(() => shared),
+    cold,
+  )
+  assert.equal(awaiting.error.type, 'NotDurableError')
+  assert.match(awaiting.error.message, /a promise that another workflow made, or that was made out/)
+  const uses: [string, () => Promise<unknown>][] = [
+    ['all', () => all([made as Promise<unknown>])],
+    ['race', () => race({ made: made as Promise<unknown>, own: sleep(1) })],
+    ['timeout', () => timeout(5, () => made)],
+    ['from a function', () => all([() => made])],
+  ]
+  for (const [name, use] of uses) {
+    const { error } = await Story.of(workflow(use), cold)
+    assert.match(
+      `${error.type}: ${error.message}`,
+      /^NotDurable.* belongs to another workflow/,
+      name,
+    )
+  }
+})
+
 for (const [name, wait] of FOREIGN.slice(1, 3)) {
   test(`code that goes on after ${name} cannot call the SDK, and its workflow fails`, async () => {
     const told: unknown[] = []

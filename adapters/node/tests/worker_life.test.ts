@@ -376,6 +376,34 @@ test('a worker that has forgotten a workflow reads its history, page by page', a
   assert.ok(pages >= 3, `${pages} pages`)
 })
 
+for (const warm of [100, 0]) {
+  test(`code that went on for what is not durable fails, with warm: ${warm}`, async (t) => {
+    const rig = new Rig(t)
+    const ends: (() => void)[] = []
+    const foreign = () => new Promise<string>((resolve) => ends.push(() => resolve('foreign')))
+    const racing = rig.workflow('racing', () => Promise.race([foreign(), waitForSignal('go')]))
+    const calling = rig.workflow('calling', async () => {
+      const left = foreign().then(() => waitForSignal('other'))
+      left.catch(() => {}) // nobody awaits it
+      return await waitForSignal('go')
+    })
+    const patient = rig.workflow('patient', () => Promise.race([foreign(), waitForSignal('go')]))
+    await rig.start({ warm })
+    const rows = [racing, calling, patient].map((each) => rig.queue(each))
+    await until(() => rows.every(({ status }) => status === 'suspended'))
+    for (const end of ends.slice(0, 2)) end()
+    await pause(1)
+    for (const row of rows) await rig.signal(row.id, 'go')
+    for (const row of rows) await rig.end(row)
+    for (const row of rows.slice(0, 2)) {
+      assert.equal(row.status, 'failed')
+      assert.equal(row.error?.type, 'NotDurableError')
+      assert.match(`${row.error?.message}`, /something ended that is not durable/)
+    }
+    assert.equal(rows[2]?.status, 'completed', 'nothing has ended here')
+  })
+}
+
 test('a workflow that blocks the event loop for long is warned about', async (t) => {
   const rig = new Rig(t)
   const w = rig.workflow('blocks', async () => {

@@ -1,10 +1,12 @@
-"""Failures in the log: a line each, whatever their messages hold."""
+"""Failures: a line each in the log, whatever their messages hold, and what asyncio's mean."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
 from typing import Any
+
+from ._errors import NotDurableError
 
 log = logging.getLogger("workflows")
 
@@ -31,3 +33,19 @@ def _printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
+# What a task says of a future that is not its loop's.
+_FOREIGN = "attached to a different loop"
+
+
+def explained(error: BaseException) -> BaseException:
+    """Answers what a workflow failed with, or what it means if asyncio has only said it its way."""
+    if type(error) is not RuntimeError or _FOREIGN not in str(error):
+        return error
+    meant = NotDurableError(
+        "the workflow awaits a future or task of another event loop, whose result is not "
+        "recorded; let an activity wait for it, or send the workflow a signal"
+    )
+    meant.__cause__ = error
+    return meant.with_traceback(error.__traceback__)

@@ -240,9 +240,8 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
 
     def _stuck(self) -> None:
         self.fatal = NotDurableError(
-            f"the workflow ran {MAX_TICKS} callbacks without awaiting anything durable; a "
-            f"loop around asyncio.sleep(0) never ends, "
-            "await an activity, workflows.sleep() or a signal in it"
+            f"the workflow ran {MAX_TICKS} callbacks without awaiting anything durable; a loop "
+            "around asyncio.sleep(0) never ends, await an activity or workflows.sleep() in it"
         )
 
     def _finalise(self, generator: AsyncGenerator[Any, Any]) -> None:
@@ -410,9 +409,6 @@ def _refuse_unstable(futures: Iterable[object]) -> None:
             )
 
 
-# What a task says of a future that is not its loop's.
-_FOREIGN = "attached to a different loop"
-
 _HINTS = {
     "run_in_executor": "a thread's result is not recorded; make it a @step or an @activity",
     "call_soon_threadsafe": "other threads cannot be replayed; send the workflow a signal",
@@ -498,18 +494,6 @@ def not_durable(root: WorkflowTask[Any]) -> NotDurableError:
     """Answers the error of a root that waits for nothing durable, with the place where it waits."""
     return NotDurableError(
         f"the workflow awaits something{place_of_wait(root)} that nothing durable will ever end: "
-        "no activity, step, child, timer or signal is "
-        "waited for. Await what the SDK gives, and let activities do the rest"
+        "no activity, step, child, timer or signal is waited for. Await what the SDK gives, and "
+        "let activities do the rest"
     )
-
-
-def explained(error: BaseException) -> BaseException:
-    """Answers what a workflow failed with, or what it means if asyncio has only said it its way."""
-    if type(error) is not RuntimeError or _FOREIGN not in str(error):
-        return error
-    meant = NotDurableError(
-        "the workflow awaits a future or task of another event loop, whose result is not "
-        "recorded; let an activity wait for it, or send the workflow a signal"
-    )
-    meant.__cause__ = error
-    return meant.with_traceback(error.__traceback__)

@@ -33,9 +33,10 @@ from ._calls import (
 from ._cancelling import cancellation, is_deaf
 from ._discard import discard
 from ._errors import NotDurableError, VersionError
+from ._failures import explained
 from ._functions import Function
 from ._history import COMMANDS, Event, History
-from ._loop import WorkflowLoop, explained, not_durable, place_of_wait
+from ._loop import WorkflowLoop, not_durable, place_of_wait
 from ._payload import adapt, plain
 from ._signals import Signals
 from ._tasks import WorkflowTask
@@ -249,7 +250,9 @@ class Replay:
         if self.stop_reason is not None and (error is None or onward is not None):
             return self._failure(asyncio.CancelledError(self.stop_reason))  # it was swallowed
         if onward is not None:
-            return self._next_run(onward)
+            carried = self.signals.untaken
+            following = {"args": onward.args_, "kwargs": onward.kwargs_, "carry": carried}
+            return Turn("continue", self._handed_over(), next_run=following)
         if error is not None:
             return self._failure(explained(error))
         try:
@@ -257,10 +260,6 @@ class Replay:
         except Exception as error:  # a model's own code may have written it
             return self._failure(error)
         return Turn("complete", self._handed_over(), result=result)
-
-    def _next_run(self, onward: ContinueAsNew) -> Turn:
-        following = {"args": onward.args_, "kwargs": onward.kwargs_, "carry": self.signals.untaken}
-        return Turn("continue", self._handed_over(), next_run=following)
 
     def _failure(self, error: BaseException) -> Turn:
         wire = exception_to_error(error)
