@@ -94,8 +94,11 @@ func (e *Engine) prepareAdvance(i int, a model.Advance) (*work, error) {
 		}
 	}
 	w := &work{size: b.size + len(a.Result) + len(a.Error) + len(a.Args) + len(a.Kwargs), cancels: b.cancels}
-	w.root, _ = e.leases.begin(a.ID, a.Lease)
-	w.finished = finish
+	var kind model.Kind
+	w.root, kind = e.leases.begin(a.ID, a.Lease)
+	if w.finished = finish; finish != nil {
+		finish.Root = isRoot(a.ID, w.root, kind)
+	}
 	if finish == nil || len(b.out.Entries) > 0 || b.out.State != nil {
 		w.advance = &b.out
 	}

@@ -57,91 +57,156 @@ func (e *Engine) Claim(ctx context.Context, req model.ClaimRequest) (model.Claim
 func (w *worker) claim(ctx context.Context, req model.ClaimRequest) (model.ClaimReply, error) {
 	over := time.NewTimer(time.Duration(req.WaitMS) * time.Millisecond)
 	defer over.Stop()
+	w.slots.open(req)
+	defer func() { w.slots.close(req.WaitMS > 0 && ctx.Err() == nil) }()
 	for {
 		if w.draining.Load() {
 			return model.ClaimReply{Executions: []model.Claimed{}, Draining: true}, nil
 		}
-		claimed, err := w.tryClaim(ctx, req)
-		if err != nil {
-			return model.ClaimReply{}, err
+		claimed, err := w.collect(req.N), error(nil)
+		if len(claimed) == 0 {
+			claimed, err = w.look(ctx)
 		}
-		if len(claimed) > 0 {
-			return model.ClaimReply{Executions: claimed}, nil
+		if ctx.Err() != nil {
+			w.putBack(claimed)
+			w.returnReady()
+			return model.ClaimReply{}, fault.New(fault.Cancelled, nil, "the claim was cancelled")
+		}
+		if err != nil || len(claimed) > 0 {
+			return model.ClaimReply{Executions: claimed}, err
 		}
 		select {
 		case <-w.wake:
+			w.exhausted = false
+		case <-w.slots.filled:
 		case <-over.C:
 			return model.ClaimReply{Executions: []model.Claimed{}}, nil
 		case <-ctx.Done():
-			return model.ClaimReply{}, fault.New(fault.Cancelled, nil, "the claim was cancelled")
 		}
 	}
 }
 
-// tryClaim asks the database once, if the worker may take anything now.
-func (w *worker) tryClaim(ctx context.Context, req model.ClaimRequest) ([]model.Claimed, error) {
-	if w.stale() {
-		poke(w.beatNow)
+// collect takes what flushes have claimed and the worker still holds. Whoever is to stop
+// was told so before the caller knew of it.
+func (w *worker) collect(n int) (claimed []model.Claimed) {
+	for _, c := range w.slots.collect(n) {
+		if held, cancelled := w.engine.leases.holds(c.ID, c.Lease); held {
+			c.CancelRequested = c.CancelRequested || cancelled
+			claimed = append(claimed, c)
+		}
+	}
+	return claimed
+}
+
+// look claims, unless the last look took all that was due and nobody has said since
+// that there is more.
+func (w *worker) look(ctx context.Context) ([]model.Claimed, error) {
+	select {
+	case <-w.wake:
+	default:
+		if w.exhausted {
+			return nil, nil
+		}
+	}
+	w.exhausted = false
+	if ctx.Err() != nil || !w.mayClaim() {
 		return nil, nil
 	}
-	if w.engine.behind() > writeLag {
-		time.AfterFunc(writeLag/10, func() { poke(w.wake) })
+	return w.tryClaim(ctx)
+}
+
+// tryClaim asks the database once. What is to run alone excludes every other claim of
+// the process, so that nothing slips in beside it.
+func (w *worker) tryClaim(ctx context.Context) ([]model.Claimed, error) {
+	e := w.engine
+	e.claiming.RLock()
+	suspect, may := e.solo.mode(e.leases.len())
+	if may && !suspect {
+		defer e.claiming.RUnlock()
+		return w.ask(ctx, maxClaim, false)
+	}
+	e.claiming.RUnlock()
+	if !may {
 		return nil, nil
 	}
-	// One claim of the process at a time decides, so that nothing slips in beside
-	// what is to run alone.
-	w.engine.claiming.Lock()
-	defer w.engine.claiming.Unlock()
-	suspect, may := w.engine.solo.mode(w.engine.leases.len())
-	switch {
-	case !may:
+	return w.tryAlone(ctx)
+}
+
+func (w *worker) tryAlone(ctx context.Context) ([]model.Claimed, error) {
+	e := w.engine
+	e.claiming.Lock()
+	defer e.claiming.Unlock()
+	if suspect, may := e.solo.mode(e.leases.len()); !suspect || !may {
+		poke(w.wake)
 		return nil, nil
-	case !suspect:
-		return w.ask(ctx, req, req.N, false)
 	}
-	claimed, err := w.ask(ctx, req, 1, true)
-	w.engine.solo.took(len(claimed))
+	claimed, err := w.ask(ctx, 1, true)
+	e.solo.took(len(claimed))
 	if err == nil && len(claimed) == 0 {
-		return w.ask(ctx, req, req.N, false)
+		return w.ask(ctx, maxClaim, false)
 	}
 	return claimed, err
 }
 
-// ask claims under a token of its own. The query is not cut short when the
-// caller gives up, because then nobody would know what it took.
-func (w *worker) ask(ctx context.Context, req model.ClaimRequest, n int, suspect bool) ([]model.Claimed, error) {
-	token := uuid.New()
-	w.mu.Lock()
-	id := w.id
-	w.claims[token] = true
-	w.mu.Unlock()
-	defer func() {
-		w.mu.Lock()
-		delete(w.claims, token)
-		w.mu.Unlock()
-	}()
+// mayClaim: leases are fresh, and writes keep up.
+func (w *worker) mayClaim() bool {
+	if w.draining.Load() {
+		return false
+	}
+	if w.stale() {
+		poke(w.beatNow)
+		return false
+	}
+	if w.engine.behind() > writeLag {
+		time.AfterFunc(writeLag/10, func() { poke(w.wake) })
+		return false
+	}
+	return true
+}
+
+// ask claims for the free slots under a token of its own. The query is not cut short when
+// the caller gives up, because then nobody would know what it took.
+func (w *worker) ask(ctx context.Context, n int, suspect bool) (claimed []model.Claimed, err error) {
+	if n = w.slots.reserve(n, true); n == 0 {
+		return nil, nil // a flush fills them
+	}
+	defer func() { w.slots.settle(n, len(claimed)) }()
+	claim := w.newClaim(n, suspect)
 	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimLimit)
 	defer cancel()
-	claimed, err := w.engine.store.Claim(limited, store.Claim{
-		Worker: id, Queues: w.request.Queues, N: n, Token: token, Suspect: suspect, Lacking: req.Lacking, Warm: w.request.Warm,
-	})
-	if err != nil {
+	claimed, err = w.engine.store.Claim(limited, claim)
+	w.exhausted = err == nil && !suspect && len(claimed) < n
+	return w.took(claim, claimed, err), err
+}
+
+// newClaim makes a claim and notes that it is under way.
+func (w *worker) newClaim(n int, suspect bool) store.Claim {
+	lacking := w.slots.lacking()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	token := uuid.New()
+	w.claims[token] = true
+	return store.Claim{Worker: w.id, Queues: w.request.Queues, N: n, Token: token, Suspect: suspect, Lacking: lacking, Warm: w.request.Warm}
+}
+
+// took takes in what a claim brought, and answers what of it the worker holds.
+func (w *worker) took(c store.Claim, claimed []model.Claimed, err error) []model.Claimed {
+	switch {
+	case err != nil:
+		claimed = nil
 		poke(w.beatNow) // it may have taken some all the same: the beat finds out
-		return nil, err
-	}
-	if len(claimed) == 0 {
-		return nil, nil
-	}
-	if id != w.current() {
-		return nil, nil // declared dead meanwhile; others recover these
+	case c.Worker != w.current():
+		claimed = nil // declared dead meanwhile; others recover these
 	}
 	w.engine.leases.add(w, claimed)
-	if ctx.Err() != nil {
-		w.putBack(claimed)
-		return nil, fault.New(fault.Cancelled, nil, "the claim was cancelled")
-	}
-	return claimed, nil
+	w.mu.Lock()
+	delete(w.claims, c.Token)
+	w.mu.Unlock()
+	return claimed
 }
+
+// returnReady gives back what flushes have claimed for a caller who does not come for it.
+func (w *worker) returnReady() { w.putBack(w.slots.collect(maxConcurrency)) }
 
 // putBack releases what a cancelled claim took.
 func (w *worker) putBack(claimed []model.Claimed) {

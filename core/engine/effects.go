@@ -9,13 +9,20 @@ import (
 
 // effects tells whoever is concerned by a write that was committed: workers of
 // a queue, the holder of a parent, those who wait for an end. In this process
-// directly; others by hint.
-func (e *Engine) effects(w *work) {
+// directly; others by hint. What the same commit has claimed needs nobody else.
+func (e *Engine) effects(w *work, claimed map[uuid.UUID]bool) {
 	for i := range w.out.made {
-		e.madeEffects(&w.out.made[i])
+		if made := &w.out.made[i]; made.Inserted && w.creates[i].Awaited {
+			e.waiters.expect(w.creates[i].ID)
+		}
+		if !claimed[w.creates[i].ID] {
+			e.madeEffects(&w.out.made[i])
+		}
 	}
 	for i := range w.out.signals {
-		e.wokenEffects(w.out.signals[i].Woken)
+		if signaled := &w.out.signals[i].Woken; !claimed[signaled.ID] {
+			e.wokenEffects(*signaled)
+		}
 	}
 	if w.release != nil && w.out.release.Held {
 		e.dueEffects(w.out.release.Status, w.out.release.Queue, w.out.release.RunAt)
@@ -24,13 +31,13 @@ func (e *Engine) effects(w *work) {
 		}
 	}
 	if w.advance != nil && w.out.advance.Held {
-		e.advanceEffects(w.advance)
+		e.advanceEffects(w.advance, claimed)
 	}
 	for i := range w.cancels {
 		e.cancelEffects(&w.out.marked[i], &w.out.ended[i])
 	}
 	if w.finished != nil {
-		e.finishEffects(w.finished.ID, &w.out.finished)
+		e.finishEffects(w.finished.ID, &w.out.finished, claimed)
 	}
 }
 
@@ -40,24 +47,28 @@ func (e *Engine) madeEffects(m *store.Made) {
 	}
 }
 
-func (e *Engine) finishEffects(id uuid.UUID, f *store.Finished) {
+func (e *Engine) finishEffects(id uuid.UUID, f *store.Finished, claimed map[uuid.UUID]bool) {
+	if f.Continued && f.Closing {
+		e.ticker.in(0)
+	}
 	switch {
+	case claimed[id]:
 	case f.Continued:
 		e.wake(f.Queue)
-		if f.Closing {
-			e.ticker.in(0)
-		}
 	case f.Held && f.Status.Final():
+		if f.Parent != nil && claimed[*f.Parent] {
+			f.Parent = nil
+		}
 		e.toldEffects(id, &f.Told)
 	case f.Held:
 		e.dueEffects(f.Status, f.Queue, f.RunAt)
 	}
 }
 
-func (e *Engine) advanceEffects(a *store.Advance) {
+func (e *Engine) advanceEffects(a *store.Advance, claimed map[uuid.UUID]bool) {
 	for i := range a.Children {
 		switch c := &a.Children[i]; {
-		case c.Dead:
+		case c.Dead, claimed[c.ID]:
 		case c.DelayMS > 0:
 			e.ticker.in(c.DelayMS)
 		case c.RunAt != nil:

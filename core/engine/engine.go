@@ -34,8 +34,8 @@ type Engine struct {
 	ticker   *ticker
 	solo     solo
 
-	// claiming: see tryClaim.
-	claiming sync.Mutex
+	// claiming is shared by claims, and whole for one that is to run alone.
+	claiming sync.RWMutex
 
 	mu      sync.Mutex
 	workers map[uuid.UUID]*worker

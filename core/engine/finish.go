@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/google/uuid"
+
 	"github.com/libworkflows/libworkflows/core/fault"
 	"github.com/libworkflows/libworkflows/core/model"
 	"github.com/libworkflows/libworkflows/core/store"
@@ -53,9 +55,13 @@ func (e *Engine) prepareFinish(i int, finish store.Finish) (*work, error) {
 		return nil, err
 	}
 	root, kind := e.leases.begin(finish.ID, finish.Lease)
+	finish.Root = isRoot(finish.ID, root, kind)
 	finish.Workflow = kind == model.Workflow || finish.Position > 0
 	return &work{root: root, size: len(finish.Result) + len(finish.Error), finished: &finish}, nil
 }
+
+// isRoot: only of a lease of this process is the root known.
+func isRoot(id, root uuid.UUID, kind model.Kind) bool { return kind != "" && root == id }
 
 // setError reads of an error what retrying depends on; the rest passes untouched.
 func (e *Engine) setError(path string, payload model.Payload, finish *store.Finish) error {

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/libworkflows/libworkflows/core/fault"
+	"github.com/libworkflows/libworkflows/core/model"
 	"github.com/libworkflows/libworkflows/core/store"
 )
 
@@ -201,26 +202,35 @@ func (f *flusher) attempt(ctx context.Context, works []*work) error {
 	if len(works) == 0 {
 		return nil
 	}
+	e := f.engine
 	ctx, cancel := context.WithTimeout(ctx, flushLimit)
 	defer cancel()
-	b := store.Batch{MaxHistory: f.engine.settings.maxHistory}
+	b := store.Batch{MaxHistory: e.settings.maxHistory}
+	h := e.handover(works)
+	var taken []model.Claimed
+	defer func() { h.fill(taken) }()
+	h.attach(works, &b)
 	for _, w := range works {
 		w.addTo(&b)
 	}
-	flushed, err := f.engine.store.Flush(ctx, b)
+	b.Awaited = e.waiters.among(b.Finishes)
+	flushed, err := e.store.Flush(ctx, b)
+	claimed := h.settle(flushed.Claimed, err)
 	if err != nil {
 		for _, w := range works {
 			w.tries++
 		}
 		return err
 	}
+	taken = flushed.Claimed
+	e.waiters.hand(flushed.Awaited)
 	var next cursor
 	for _, w := range works {
 		next = w.takeFrom(&flushed, next)
-		f.engine.effects(w)
+		e.effects(w, claimed)
 		w.finish(nil)
 	}
-	f.engine.hints.send()
+	e.hints.send()
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,12 +20,16 @@ const (
 	hintBytes = 7000
 	// hintSize bounds what one name adds, quotes and comma included.
 	hintSize = 40
+	// hintGap is the least time between two notifications: under load they gather.
+	hintGap = 2 * time.Millisecond
 )
 
 // hints gathers what other processes should look at, and sends it after the
 // commit that it speaks of. It may be lost: polling stands behind it.
 type hints struct {
 	engine *Engine
+	// own is how a payload of this engine begins; it need not be read.
+	own    string
 	mu     sync.Mutex
 	queues map[string]bool
 	// workers whose leases have news.
@@ -50,7 +55,8 @@ type hint struct {
 }
 
 func newHints(e *Engine) *hints {
-	return &hints{engine: e, queues: map[string]bool{}, workers: map[uuid.UUID]bool{}, more: make(chan struct{}, 1)}
+	own := strings.TrimSuffix(hint{From: e.id}.text(), "}")
+	return &hints{engine: e, own: own, queues: map[string]bool{}, workers: map[uuid.UUID]bool{}, more: make(chan struct{}, 1)}
 }
 
 // wake tells workers of a queue that something is due there.
@@ -110,7 +116,7 @@ func (e *Engine) languages() []string {
 
 // ended tells those who wait for an execution.
 func (e *Engine) ended(id uuid.UUID, awaited bool) {
-	if e.waiters.tell(id); !awaited {
+	if e.waiters.tell(id, nil); !awaited {
 		return
 	}
 	e.hints.mu.Lock()
@@ -147,6 +153,11 @@ func (h *hints) loop(ctx context.Context) {
 			return
 		case <-h.more:
 			h.flush(ctx)
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(hintGap):
+			}
 		}
 	}
 }
@@ -254,7 +265,7 @@ func (h *hints) missed() {
 
 func (h *hints) hear(payload string) {
 	var x hint
-	if json.Unmarshal([]byte(payload), &x) != nil || x.From == h.engine.id {
+	if strings.HasPrefix(payload, h.own) || json.Unmarshal([]byte(payload), &x) != nil {
 		return
 	}
 	for _, queue := range x.Queues {
@@ -264,7 +275,7 @@ func (h *hints) hear(payload string) {
 		h.engine.beatLocal(worker)
 	}
 	for _, id := range x.Ended {
-		h.engine.waiters.tell(id)
+		h.engine.waiters.tell(id, nil)
 	}
 	if x.SoonMS > 0 {
 		h.engine.ticker.hear(time.UnixMilli(x.SoonMS))

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/libworkflows/libworkflows/core/store"
 )
 
 func TestHintsAreCutToWhatANotificationHolds(t *testing.T) {
@@ -41,9 +43,9 @@ func TestAHintOfOnesOwnOrAForeignPayloadIsIgnored(t *testing.T) {
 	t.Parallel()
 	e := &Engine{id: uuid.New(), workers: map[uuid.UUID]*worker{}}
 	e.hints, e.waiters = newHints(e), newWaiters(e)
-	told := make(chan struct{}, 1)
+	told := make(chan *store.Read, 1)
 	id := uuid.New()
-	e.waiters.byID[id] = []chan struct{}{told}
+	e.waiters.byID[id] = []chan *store.Read{told}
 	e.hints.hear("not json")
 	e.hints.hear(hint{From: e.id, Ended: []uuid.UUID{id}}.text())
 	if len(told) != 0 {

@@ -178,12 +178,21 @@ func (t *leaseTable) loseAll(w *worker) {
 	}
 }
 
-// knows says whether a lease is one of this process.
-func (t *leaseTable) knows(id uuid.UUID, l model.Lease) bool {
+// holds says whether a lease is one of this process, and whether its holder was told to stop.
+func (t *leaseTable) holds(id uuid.UUID, l model.Lease) (held, cancelled bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	held, ok := t.leases[id]
-	return ok && held.lease == l
+	x, ok := t.leases[id]
+	if !ok || x.lease != l {
+		return false, false
+	}
+	return true, x.cancelTold
+}
+
+// knows says whether a lease is one of this process.
+func (t *leaseTable) knows(id uuid.UUID, l model.Lease) bool {
+	held, _ := t.holds(id, l)
+	return held
 }
 
 // forget drops a lease that was given up.

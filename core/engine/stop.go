@@ -30,6 +30,7 @@ func (e *Engine) StopWorker(ctx context.Context, req model.StopWorkerRequest) (m
 func (e *Engine) drainWorker(ctx context.Context, w *worker) error {
 	w.draining.Store(true)
 	poke(w.wake)
+	w.returnReady()
 	return e.store.SetWorker(ctx, w.current(), "draining")
 }
 

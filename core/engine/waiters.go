@@ -14,6 +14,9 @@ import (
 )
 
 const (
+	// maxAwaited bounds how many starts are remembered. Beyond it they are forgotten,
+	// and who waits for them looks once more than is needed.
+	maxAwaited = 100_000
 	// waiterPoll is how often those who wait for an end look for it themselves.
 	waiterPoll  = time.Second
 	waiterRetry = 200 * time.Millisecond
@@ -24,25 +27,39 @@ const (
 type waiters struct {
 	engine *Engine
 	mu     sync.Mutex
-	byID   map[uuid.UUID][]chan struct{}
-	now    chan struct{}
-	once   sync.Once
+	byID   map[uuid.UUID][]chan *store.Read
+	// awaited are executions that were started here, by somebody who said that they will
+	// wait, and that have not ended as far as is known.
+	awaited map[uuid.UUID]bool
+	now     chan struct{}
+	once    sync.Once
 }
 
 func newWaiters(e *Engine) *waiters {
-	return &waiters{engine: e, byID: map[uuid.UUID][]chan struct{}{}, now: make(chan struct{}, 1)}
+	return &waiters{engine: e, byID: map[uuid.UUID][]chan *store.Read{}, awaited: map[uuid.UUID]bool{}, now: make(chan struct{}, 1)}
 }
 
-func (w *waiters) add(id uuid.UUID) (told chan struct{}, remove func()) {
-	w.once.Do(func() { w.engine.spawn("waiters", w.loop) })
-	told = make(chan struct{}, 1)
+// expect remembers an execution that was started to be awaited.
+func (w *waiters) expect(id uuid.UUID) {
 	w.mu.Lock()
-	w.byID[id] = append(w.byID[id], told)
-	w.mu.Unlock()
-	return told, func() { w.remove(id, told) }
+	defer w.mu.Unlock()
+	if len(w.awaited) >= maxAwaited {
+		clear(w.awaited)
+	}
+	w.awaited[id] = true
 }
 
-func (w *waiters) remove(id uuid.UUID, told chan struct{}) {
+// add begins a wait. What is known not to have ended need not be looked at first.
+func (w *waiters) add(id uuid.UUID) (told chan *store.Read, awaited bool, remove func()) {
+	w.once.Do(func() { w.engine.spawn("waiters", w.loop) })
+	told = make(chan *store.Read, 1)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.byID[id] = append(w.byID[id], told)
+	return told, w.awaited[id], func() { w.remove(id, told) }
+}
+
+func (w *waiters) remove(id uuid.UUID, told chan *store.Read) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	kept := w.byID[id][:0]
@@ -56,12 +73,34 @@ func (w *waiters) remove(id uuid.UUID, told chan struct{}) {
 	}
 }
 
-// tell wakes who waits for an execution.
-func (w *waiters) tell(id uuid.UUID) {
+// among answers those whose end some call waits for.
+func (w *waiters) among(finishes []store.Finish) (ids []uuid.UUID) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	for i := range finishes {
+		if len(w.byID[finishes[i].ID]) > 0 {
+			ids = append(ids, finishes[i].ID)
+		}
+	}
+	return ids
+}
+
+// hand hands over executions that have ended.
+func (w *waiters) hand(reads map[uuid.UUID]store.Read) {
+	for id, read := range reads {
+		if read.Status.Final() {
+			w.tell(id, &read)
+		}
+	}
+}
+
+// tell wakes who waits for an execution, with the execution as it has ended if that is known.
+func (w *waiters) tell(id uuid.UUID, ended *store.Read) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.awaited, id)
 	for _, told := range w.byID[id] {
-		poke(told)
+		pass(told, ended)
 	}
 }
 
@@ -89,7 +128,7 @@ func (w *waiters) loop(ctx context.Context) {
 func (w *waiters) poll(ctx context.Context, ids []uuid.UUID) error {
 	final, overdue, err := w.engine.store.Ends(ctx, ids, len(w.engine.listWorkers()) == 0)
 	for _, id := range final {
-		w.tell(id)
+		w.tell(id, nil)
 	}
 	if err != nil || len(overdue) == 0 {
 		return err
@@ -136,9 +175,12 @@ func (e *Engine) WaitExecution(ctx context.Context, req model.WaitExecutionReque
 	if err := checkDelay("wait_ms", req.WaitMS); err != nil {
 		return model.Execution{}, err
 	}
-	told, remove := e.waiters.add(req.ID)
+	told, awaited, remove := e.waiters.add(req.ID)
 	defer remove()
 	e.hints.listen()
+	if awaited && req.WaitMS > 0 {
+		return e.waitTold(ctx, req, told)
+	}
 	read, err := e.get(ctx, req.ID)
 	if err != nil || read.Status.Final() || req.WaitMS == 0 {
 		return read.Execution, err
@@ -155,13 +197,16 @@ func (e *Engine) WaitExecution(ctx context.Context, req model.WaitExecutionReque
 	return e.waitTold(ctx, req, told)
 }
 
-func (e *Engine) waitTold(ctx context.Context, req model.WaitExecutionRequest, told chan struct{}) (model.Execution, error) {
+func (e *Engine) waitTold(ctx context.Context, req model.WaitExecutionRequest, told chan *store.Read) (model.Execution, error) {
 	over := time.NewTimer(time.Duration(req.WaitMS) * time.Millisecond)
 	defer over.Stop()
 	for {
 		ended := false
 		select {
-		case <-told:
+		case read := <-told:
+			if read != nil {
+				return read.Execution, nil
+			}
 		case <-over.C:
 			ended = true
 		case <-ctx.Done():
@@ -172,11 +217,19 @@ func (e *Engine) waitTold(ctx context.Context, req model.WaitExecutionRequest, t
 		read, err := e.get(ctx, req.ID)
 		if err != nil && !ended && fault.From(err).Retryable {
 			// The database restarts, perhaps; that is no reason to end the wait.
-			time.AfterFunc(waiterRetry, func() { poke(told) })
+			time.AfterFunc(waiterRetry, func() { pass(told, nil) })
 			continue
 		}
 		if err != nil || ended || read.Status.Final() {
 			return read.Execution, err
 		}
+	}
+}
+
+// pass tells a wait, unless it has been told already and not looked yet.
+func pass(told chan *store.Read, ended *store.Read) {
+	select {
+	case told <- ended:
+	default:
 	}
 }

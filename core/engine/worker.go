@@ -40,8 +40,11 @@ type worker struct {
 	stopped       chan struct{}
 
 	draining atomic.Bool
-	// claiming lets one claim ask for all free slots.
-	claiming chan struct{}
+	slots    *slots
+	// claiming lets one claim ask for all free slots, and guards exhausted: the last
+	// look took all that was due.
+	claiming  chan struct{}
+	exhausted bool
 
 	// beats one at a time, with the rows that the last one found and nobody knew.
 	beats  sync.Mutex
@@ -77,7 +80,7 @@ func (e *Engine) StartWorker(ctx context.Context, req model.StartWorkerRequest) 
 		engine: e, handle: id, id: id, request: req,
 		beatNow: make(chan struct{}, 1), wake: make(chan struct{}, 1), noticed: make(chan struct{}, 1),
 		claiming: make(chan struct{}, 1), stopped: make(chan struct{}),
-		claims: map[uuid.UUID]bool{}, acknowledged: bootTime(),
+		slots: newSlots(), claims: map[uuid.UUID]bool{}, acknowledged: bootTime(),
 	}
 	if err := e.store.Register(ctx, id, req); err != nil {
 		return model.StartWorkerReply{}, err
@@ -228,6 +231,7 @@ func (w *worker) beat(ctx context.Context) error {
 	w.acknowledged = sent
 	w.mu.Unlock()
 	w.giveBack(w.engine.leases.reconcile(w, rows, asked), underWay)
+	w.putBack(w.slots.abandoned())
 	return nil
 }
 

@@ -1,6 +1,9 @@
 package store
 
 import (
+	"fmt"
+	"time"
+
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
@@ -44,42 +47,23 @@ type Advanced struct {
 	Events []model.Event
 }
 
-// advanceSQL appends a holder's events and suspends it where nothing newer has
+// advanceText appends a holder's events and suspends it where nothing newer has
 // come. An entry that the history already has after the holder's position is
-// left out, so that a write whose reply was lost can be repeated. A timer counts
-// from the time of its own event, or by its history it could end early.
-//
-// A child whose id somebody else has taken fails the statement: an event that
-// names an execution which does not belong to it would be a lie for ever.
-var advanceSQL = define("advance", `
-WITH i AS MATERIALIZED (
-    SELECT * FROM `+unnest(1, "i", "id uuid", "epoch bigint", "token uuid", "position int", "suspend boolean", "waking boolean", "state text")+`),
+// left out, so that a write whose reply was lost can be repeated.
+const advanceText = `
+WITH i AS MATERIALIZED (SELECT * FROM %s),
 seen AS MATERIALIZED (
     SELECT i.*, e.id IS NOT NULL AS found, e.run, e.root_id, e.deadline_at, e.history_length, e.status, coalesce(e.epoch = i.epoch AND e.token = i.token, false) AS same,
         coalesce(e.status = 'running' AND e.epoch = i.epoch AND e.token = i.token AND e.kind = 'workflow', false) AS holds
     FROM i LEFT JOIN LATERAL (SELECT * FROM workflows.executions e WHERE e.id = i.id OFFSET 0) e ON true),
 held AS MATERIALIZED (SELECT * FROM seen WHERE holds),
 given AS MATERIALIZED (
-    SELECT g.*, held.run, held.root_id, held.deadline_at FROM `+unnest(8, "g", "id uuid", "type text", "sequence int", "name text", "payload text", "delay_ms bigint", "cancel boolean")+`
+    SELECT g.*, held.run, held.root_id, held.deadline_at FROM %s
     JOIN held ON held.id = g.id
     WHERE NOT EXISTS (
         SELECT FROM workflows.history h WHERE h.execution_id = g.id AND h.run = held.run AND h.position > held.position
         AND h.type = g.type AND h.sequence = g.sequence OFFSET 0)),
-untimed AS (
-    DELETE FROM workflows.timers t USING given
-    WHERE given.cancel AND t.execution_id = given.id AND t.kind = 'sleep' AND t.sequence = given.sequence AND t.run = given.run
-    RETURNING t.execution_id, t.sequence),
-entries AS MATERIALIZED (
-    SELECT e.*, (SELECT clock_timestamp()) AS at FROM (
-    SELECT id, run, type, sequence, name, payload, delay_ms, ord FROM given WHERE NOT cancel
-    UNION ALL
-    SELECT given.id, given.run, 'timer_cancelled', given.sequence, given.name, NULL, 0, given.ord
-    FROM given JOIN untimed ON untimed.execution_id = given.id AND untimed.sequence = given.sequence
-    UNION ALL
-    SELECT given.id, given.run, CASE c.kind WHEN 'workflow' THEN 'child_cancelled' ELSE 'activity_cancelled' END, given.sequence, c.name, NULL, 0, given.ord
-    FROM given CROSS JOIN LATERAL (
-        SELECT * FROM workflows.executions c WHERE c.parent_id = given.id AND c.parent_run = given.run AND c.sequence = given.sequence OFFSET 0) c
-    WHERE given.cancel AND NOT c.reported AND c.status IN ('scheduled', 'pending', 'running', 'suspended')) e),
+%s,
 n AS (SELECT id, count(*)::int AS count FROM entries GROUP BY 1),
 moved AS (
     UPDATE workflows.executions e SET
@@ -95,52 +79,164 @@ written AS (
     INSERT INTO workflows.history (execution_id, run, position, type, sequence, name, payload, at)
     SELECT entries.id, entries.run, moved.base + row_number() OVER (PARTITION BY entries.id ORDER BY entries.ord),
         entries.type, entries.sequence, entries.name, entries.payload::json, entries.at
-    FROM entries JOIN moved ON moved.id = entries.id),
-timed AS (
+    FROM entries JOIN moved ON moved.id = entries.id)
+%s
+SELECT seen.ord, seen.found, moved.id IS NOT NULL, seen.same, coalesce(moved.status, seen.status, ''), coalesce(moved.history_length, 0), coalesce(moved.queue, ''),
+    NULL::uuid, NULL::uuid, NULL::timestamptz, NULL::timestamptz, ` + nothingHandedOver + `
+FROM seen LEFT JOIN moved ON moved.id = seen.id
+%s`
+
+// entriesOnly: a holder's own words, as they are.
+const entriesOnly = `entries AS MATERIALIZED (
+    SELECT id, run, type, sequence, name, payload, delay_ms, ord, (SELECT clock_timestamp()) AS at FROM given)`
+
+// cancelledEntries find out what a cancel has come in time for.
+const cancelledEntries = `untimed AS (
+    DELETE FROM workflows.timers t USING given
+    WHERE given.cancel AND t.execution_id = given.id AND t.kind = 'sleep' AND t.sequence = given.sequence AND t.run = given.run
+    RETURNING t.execution_id, t.sequence),
+entries AS MATERIALIZED (
+    SELECT e.*, (SELECT clock_timestamp()) AS at FROM (
+    SELECT id, run, type, sequence, name, payload, delay_ms, ord FROM given WHERE NOT cancel
+    UNION ALL
+    SELECT given.id, given.run, 'timer_cancelled', given.sequence, given.name, NULL, 0, given.ord
+    FROM given JOIN untimed ON untimed.execution_id = given.id AND untimed.sequence = given.sequence
+    UNION ALL
+    SELECT given.id, given.run, CASE c.kind WHEN 'workflow' THEN 'child_cancelled' ELSE 'activity_cancelled' END, given.sequence, c.name, NULL, 0, given.ord
+    FROM given CROSS JOIN LATERAL (
+        SELECT * FROM workflows.executions c WHERE c.parent_id = given.id AND c.parent_run = given.run AND c.sequence = given.sequence OFFSET 0) c
+    WHERE given.cancel AND NOT c.reported AND c.status IN ('scheduled', 'pending', 'running', 'suspended')) e)`
+
+// startedTimers count from the time of their own event, or by its history one could end early.
+const startedTimers = `, timed AS (
     INSERT INTO workflows.timers (execution_id, run, kind, sequence, due_at)
     SELECT id, run, 'sleep', sequence, at + delay_ms * interval '1 ms' FROM entries WHERE type = 'timer_started' AND delay_ms > 0
-    ON CONFLICT (execution_id, kind, sequence) DO UPDATE SET run = excluded.run, due_at = excluded.due_at),
-x AS MATERIALIZED (
-    SELECT x.*, given.run AS parent_run, given.root_id, CASE WHEN x.close_policy <> 'detach' THEN given.deadline_at END AS parent_deadline
-    FROM `+unnest(15, "x", newRowTypes...)+`
-    JOIN given ON given.id = x.parent_id AND given.sequence = x.sequence AND given.type IN ('activity_scheduled', 'child_started')),
-made AS (
-    INSERT INTO workflows.executions (`+insertColumns+`)
-    SELECT x.id, x.root_id, x.parent_id, x.parent_run, `+insertValues+` FROM x
-    RETURNING id),
-expiring AS (`+timersOfNew+`)
-SELECT seen.ord, seen.found, moved.id IS NOT NULL, seen.same, coalesce(moved.status, seen.status, ''), coalesce(moved.history_length, 0), coalesce(moved.queue, '')
-FROM seen LEFT JOIN moved ON moved.id = seen.id`)
+    ON CONFLICT (execution_id, kind, sequence) DO UPDATE SET run = excluded.run, due_at = excluded.due_at)`
 
-func (p *pipeline) advance(items []Advance, advanced []Advanced) {
+// scheduledChildren inserts them. One whose id somebody else has taken fails the statement:
+// an event that names an execution which does not belong to it would be a lie for ever.
+const scheduledChildren = `, given_rows AS MATERIALIZED (
+    SELECT x.*, given.run AS parent_run, given.root_id, CASE WHEN x.close_policy <> 'detach' THEN given.deadline_at END AS parent_deadline
+    FROM %s
+    JOIN given ON given.id = x.parent_id AND given.sequence = x.sequence AND given.type IN ('activity_scheduled', 'child_started')),
+%s
+x AS MATERIALIZED (SELECT x.*, %s FROM given_rows x %s),
+made AS (
+    INSERT INTO workflows.executions (` + insertColumns + `)
+    SELECT x.id, x.root_id, x.parent_id, x.parent_run, ` + insertValues + ` FROM x
+    RETURNING ` + madeColumns + `),
+expiring AS (` + timersOfNew + `)
+%s`
+
+// handedOverChildren follow the answers to the advances, for who is to run them.
+const handedOverChildren = `UNION ALL
+SELECT 0, true, true, true, made.status, 0, made.queue, made.id, made.root_id, made.created_at, made.deadline_at, ` + handedOverColumns + `
+FROM made WHERE made.worker IS NOT NULL`
+
+// A statement costs by what it might write, so each batch has one that writes no more than it must.
+var (
+	advanceItems   = unnest(1, "i", "id uuid", "epoch bigint", "token uuid", "position int", "suspend boolean", "waking boolean", "state text")
+	advanceEntries = unnest(8, "g", "id uuid", "type text", "sequence int", "name text", "payload text", "delay_ms bigint", "cancel boolean")
+	advanceRows    = unnest(15, "x", newRowTypes...)
+
+	children     = fmt.Sprintf(scheduledChildren, advanceRows, "", noHolder+", NULL::uuid AS token", "", "")
+	heldChildren = fmt.Sprintf(scheduledChildren, advanceRows, holderOfNew("$36")+",", holderColumns+", $37::uuid AS token", holderJoin, ", "+startedOfNew)
+
+	advancePlainSQL    = define("advance_plain", advance(entriesOnly, "", ""))
+	advanceTimersSQL   = define("advance_timers", advance(cancelledEntries, startedTimers, ""))
+	advanceChildrenSQL = define("advance_children", advance(entriesOnly, children, ""))
+	advanceHeldSQL     = define("advance_held", advance(entriesOnly, heldChildren, handedOverChildren))
+	advanceAllSQL      = define("advance", advance(cancelledEntries, startedTimers+children, ""))
+)
+
+func advance(entries, writes, answers string) string {
+	return fmt.Sprintf(advanceText, advanceItems, advanceEntries, entries, writes, answers)
+}
+
+func (p *pipeline) advance(items []Advance, to *Claim, advanced []Advanced, claimed *[]model.Claimed) {
 	if len(items) == 0 {
 		return
 	}
-	p.add(advanceSQL, func(row pgx.CollectableRow) error {
+	needs, args := advanceOf(items, to)
+	rows := map[uuid.UUID]*NewRow{}
+	for i := range needs.children {
+		rows[needs.children[i].ID] = &needs.children[i]
+	}
+	p.add(needs.statement(), func(row pgx.CollectableRow) error {
 		var ord int
 		var a Advanced
-		if err := row.Scan(&ord, &a.Found, &a.Held, &a.SameLease, &a.Status, &a.HistoryLength, &a.Queue); err != nil {
+		var id, root *uuid.UUID
+		var created *time.Time
+		var h HandedOver
+		if err := row.Scan(&ord, &a.Found, &a.Held, &a.SameLease, &a.Status, &a.HistoryLength, &a.Queue, &id, &root, &created, &h.DeadlineAt, &h.At, &h.Started); err != nil {
 			return err
+		}
+		if id != nil {
+			h.Root, h.CreatedAt = *root, *created
+			*claimed = append(*claimed, h.claimedOf(rows[*id], to.Token))
+			return nil
 		}
 		advanced[ord-1] = a
 		return nil
-	}, advanceArgs(items)...)
+	}, args...)
 }
 
-func advanceArgs(items []Advance) []any {
-	n := len(items)
-	ids, epochs, tokens := make([]uuid.UUID, n), make([]int64, n), make([]uuid.UUID, n)
-	positions, states := make([]int32, n), make([]*string, n)
-	suspends, wakings := make([]bool, n), make([]bool, n)
-	var children []NewRow
+// needs are what a batch of advances asks of its statement.
+type needs struct {
+	children                 []NewRow
+	scheduled, timed, handed bool
+}
+
+func (n *needs) statement() *statement {
+	switch {
+	case n.handed:
+		return advanceHeldSQL
+	case n.timed && n.scheduled:
+		return advanceAllSQL
+	case n.timed:
+		return advanceTimersSQL
+	case n.scheduled:
+		return advanceChildrenSQL
+	}
+	return advancePlainSQL
+}
+
+func advanceOf(items []Advance, to *Claim) (n needs, args []any) {
+	count := len(items)
+	ids, epochs, tokens := make([]uuid.UUID, count), make([]int64, count), make([]uuid.UUID, count)
+	positions, states := make([]int32, count), make([]*string, count)
+	suspends, wakings := make([]bool, count), make([]bool, count)
 	for i := range items {
 		a := &items[i]
 		ids[i], epochs[i], tokens[i], positions[i] = a.ID, a.Lease.Epoch, a.Lease.Token, int32(a.Position)
 		suspends[i], wakings[i], states[i] = a.Suspend, a.Waking, text(a.State)
-		children = append(children, a.Children...)
+		n.children = append(n.children, a.Children...)
+		n.timed = n.timed || a.isTimed()
 	}
-	args := []any{ids, epochs, tokens, positions, suspends, wakings, states}
-	return append(append(args, entryArgs(items)...), newRowArgs(children)...)
+	n.scheduled = len(n.children) > 0
+	for i := range n.children {
+		n.handed = n.handed || n.children[i].HandOver
+	}
+	// A batch with timers is rare enough for its children to go through the queue.
+	n.handed = n.handed && !n.timed
+	args = append([]any{ids, epochs, tokens, positions, suspends, wakings, states}, entryArgs(items)...)
+	if n.scheduled {
+		args = append(args, newRowArgs(n.children)...)
+	}
+	if n.handed {
+		args = append(args, to.Worker, to.Token)
+	}
+	return n, args
+}
+
+// isTimed says whether timers are concerned: started, or cancelled perhaps.
+func (a *Advance) isTimed() bool {
+	for i := range a.Entries {
+		if e := &a.Entries[i]; e.Cancel || e.DelayMS > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func entryArgs(items []Advance) []any {

@@ -94,18 +94,22 @@ WHERE e.worker = $1 AND e.status = 'running' AND e.token = $2 AND e.kind = 'work
 ORDER BY e.id, h.position`)
 
 // Claim hands due executions to a worker that is alive.
-func (s *Store) Claim(ctx context.Context, c Claim) ([]model.Claimed, error) {
+func (s *Store) Claim(ctx context.Context, c Claim) (claimed []model.Claimed, err error) {
+	p := s.pipeline()
+	p.claim(c, &claimed)
+	return claimed, p.run(ctx, s.control)
+}
+
+func (p *pipeline) claim(c Claim, claimed *[]model.Claimed) {
 	stmt := claimSQL
 	if c.Suspect {
 		stmt = claimSuspectSQL
 	}
-	var claimed []model.Claimed
 	byID := map[uuid.UUID]int{}
-	p := s.pipeline()
 	p.add(stmt, func(row pgx.CollectableRow) error {
 		x, err := scanClaimed(row, c.Token)
-		byID[x.ID] = len(claimed)
-		claimed = append(claimed, x)
+		byID[x.ID] = len(*claimed)
+		*claimed = append(*claimed, x)
 		return err
 	}, c.Worker, c.Queues, c.N, c.Token, c.Warm, names(c.Lacking))
 	p.add(claimedHistorySQL, func(row pgx.CollectableRow) error {
@@ -116,11 +120,11 @@ func (s *Store) Claim(ctx context.Context, c Claim) ([]model.Claimed, error) {
 			return err
 		}
 		e.Payload = raw(payload)
-		x := &claimed[byID[id]]
-		x.Events = append(x.Events, e)
+		if i, looked := byID[id]; looked { // what was handed over under the same token has its events
+			(*claimed)[i].Events = append((*claimed)[i].Events, e)
+		}
 		return nil
 	}, c.Worker, c.Token)
-	return claimed, p.run(ctx, s.control)
 }
 
 // names are functions as claimText compares them. No kind has a space in it.

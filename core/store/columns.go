@@ -19,6 +19,8 @@ type NewRow struct {
 	ClosePolicy *string
 	// Dead rows were cancelled by the very write that scheduled them.
 	Dead bool
+	// HandOver it to the worker of the batch's claim, if it can be.
+	HandOver bool
 	// Signals that come with it, in place of those that were asked for.
 	Signals []Signal
 	model.NewExecution
@@ -29,7 +31,7 @@ var newRowTypes = []string{
 	"id uuid", "parent_id uuid", "sequence int", "close_policy text", "dead boolean",
 	"kind text", "name text", "queue text", "idempotency_key text", "priority smallint", "awaited boolean",
 	"run_at timestamptz", "delay_ms bigint", "timeout_ms bigint", "schedule_timeout_ms bigint", "attempt_timeout_ms bigint",
-	"version text", "retry text", "args text", "kwargs text",
+	"version text", "retry text", "args text", "kwargs text", "hand_over boolean",
 }
 
 // newRowArgs turns rows into one array a column.
@@ -40,6 +42,7 @@ func newRowArgs(rows []NewRow) []any {
 		sequences, priorities  = make([]*int32, n), make([]int16, n)
 		policies, keys         = make([]*string, n), make([]*string, n)
 		dead, awaited          = make([]bool, n), make([]bool, n)
+		handOvers              = make([]bool, n)
 		kinds, names, queues   = make([]string, n), make([]string, n), make([]string, n)
 		runAts                 = make([]*time.Time, n)
 		delays, timeouts       = make([]int64, n), make([]int64, n)
@@ -55,10 +58,11 @@ func newRowArgs(rows []NewRow) []any {
 		runAts[i], delays[i], timeouts[i] = r.RunAt, r.DelayMS, r.TimeoutMS
 		schedules[i], attempts[i] = r.ScheduleTimeoutMS, r.AttemptTimeoutMS
 		versions[i], retries[i], argTexts[i], keywordTexts[i] = r.Version, retryText(r.Retry), text(r.Args), text(r.Kwargs)
+		handOvers[i] = r.HandOver
 	}
 	return []any{
 		ids, parents, sequences, policies, dead, kinds, names, queues, keys, priorities, awaited,
-		runAts, delays, timeouts, schedules, attempts, versions, retries, argTexts, keywordTexts,
+		runAts, delays, timeouts, schedules, attempts, versions, retries, argTexts, keywordTexts, handOvers,
 	}
 }
 

@@ -1,24 +1,33 @@
 package store
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+
+	"github.com/libworkflows/libworkflows/core/model"
 )
 
 // insertColumns are what both a root and a child are inserted with.
 const insertColumns = `id, root_id, parent_id, parent_run, sequence, close_policy, reported, kind, name, queue, idempotency_key,
-    status, priority, awaited, run_at, created_at, finished_at, deadline_at, attempt_timeout_ms, version, retry, args, kwargs`
+    status, priority, awaited, run_at, created_at, finished_at, deadline_at, attempt_timeout_ms, version, retry, args, kwargs,
+    worker, token, epoch, attempts, started_at, language, history_length`
 
-// insertValues read a new row x with its parent's deadline; the caller puts root
-// and the parent's run in front of it.
+// insertValues read a new row x with its parent's deadline and its holder; the caller
+// puts root and the parent's run in front of it.
 const insertValues = `x.sequence, x.close_policy, x.dead, x.kind, x.name, x.queue, x.idempotency_key,
-    CASE WHEN x.dead THEN 'cancelled' WHEN x.delay_ms > 0 OR x.run_at > now() THEN 'scheduled' ELSE 'pending' END,
+    CASE WHEN x.dead THEN 'cancelled' WHEN x.delay_ms > 0 OR x.run_at > now() THEN 'scheduled' WHEN x.worker IS NOT NULL THEN 'running' ELSE 'pending' END,
     x.priority, x.awaited, coalesce(x.run_at, now() + greatest(x.delay_ms, 0) * interval '1 ms'), now(),
     CASE WHEN x.dead THEN now() END,
     ` + deadlineOfNew + `,
-    nullif(x.attempt_timeout_ms, 0), x.version, x.retry::json, x.args::json, x.kwargs::json`
+    nullif(x.attempt_timeout_ms, 0), x.version, x.retry::json, x.args::json, x.kwargs::json,
+    x.worker, x.token, (x.worker IS NOT NULL)::int, (x.worker IS NOT NULL)::int, x.taken_at,
+    CASE WHEN x.kind = 'workflow' THEN x.holder_language END, (x.worker IS NOT NULL AND x.kind = 'workflow')::int`
+
+// madeColumns are what is asked of a row that was inserted.
+const madeColumns = `id, root_id, kind, queue, status, run_at, created_at, deadline_at, worker, started_at`
 
 // deadlineOfNew is a row's own deadline or its parent's, whichever is earlier.
 const deadlineOfNew = `least(CASE WHEN x.timeout_ms > 0 THEN now() + x.timeout_ms * interval '1 ms' END, x.parent_deadline)`
@@ -32,18 +41,30 @@ const timersOfNew = `INSERT INTO workflows.timers (execution_id, run, kind, sequ
     WHERE t.due_at IS NOT NULL AND NOT x.dead
     ON CONFLICT DO NOTHING`
 
-// createSQL inserts roots. Keyed rows go in the order of their keys, which two
+// createText inserts roots. Keyed rows go in the order of their keys, which two
 // batches with the same keys need in order not to deadlock.
-var createSQL = define("create", `
-WITH x AS MATERIALIZED (SELECT x.*, NULL::timestamptz AS parent_deadline FROM `+unnest(1, "x", newRowTypes...)+`),
+const createText = `
+WITH given_rows AS MATERIALIZED (SELECT * FROM %s),
+%s
+x AS MATERIALIZED (SELECT x.*, NULL::timestamptz AS parent_deadline, %s FROM given_rows x %s),
 made AS (
-    INSERT INTO workflows.executions (`+insertColumns+`)
-    SELECT x.id, x.id, NULL, NULL, `+insertValues+`
+    INSERT INTO workflows.executions (` + insertColumns + `)
+    SELECT x.id, x.id, NULL, NULL, ` + insertValues + `
     FROM x ORDER BY x.name, x.idempotency_key, x.ord
     ON CONFLICT DO NOTHING
-    RETURNING id, queue, status, run_at),
-timed AS (`+timersOfNew+`)
-SELECT id, queue, status, run_at FROM made`)
+    RETURNING ` + madeColumns + `)
+%s
+SELECT made.id, made.queue, made.status, made.run_at, made.created_at, made.deadline_at, %s FROM made`
+
+var newRows = unnest(1, "x", newRowTypes...)
+
+// Most rows have neither deadline nor holder, and a statement costs by what it might write.
+var (
+	createSQL      = define("create", fmt.Sprintf(createText, newRows, "", noHolder+", NULL::uuid AS token", "", "", nothingHandedOver))
+	createTimedSQL = define("create_timed", fmt.Sprintf(createText, newRows, "", noHolder+", NULL::uuid AS token", "", ", timed AS ("+timersOfNew+")", nothingHandedOver))
+	createHeldSQL  = define("create_held", fmt.Sprintf(createText, newRows, holderOfNew("$22")+",", holderColumns+", $23::uuid AS token", holderJoin,
+		", timed AS ("+timersOfNew+"), "+startedOfNew, handedOverColumns))
+)
 
 // winnersSQL finds who has the key. It follows the insert, because what the
 // insert ran into is not in the insert's own snapshot.
@@ -59,27 +80,48 @@ type Made struct {
 	Queue  string
 	Status string
 	RunAt  time.Time
+	HandedOver
 }
 
-// create inserts rows and keeps in made, by id, what became of each.
-func (p *pipeline) create(rows []NewRow, made map[uuid.UUID]*Made) {
+// create inserts rows and keeps in made, by id, what became of each. Those that are
+// handed over go to claimed.
+func (p *pipeline) create(rows []NewRow, to *Claim, made map[uuid.UUID]*Made, claimed *[]model.Claimed) {
 	if len(rows) == 0 {
 		return
 	}
+	byID := make(map[uuid.UUID]*NewRow, len(rows))
 	for i := range rows {
+		byID[rows[i].ID] = &rows[i]
 		made[rows[i].ID] = &Made{Winner: rows[i].ID}
 	}
-	p.add(createSQL, func(row pgx.CollectableRow) error {
+	stmt, args := createOf(rows, to)
+	p.add(stmt, func(row pgx.CollectableRow) error {
 		var id uuid.UUID
 		var m Made
-		if err := row.Scan(&id, &m.Queue, &m.Status, &m.RunAt); err != nil {
+		if err := row.Scan(&id, &m.Queue, &m.Status, &m.RunAt, &m.CreatedAt, &m.DeadlineAt, &m.At, &m.Started); err != nil {
 			return err
 		}
-		m.Inserted, m.Winner = true, id
+		m.Inserted, m.Winner, m.Root = true, id, id
 		*made[id] = m
+		if m.At != nil {
+			*claimed = append(*claimed, m.claimedOf(byID[id], to.Token))
+		}
 		return nil
-	}, newRowArgs(rows)...)
+	}, args...)
 	p.winners(rows, made)
+}
+
+func createOf(rows []NewRow, to *Claim) (*statement, []any) {
+	stmt, args := createSQL, newRowArgs(rows)
+	for i := range rows {
+		switch r := &rows[i]; {
+		case r.HandOver:
+			return createHeldSQL, append(args, to.Worker, to.Token)
+		case r.TimeoutMS > 0 || r.ScheduleTimeoutMS > 0:
+			stmt = createTimedSQL
+		}
+	}
+	return stmt, args
 }
 
 func (p *pipeline) winners(rows []NewRow, made map[uuid.UUID]*Made) {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -28,6 +29,8 @@ type Finish struct {
 	Final bool
 	// Continue begins the next run instead, unless the workflow was asked to stop.
 	Continue *Continue
+	// Root: it has no parent to tell.
+	Root bool
 }
 
 // Finished is what became of an outcome.
@@ -60,22 +63,21 @@ const (
 	defaultJitter    = `0.1`
 )
 
-// finishSQL ends attempts. A workflow that has not seen a cancel request stays
+// finishText ends attempts. A workflow that has not seen a cancel request stays
 // as it is; a cancel that was requested wins over any outcome; a failure is
 // tried again as long as its policy and its deadline allow. A workflow that was to
 // continue has done so in the statement before, unless a cancel is decided on here.
 //
 // It answers a row an item, and after it another for what the end of an item
 // means to others.
-var finishSQL = define("finish", `
+const finishText = `
 WITH x AS MATERIALIZED (
-    SELECT * FROM `+unnest(1, "x", "id uuid", "epoch bigint", "token uuid", "position int", "ok boolean", "result text",
-	"error text", "error_type text", "final boolean", "failed_sequence int", "continues boolean")+`),
+    SELECT * FROM %s),
 seen AS MATERIALIZED (
     SELECT x.*, e.id IS NOT NULL AS found, e.kind, e.queue, e.status, coalesce(e.epoch = x.epoch AND e.token = x.token, false) AS same,
-        now() + least(coalesce((e.retry->>'max_ms')::float8, `+defaultMaxMS+`),
-            coalesce((e.retry->>'initial_ms')::float8, `+defaultInitialMS+`) * power(coalesce((e.retry->>'factor')::float8, `+defaultFactor+`), least(e.failures, 40)))
-            * (1 + coalesce((e.retry->>'jitter')::float8, `+defaultJitter+`) * (2 * random() - 1)) * interval '1 ms' AS retry_at,
+        now() + least(coalesce((e.retry->>'max_ms')::float8, ` + defaultMaxMS + `),
+            coalesce((e.retry->>'initial_ms')::float8, ` + defaultInitialMS + `) * power(coalesce((e.retry->>'factor')::float8, ` + defaultFactor + `), least(e.failures, 40)))
+            * (1 + coalesce((e.retry->>'jitter')::float8, ` + defaultJitter + `) * (2 * random() - 1)) * interval '1 ms' AS retry_at,
         CASE
             WHEN e.status <> 'running' OR e.epoch <> x.epoch OR e.token IS DISTINCT FROM x.token THEN NULL
             WHEN e.kind = 'workflow' AND e.cancel_requested_at IS NOT NULL AND EXISTS (
@@ -85,7 +87,7 @@ seen AS MATERIALIZED (
             WHEN x.continues THEN NULL
             WHEN x.ok THEN 'completed'
             WHEN e.kind <> 'workflow' AND NOT x.final
-                AND e.failures < coalesce((e.retry->>'retries')::int, `+defaultRetries+`)
+                AND e.failures < coalesce((e.retry->>'retries')::int, ` + defaultRetries + `)
                 AND NOT coalesce(e.retry->'non_retryable' IS NOT NULL AND x.error_type IN (SELECT json_array_elements_text(e.retry->'non_retryable')), false)
                 AND (e.deadline_at IS NULL OR e.deadline_at > now()) THEN 'scheduled'
             WHEN e.id IS NOT NULL THEN 'failed'
@@ -104,18 +106,30 @@ done AS (
         run_at = CASE WHEN held.verdict = 'scheduled' THEN held.retry_at ELSE e.run_at END,
         finished_at = CASE WHEN held.verdict <> 'scheduled' THEN clock_timestamp() END
     FROM decided held WHERE e.id = held.id AND held.verdict <> 'running'
-    RETURNING `+endedColumns+`, held.ord),`+settle+`
-SELECT ord, found, verdict IS NOT NULL, coalesce(becomes, status, ''), same, retry_at, coalesce(kind, ''), coalesce(queue, ''), `+nothingTold+`
+    RETURNING ` + endedColumns + `, held.ord),%s
+SELECT ord, found, verdict IS NOT NULL, coalesce(becomes, status, ''), same, retry_at, coalesce(kind, ''), coalesce(queue, ''), ` + nothingTold + `
 FROM decided
 UNION ALL
-SELECT d.ord, true, true, d.status, true, d.run_at, d.kind, d.queue, `+toldColumns+`
-FROM done d LEFT JOIN told ON told.id = d.parent_id WHERE d.parent_id IS NOT NULL OR d.awaited OR d.kind = 'workflow'`)
+SELECT d.ord, true, true, d.status, true, d.run_at, d.kind, d.queue, %s WHERE d.parent_id IS NOT NULL OR d.awaited OR d.kind = 'workflow'`
+
+var (
+	finishItems = unnest(1, "x", "id uuid", "epoch bigint", "token uuid", "position int", "ok boolean", "result text",
+		"error text", "error_type text", "final boolean", "failed_sequence int", "continues boolean")
+	finishSQL      = define("finish", fmt.Sprintf(finishText, finishItems, settle, toldColumns+` FROM done d LEFT JOIN told ON told.id = d.parent_id`))
+	finishRootsSQL = define("finish_roots", fmt.Sprintf(finishText, finishItems, settleRoots, noToldColumns+` FROM done d`))
+)
 
 func (p *pipeline) finish(items []Finish, finished []Finished) {
 	if len(items) == 0 {
 		return
 	}
-	p.add(finishSQL, func(row pgx.CollectableRow) error {
+	stmt := finishRootsSQL
+	for i := range items {
+		if !items[i].Root {
+			stmt = finishSQL
+		}
+	}
+	p.add(stmt, func(row pgx.CollectableRow) error {
 		var ord int
 		var f Finished
 		if err := scanInto(row, []any{&ord, &f.Found, &f.Held, &f.Status, &f.SameLease, &f.RunAt, &f.Kind, &f.Queue}, f.targets()); err != nil {

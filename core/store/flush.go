@@ -19,6 +19,12 @@ type Batch struct {
 	Advances []Advance
 	Finishes []Finish
 	Cancels  []Cancel
+	// Awaited are executions to read once everything is written.
+	Awaited []uuid.UUID
+	// Claim is taken along: what the batch makes due is claimed by the same commit.
+	Claim *Claim
+	// Look for what is due: new rows can be handed over without.
+	Look bool
 	// MaxHistory is how long a signal may make a history.
 	MaxHistory int
 }
@@ -33,11 +39,14 @@ type Flushed struct {
 	Finishes []Finished
 	Marked   []Woken
 	Ended    []Ended
+	Awaited  map[uuid.UUID]Read
+	Claimed  []model.Claimed
 }
 
 // Flush writes a batch in one round trip. Keyed inserts come first and in key
 // order, then the one lock, then signals before outcomes, advances before new
-// runs, and those before ends, so that each sees what the ones before it wrote.
+// runs, and those before ends, so that each sees what the ones before it wrote. A
+// claim is last: it waits for no lock, so its rows may be out of order.
 func (s *Store) Flush(ctx context.Context, b Batch) (Flushed, error) {
 	f := Flushed{
 		Made:     make(map[uuid.UUID]*Made, len(b.Creates)),
@@ -48,19 +57,25 @@ func (s *Store) Flush(ctx context.Context, b Batch) (Flushed, error) {
 		Finishes: make([]Finished, len(b.Finishes)),
 		Marked:   make([]Woken, len(b.Cancels)),
 		Ended:    make([]Ended, len(b.Cancels)),
+		Awaited:  make(map[uuid.UUID]Read, len(b.Awaited)),
 	}
 	p := s.pipeline()
-	p.create(b.Creates, f.Made)
+	p.create(b.Creates, b.Claim, f.Made, &f.Claimed)
 	p.lock(b)
 	p.signal(b.Signals, b.MaxHistory, f.Signals)
 	p.progress(b.Progress, f.Progress)
 	p.release(b.Releases, f.Releases)
-	p.advance(b.Advances, f.Advances)
+	p.advance(b.Advances, b.Claim, f.Advances, &f.Claimed)
 	p.cancel(b.Cancels, f.Marked, f.Ended)
 	p.continueAsNew(b.Finishes, f.Finishes)
 	p.finish(b.Finishes, f.Finishes)
 	p.readNews(b, &f)
-	return f, p.run(ctx, s.pool)
+	p.get(b.Awaited, f.Awaited)
+	if b.Look {
+		p.claim(*b.Claim, &f.Claimed)
+	}
+	err := p.run(ctx, s.pool)
+	return f, err
 }
 
 func (p *pipeline) lock(b Batch) {

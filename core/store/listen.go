@@ -9,7 +9,12 @@ import (
 	"github.com/libworkflows/libworkflows/core/fault"
 )
 
-var notifySQL = define("notify", `SELECT pg_notify($1, $2)`)
+// unsyncedSQL: a notification is kept in no table, but its commit would wait for the disk.
+// What it speaks of has been committed by then, and a hint may be lost.
+var (
+	unsyncedSQL = define("unsynced", `SELECT pg_catalog.set_config('synchronous_commit', 'off', true)`)
+	notifySQL   = define("notify", `SELECT pg_notify($1, $2)`)
+)
 
 // channel is where hints for this schema travel. Names of queues travel in the
 // payload: they are data.
@@ -19,6 +24,7 @@ func (s *Store) channel() string { return "libworkflows_" + s.schema }
 // connection: inside the data transaction it would serialise all of them.
 func (s *Store) Notify(ctx context.Context, payloads []string) error {
 	p := s.pipeline()
+	p.add(unsyncedSQL, nil)
 	for _, payload := range payloads {
 		p.add(notifySQL, nil, s.channel(), payload)
 	}

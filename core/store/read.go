@@ -34,16 +34,24 @@ type Read struct {
 }
 
 // Get reads executions; those that do not exist are left out.
-func (s *Store) Get(ctx context.Context, ids []uuid.UUID) (found map[uuid.UUID]Read, err error) {
-	found = make(map[uuid.UUID]Read, len(ids))
-	err = s.query(ctx, getSQL, func(row pgx.CollectableRow) error {
+func (s *Store) Get(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]Read, error) {
+	found := make(map[uuid.UUID]Read, len(ids))
+	p := s.pipeline()
+	p.get(ids, found)
+	return found, p.run(ctx, s.pool)
+}
+
+func (p *pipeline) get(ids []uuid.UUID, found map[uuid.UUID]Read) {
+	if len(ids) == 0 {
+		return
+	}
+	p.add(getSQL, func(row pgx.CollectableRow) error {
 		var r Read
 		var err error
 		r.Execution, err = scanExecution(offsetRow{row, []any{&r.Awaited}})
 		found[r.ID] = r
 		return err
 	}, ids)
-	return found, err
 }
 
 var awaitSQL = define("await", `

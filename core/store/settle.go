@@ -16,14 +16,7 @@ const endedColumns = `e.id, e.run, e.kind, e.name, e.status, e.parent_id, e.pare
 // A row can be written once a statement, so no row of "done" may be a parent
 // that is to be told: a statement that ends executions writes nothing else.
 // Parents that end in the same statement accept no events and are left out.
-var settle = `
-ended AS MATERIALIZED (SELECT * FROM done WHERE status IN ('completed', 'failed', 'cancelled')),
-untimed AS (DELETE FROM workflows.timers t USING ended WHERE t.execution_id = ended.id AND t.kind <> 'close'),
-closing AS (
-    INSERT INTO workflows.timers (execution_id, run, kind, sequence, due_at)
-    SELECT ended.id, ended.run, 'close', ended.run, now() FROM ended
-    WHERE ended.kind = 'workflow' AND ` + hasChildrenToClose("ended") + `
-    ON CONFLICT DO NOTHING RETURNING execution_id),
+var settle = settleRoots + `,
 news AS (
     SELECT *, row_number() OVER (PARTITION BY parent_id ORDER BY id) AS nth FROM ended WHERE parent_id IS NOT NULL AND NOT reported),
 told AS (
@@ -45,6 +38,16 @@ events AS (
         clock_timestamp()
     FROM told JOIN news ON news.parent_id = told.id)`
 
+// settleRoots does for executions that have no parent.
+var settleRoots = `
+ended AS MATERIALIZED (SELECT * FROM done WHERE status IN ('completed', 'failed', 'cancelled')),
+untimed AS (DELETE FROM workflows.timers t USING ended WHERE t.execution_id = ended.id AND t.kind <> 'close'),
+closing AS (
+    INSERT INTO workflows.timers (execution_id, run, kind, sequence, due_at)
+    SELECT ended.id, ended.run, 'close', ended.run, now() FROM ended
+    WHERE ended.kind = 'workflow' AND ` + hasChildrenToClose("ended") + `
+    ON CONFLICT DO NOTHING RETURNING execution_id)`
+
 // hasChildrenToClose says whether the run of a row has children that end with it.
 func hasChildrenToClose(row string) string {
 	return `EXISTS (
@@ -53,8 +56,11 @@ func hasChildrenToClose(row string) string {
 }
 
 // toldColumns read what settle leaves, joined to done as d.
-const toldColumns = `told.id, told.queue, told.status, told.worker, told.history_length, coalesce(d.awaited, false),
-    EXISTS (SELECT FROM closing WHERE closing.execution_id = d.id)`
+const (
+	toldColumns   = `told.id, told.queue, told.status, told.worker, told.history_length, ` + endsColumns
+	noToldColumns = `NULL::uuid, NULL::text, NULL::text, NULL::uuid, NULL::int, ` + endsColumns
+	endsColumns   = `coalesce(d.awaited, false), EXISTS (SELECT FROM closing WHERE closing.execution_id = d.id)`
+)
 
 // nothingTold stands for toldColumns where nothing ended.
 const nothingTold = `NULL::uuid, NULL::text, NULL::text, NULL::uuid, NULL::int, false, false`

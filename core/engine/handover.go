@@ -1,0 +1,145 @@
+package engine
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/libworkflows/libworkflows/core/model"
+	"github.com/libworkflows/libworkflows/core/store"
+)
+
+// handover is a claim that a flush takes along for a worker of this process.
+type handover struct {
+	worker   *worker
+	reserved int
+	claim    store.Claim
+	settled  bool
+}
+
+// handover finds a worker with free slots for what works make due. It decides as every
+// claim does; while something is to run alone, there is none.
+func (e *Engine) handover(works []*work) *handover {
+	for _, w := range e.listWorkers() {
+		n := w.wants(works)
+		if n == 0 {
+			continue
+		}
+		if !e.claiming.TryRLock() {
+			return nil
+		}
+		if suspect, may := e.solo.mode(e.leases.len()); !suspect && may && w.mayClaim() {
+			if n = w.slots.reserve(n, false); n > 0 {
+				return &handover{worker: w, reserved: n, claim: w.newClaim(n, false)}
+			}
+		}
+		e.claiming.RUnlock()
+	}
+	return nil
+}
+
+// wants counts what the works make due in a worker's queues.
+func (w *worker) wants(works []*work) (n int) {
+	for _, x := range works {
+		for i := range x.creates {
+			n += w.wantsRow(&x.creates[i])
+		}
+		if x.advance != nil {
+			for i := range x.advance.Children {
+				n += w.wantsRow(&x.advance.Children[i])
+			}
+		}
+		if x.endsForAnother() {
+			n++
+		}
+	}
+	return n
+}
+
+// wantsRow: a new row is due at once, unless it is for later.
+func (w *worker) wantsRow(row *store.NewRow) int {
+	if row.Dead || row.RunAt != nil || row.DelayMS > 0 || !w.serves(row.Queue) {
+		return 0
+	}
+	return 1
+}
+
+// endsForAnother: with the end its parent goes on, and is likely to be this worker's; or
+// its own next run does.
+func (x *work) endsForAnother() bool {
+	return x.finished != nil && (x.root != x.finished.ID || x.finished.Continue != nil)
+}
+
+// attach takes the claim along with a batch of works. New rows are handed over as they
+// are written; for the rest the batch looks into the queue.
+func (h *handover) attach(works []*work, b *store.Batch) {
+	for _, w := range works {
+		for i := range w.creates {
+			h.mark(&w.creates[i], w.tries == 0, b)
+		}
+		if w.advance != nil {
+			for i := range w.advance.Children {
+				h.mark(&w.advance.Children[i], w.tries == 0, b)
+			}
+		}
+		b.Look = b.Look || w.endsForAnother()
+	}
+	if h == nil {
+		b.Look = false
+		return
+	}
+	b.Claim, b.Look = &h.claim, b.Look && h.claim.N > 0
+}
+
+// mark hands a row over, unless it is there already perhaps: a try before this one may
+// have written it.
+func (h *handover) mark(row *store.NewRow, first bool, b *store.Batch) {
+	row.HandOver = false
+	switch {
+	case h == nil || h.worker.wantsRow(row) == 0:
+	case h.claim.N == 0 || !first || len(row.Signals) > 0 || h.lacks(row):
+		b.Look = true
+	default:
+		row.HandOver = true
+		h.claim.N--
+	}
+}
+
+func (h *handover) lacks(row *store.NewRow) bool {
+	return slices.Contains(h.claim.Lacking, model.FunctionName{Kind: row.Kind, Name: row.Name})
+}
+
+// settle takes in what a flush has claimed, and answers its ids: nobody need be woken for
+// them. They are filled into their slots by fill.
+func (h *handover) settle(claimed []model.Claimed, err error) map[uuid.UUID]bool {
+	if h == nil {
+		return nil
+	}
+	h.settled = true
+	claimed = h.worker.took(h.claim, claimed, err)
+	h.worker.slots.settle(h.reserved, len(claimed))
+	h.worker.engine.claiming.RUnlock()
+	ids := make(map[uuid.UUID]bool, len(claimed))
+	for i := range claimed {
+		ids[claimed[i].ID] = true
+	}
+	return ids
+}
+
+// fill lets the worker have them. It follows the answers to the flush's works: a
+// workflow is suspended before it goes on.
+func (h *handover) fill(claimed []model.Claimed) {
+	if h == nil {
+		return
+	}
+	if !h.settled { // a panic
+		h.settle(nil, errUnsettled)
+	}
+	h.worker.slots.fill(claimed)
+	if h.worker.draining.Load() {
+		h.worker.returnReady()
+	}
+}
+
+var errUnsettled = errors.New("the flush did not end")

@@ -1,0 +1,106 @@
+package engine
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libworkflows/libworkflows/core/model"
+)
+
+// slotsGrace is how long after a claim the next one may take to come, with slots of the
+// worker filled in the meantime.
+const slotsGrace = 100 * time.Millisecond
+
+// slots are what a worker has said to have free. While it goes on claiming, flushes fill
+// them with what they make due: one commit writes and claims, and what a process starts
+// for itself needs no second transaction and no second round trip.
+type slots struct {
+	mu sync.Mutex
+	// request is the last claim.
+	request model.ClaimRequest
+	// free slots, of which some may be reserved for a claim that is under way.
+	free, reserved int
+	waiting        bool
+	left           time.Time
+	// ready is what flushes have claimed, for the next claim to collect.
+	ready  []model.Claimed
+	filled chan struct{}
+}
+
+func newSlots() *slots { return &slots{filled: make(chan struct{}, 1)} }
+
+// open begins a claim, which says how many slots are free.
+func (s *slots) open(req model.ClaimRequest) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.request, s.waiting = req, true
+	s.free = req.N - s.reserved - len(s.ready)
+}
+
+// close ends it. Who did not want to wait is not expected to come again.
+func (s *slots) close(expected bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting, s.left = false, time.Now()
+	if !expected {
+		s.free, s.left = 0, time.Time{}
+	}
+}
+
+// reserve takes up to n slots, for a claim of its own (asked) or of a flush.
+func (s *slots) reserve(n int, asked bool) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !asked && !s.waiting && time.Since(s.left) > slotsGrace {
+		return 0
+	}
+	n = max(min(n, s.free), 0)
+	s.free, s.reserved = s.free-n, s.reserved+n
+	return n
+}
+
+// settle gives back what a claim has not used of its reservation.
+func (s *slots) settle(reserved, used int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.free, s.reserved = s.free+reserved-used, s.reserved-reserved
+}
+
+// fill leaves executions for the next claim.
+func (s *slots) fill(claimed []model.Claimed) {
+	s.mu.Lock()
+	s.ready = append(s.ready, claimed...)
+	s.mu.Unlock()
+	poke(s.filled)
+}
+
+// collect takes what is ready, highest priority first.
+func (s *slots) collect(n int) []model.Claimed {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	slices.SortStableFunc(s.ready, func(a, b model.Claimed) int { return b.Priority - a.Priority })
+	n = min(n, len(s.ready))
+	collected := s.ready[:n:n]
+	s.ready = s.ready[n:]
+	return collected
+}
+
+// abandoned takes what nobody has come for.
+func (s *slots) abandoned() []model.Claimed {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.waiting || time.Since(s.left) < time.Second {
+		return nil
+	}
+	ready := s.ready
+	s.ready, s.free = nil, 0
+	return ready
+}
+
+// lacking are the functions that the worker does not have.
+func (s *slots) lacking() []model.FunctionName {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.request.Lacking
+}
