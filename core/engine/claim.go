@@ -167,7 +167,7 @@ func (w *worker) mayClaim() bool {
 // ask claims for the free slots under a token of its own. The query is not cut short when
 // the caller gives up, because then nobody would know what it took.
 func (w *worker) ask(ctx context.Context, n int, suspect bool) (claimed []model.Claimed, err error) {
-	if n = w.slots.reserve(n, true); n == 0 {
+	if n = w.slots.reserve(n, true, w.isScarce); n == 0 {
 		return nil, nil // a flush fills them
 	}
 	defer func() { w.slots.settle(n, len(claimed)) }()
@@ -175,7 +175,8 @@ func (w *worker) ask(ctx context.Context, n int, suspect bool) (claimed []model.
 	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimLimit)
 	defer cancel()
 	claimed, err = w.engine.store.Claim(limited, claim)
-	w.exhausted = err == nil && !suspect && len(claimed) < n
+	w.isScarce = err == nil && len(claimed) < n
+	w.exhausted = w.isScarce && !suspect
 	return w.took(claim, claimed, err), err
 }
 

@@ -26,13 +26,13 @@ type Engine struct {
 	// release gives an embedded server back.
 	release func() error
 
-	flushers [flusherCount]*flusher
-	reads    *reader
-	waiters  *waiters
-	hints    *hints
-	leases   *leaseTable
-	ticker   *ticker
-	solo     solo
+	flusher *flusher
+	reads   *reader
+	waiters *waiters
+	hints   *hints
+	leases  *leaseTable
+	ticker  *ticker
+	solo    solo
 
 	// claiming is shared by claims, and whole for one that is to run alone.
 	claiming sync.RWMutex
@@ -91,9 +91,9 @@ func assemble(s *store.Store, settings settings, release func() error) *Engine {
 	e.waiters = newWaiters(e)
 	e.reads = newReader(e)
 	e.ticker = newTicker(e)
-	for i := range e.flushers {
-		e.flushers[i] = newFlusher(e)
-		e.spawn("flusher", e.flushers[i].loop)
+	e.flusher = newFlusher(e)
+	for range lanes {
+		e.spawn("flusher", e.flusher.loop)
 	}
 	e.spawn("reader", e.reads.loop)
 	e.spawn("hints", e.hints.loop)
@@ -113,7 +113,7 @@ func (e *Engine) Close(grace time.Duration) error {
 			slog.Warn("a worker could not be stopped; others will recover what it held", "worker", w.current(), "error", err)
 		}
 	}
-	e.drainFlushers(ctx)
+	e.drainFlusher(ctx)
 	e.hints.flush(ctx)
 	e.end()
 	e.loops.Wait()

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"encoding/binary"
 	"log/slog"
 	"sync"
 	"time"
@@ -15,12 +14,14 @@ import (
 )
 
 const (
-	// flusherCount: two hide each other's wait for the disk; four were slower.
-	flusherCount = 2
-	batchItems   = 500
-	batchBytes   = 8 << 20
-	queueItems   = 65_536
-	queueBytes   = 256 << 20
+	// lanes: a second flush sets out beside one that takes longer than stagger, so that a
+	// slow disk is not waited for twice. Sooner it would only halve the batches.
+	lanes      = 2
+	stagger    = 5 * time.Millisecond
+	batchItems = 500
+	batchBytes = 8 << 20
+	queueItems = 65_536
+	queueBytes = 256 << 20
 	// patience is how long a write is tried again while the database is away.
 	patience = 30 * time.Second
 	// flushLimit bounds one try, so that a connection that has gone dead is given up.
@@ -38,16 +39,20 @@ type flusher struct {
 	bytes int
 	// refused: the engine has ended and nobody will write any more.
 	refused bool
-	more    chan struct{}
-	idle    *sync.Cond
-	busy    bool
+	// changed: something was queued, or a flush is over, or it takes long.
+	changed *sync.Cond
+	// busy counts flushes on their way, the last since began, and flying what they write by root:
+	// what follows for one of these waits, so that works of one root are written in order.
+	busy   int
+	began  time.Time
+	flying map[uuid.UUID]int
 	// beside counts works that wait for somebody else's lock.
 	beside int
 }
 
 func newFlusher(e *Engine) *flusher {
-	f := &flusher{engine: e, more: make(chan struct{}, 1)}
-	f.idle = sync.NewCond(&f.mu)
+	f := &flusher{engine: e, flying: map[uuid.UUID]int{}}
+	f.changed = sync.NewCond(&f.mu)
 	return f
 }
 
@@ -59,8 +64,7 @@ func (e *Engine) write(ctx context.Context, w *work) error {
 	return w.wait(ctx)
 }
 
-// submit queues a work without waiting. Works of one root go through one
-// flusher, in order.
+// submit queues a work without waiting. Works of one root are written in order.
 func (e *Engine) submit(ctx context.Context, w *work) error {
 	if err := e.ready(ctx); err != nil {
 		return err
@@ -72,7 +76,7 @@ func (e *Engine) submit(ctx context.Context, w *work) error {
 // enqueue queues a work even while the engine closes, for what its end needs.
 func (e *Engine) enqueue(w *work) error {
 	w.since, w.done = time.Now(), make(chan error, 1)
-	f := e.flushers[shard(w.root)]
+	f := e.flusher
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.refused {
@@ -82,12 +86,8 @@ func (e *Engine) enqueue(w *work) error {
 		return fault.New(fault.Busy, nil, "%d writes wait for the database already; try again later", len(f.queue))
 	}
 	f.queue, f.bytes = append(f.queue, w), f.bytes+w.size
-	poke(f.more)
+	f.changed.Broadcast()
 	return nil
-}
-
-func shard(root uuid.UUID) int {
-	return int(binary.BigEndian.Uint32(root[12:]) % flusherCount)
 }
 
 // poke wakes a loop that may be asleep, once.
@@ -98,26 +98,61 @@ func poke(c chan struct{}) {
 	}
 }
 
+// loop flushes what gathers; each lane has one.
 func (f *flusher) loop(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			f.refuse()
-			return
-		case <-f.more:
+	stop := context.AfterFunc(ctx, f.refuse)
+	defer stop()
+	for works := f.next(); works != nil; works = f.next() {
+		f.flushNext(ctx, works)
+	}
+}
+
+// flushNext flushes what next has answered. After a panic, too, the next may follow.
+func (f *flusher) flushNext(ctx context.Context, works []*work) {
+	defer f.over(works)
+	f.flush(ctx, works)
+}
+
+// next waits for a batch; it answers none once the engine has ended.
+func (f *flusher) next() []*work {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for !f.refused {
+		if f.busy > 0 && len(f.queue) > 0 {
+			if left := stagger - time.Since(f.began); left > 0 {
+				time.AfterFunc(left, f.changed.Broadcast)
+				f.changed.Wait()
+				continue
+			}
 		}
-		for works := f.take(); len(works) > 0; works = f.take() {
-			f.flush(ctx, works)
+		if works := f.take(); len(works) > 0 {
+			f.busy, f.began = f.busy+1, time.Now()
+			for _, w := range works {
+				f.flying[w.root]++
+			}
+			return works
+		}
+		f.changed.Wait()
+	}
+	return nil
+}
+
+func (f *flusher) over(works []*work) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.busy--
+	for _, w := range works {
+		if f.flying[w.root]--; f.flying[w.root] == 0 {
+			delete(f.flying, w.root)
 		}
 	}
+	f.changed.Broadcast()
 }
 
 // take removes the next batch from the queue. A work that writes an execution
 // which the batch already writes stays for the next one, and so does all that
-// follows it for that execution.
+// follows it for that execution. The caller holds the lock.
 func (f *flusher) take() []*work {
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	var batch, rest []*work
 	written := map[uuid.UUID]bool{}
 	size := 0
@@ -126,20 +161,15 @@ func (f *flusher) take() []*work {
 			rest = append(rest, f.queue[i:]...)
 			break
 		}
-		if id := w.target(); id != uuid.Nil {
-			if written[id] {
-				rest = append(rest, w)
-				continue
-			}
-			written[id] = true
+		id := w.target()
+		if f.flying[w.root] > 0 || (id != uuid.Nil && written[id]) {
+			rest = append(rest, w)
+			continue
 		}
+		written[id] = true
 		batch, size = append(batch, w), size+w.size
 	}
-	f.bytes -= size
-	f.queue, f.busy = rest, len(batch) > 0
-	if !f.busy {
-		f.idle.Broadcast()
-	}
+	f.queue, f.bytes = rest, f.bytes-size
 	return batch
 }
 
@@ -150,8 +180,8 @@ func (f *flusher) refuse() {
 	for _, w := range f.queue {
 		w.finish(fault.New(fault.Closed, nil, "the engine was closed before this was written"))
 	}
-	f.queue, f.bytes, f.busy, f.refused = nil, 0, false, true
-	f.idle.Broadcast()
+	f.queue, f.bytes, f.refused = nil, 0, true
+	f.changed.Broadcast()
 }
 
 // flush writes a batch, for as long as it takes or its works have patience.
@@ -269,19 +299,18 @@ func (f *flusher) returned() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.beside--
-	f.idle.Broadcast()
+	f.changed.Broadcast()
 }
 
 // behind is how long the oldest queued write has waited.
-func (e *Engine) behind() (lag time.Duration) {
-	for _, f := range e.flushers {
-		f.mu.Lock()
-		if len(f.queue) > 0 {
-			lag = max(lag, time.Since(f.queue[0].since))
-		}
-		f.mu.Unlock()
+func (e *Engine) behind() time.Duration {
+	f := e.flusher
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.queue) == 0 {
+		return 0
 	}
-	return lag
+	return time.Since(f.queue[0].since)
 }
 
 func withoutAbandoned(works []*work) []*work {
@@ -323,19 +352,14 @@ func blame(err error) error {
 	return fault.New(fault.InvalidPayload, fault.From(err).Details, "PostgreSQL refuses a value in this request; check its payloads and ids").Because(err)
 }
 
-// drainFlushers waits until nothing is queued or on its way.
-func (e *Engine) drainFlushers(ctx context.Context) {
-	stop := context.AfterFunc(ctx, func() {
-		for _, f := range e.flushers {
-			f.idle.Broadcast()
-		}
-	})
+// drainFlusher waits until nothing is queued or on its way.
+func (e *Engine) drainFlusher(ctx context.Context) {
+	f := e.flusher
+	stop := context.AfterFunc(ctx, f.changed.Broadcast)
 	defer stop()
-	for _, f := range e.flushers {
-		f.mu.Lock()
-		for (f.busy || f.beside > 0 || len(f.queue) > 0) && ctx.Err() == nil {
-			f.idle.Wait()
-		}
-		f.mu.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for (f.busy > 0 || f.beside > 0 || len(f.queue) > 0) && ctx.Err() == nil {
+		f.changed.Wait()
 	}
 }

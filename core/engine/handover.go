@@ -30,7 +30,7 @@ func (e *Engine) handover(works []*work) *handover {
 			return nil
 		}
 		if suspect, may := e.solo.mode(e.leases.len()); !suspect && may && w.mayClaim() {
-			if n = w.slots.reserve(n, false); n > 0 {
+			if n = w.slots.reserve(n, false, false); n > 0 {
 				return &handover{worker: w, reserved: n, claim: w.newClaim(n, false)}
 			}
 		}

@@ -75,6 +75,7 @@ func (t *leaseTable) end(id uuid.UUID, l model.Lease, goesOn bool, position int)
 	held.position = max(held.position, position)
 	if !goesOn {
 		t.drop(held)
+		held.worker.slots.freed()
 		return
 	}
 	held.announce(false)

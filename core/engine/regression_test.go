@@ -187,7 +187,7 @@ func TestALockedRowHoldsUpNothingBehindIt(t *testing.T) {
 		stuck <- err
 	}()
 	began := time.Now()
-	for range 40 { // on both flushers
+	for range 40 {
 		w.createOne(model.Job, "free")
 	}
 	if took := time.Since(began); took > 6*time.Second {
@@ -259,10 +259,7 @@ func TestAWorkAfterTheEndIsRefused(t *testing.T) {
 	t.Parallel()
 	f := queued()
 	f.refuse()
-	e := &Engine{}
-	for i := range e.flushers {
-		e.flushers[i] = f
-	}
+	e := &Engine{flusher: f}
 	if err := e.enqueue(&work{ctx: t.Context()}); fault.CodeOf(err) != fault.Closed {
 		t.Fatalf("answered %v", err)
 	}

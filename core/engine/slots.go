@@ -48,14 +48,28 @@ func (s *slots) close(expected bool) {
 	}
 }
 
-// reserve takes up to n slots, for a claim of its own (asked) or of a flush.
-func (s *slots) reserve(n int, asked bool) int {
+// freed counts a slot whose execution has ended: the claim that waits was made before.
+func (s *slots) freed() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.waiting || !s.left.IsZero() {
+		s.free++
+	}
+}
+
+// reserve takes up to n slots, for a claim of its own (asked) or of a flush. While little
+// is due, a claim takes half of them: what is written meanwhile finds others free.
+func (s *slots) reserve(n int, asked, half bool) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !asked && !s.waiting && time.Since(s.left) > slotsGrace {
 		return 0
 	}
-	n = max(min(n, s.free), 0)
+	free := max(s.free, 0)
+	if half {
+		free = (free + 1) / 2
+	}
+	n = min(n, free)
 	s.free, s.reserved = s.free-n, s.reserved+n
 	return n
 }

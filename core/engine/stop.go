@@ -43,7 +43,7 @@ func (e *Engine) stopWorker(ctx context.Context, w *worker) (released int, err e
 		defer func() { <-w.claiming }()
 	case <-ctx.Done():
 	}
-	e.drainFlushers(ctx)
+	e.drainFlusher(ctx)
 	if released, err = e.giveUpAll(ctx, w); err != nil {
 		return released, err
 	}

@@ -45,6 +45,8 @@ type worker struct {
 	// look took all that was due.
 	claiming  chan struct{}
 	exhausted bool
+	// isScarce: it found less than it asked for.
+	isScarce bool
 
 	// beats one at a time, with the rows that the last one found and nobody knew.
 	beats  sync.Mutex
