@@ -94,13 +94,13 @@ func (e *Engine) prepareAdvance(i int, a model.Advance) (*work, error) {
 		}
 	}
 	w := &work{size: b.size + len(a.Result) + len(a.Error) + len(a.Args) + len(a.Kwargs), cancels: b.cancels}
-	var kind model.Kind
-	w.root, kind = e.leases.begin(a.ID, a.Lease)
-	if w.finished = finish; finish != nil {
-		finish.Root = isRoot(a.ID, w.root, kind)
-	}
+	known := e.leases.begin(a.ID, a.Lease)
+	w.root, w.finished = known.root, finish
 	if finish == nil || len(b.out.Entries) > 0 || b.out.State != nil {
 		w.advance = &b.out
+	}
+	if finish != nil {
+		finish.Root, finish.Lone = known.isRoot(a.ID), known.isLone(a.ID) && w.advance == nil && finish.Continue == nil
 	}
 	return w, nil
 }

@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/google/uuid"
-
 	"github.com/libworkflows/libworkflows/core/fault"
 	"github.com/libworkflows/libworkflows/core/model"
 	"github.com/libworkflows/libworkflows/core/store"
@@ -54,14 +52,11 @@ func (e *Engine) prepareFinish(i int, finish store.Finish) (*work, error) {
 	if err := checkID(fmt.Sprintf("items[%d].id", i), finish.ID); err != nil {
 		return nil, err
 	}
-	root, kind := e.leases.begin(finish.ID, finish.Lease)
-	finish.Root = isRoot(finish.ID, root, kind)
-	finish.Workflow = kind == model.Workflow || finish.Position > 0
-	return &work{root: root, size: len(finish.Result) + len(finish.Error), finished: &finish}, nil
+	known := e.leases.begin(finish.ID, finish.Lease)
+	finish.Root, finish.Lone = known.isRoot(finish.ID), known.isLone(finish.ID)
+	finish.Workflow = known.kind == model.Workflow || finish.Position > 0
+	return &work{root: known.root, size: len(finish.Result) + len(finish.Error), finished: &finish}, nil
 }
-
-// isRoot: only of a lease of this process is the root known.
-func isRoot(id, root uuid.UUID, kind model.Kind) bool { return kind != "" && root == id }
 
 // setError reads of an error what retrying depends on; the rest passes untouched.
 func (e *Engine) setError(path string, payload model.Payload, finish *store.Finish) error {

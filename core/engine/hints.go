@@ -21,7 +21,7 @@ const (
 	// hintSize bounds what one name adds, quotes and comma included.
 	hintSize = 40
 	// hintGap is the least time between two notifications: under load they gather.
-	hintGap = 2 * time.Millisecond
+	hintGap = 5 * time.Millisecond
 )
 
 // hints gathers what other processes should look at, and sends it after the

@@ -30,6 +30,8 @@ type lease struct {
 	// the lease may be older or newer than ours.
 	writing int
 	touched time.Time
+	// wrote: it has written before.
+	wrote bool
 	// cancelTold: the holder has been told to stop.
 	cancelTold bool
 }
@@ -48,18 +50,35 @@ func (t *leaseTable) add(w *worker, claimed []model.Claimed) {
 	}
 }
 
-// begin notes a write under a lease, and answers the root and kind if the lease
-// is one of this process.
-func (t *leaseTable) begin(id uuid.UUID, l model.Lease) (root uuid.UUID, kind model.Kind) {
+// written is what is known of an execution that is written under a lease; nothing, if the
+// lease is none of this process.
+type written struct {
+	root uuid.UUID
+	kind model.Kind
+	// first: nothing was written under the lease before.
+	first bool
+}
+
+// isRoot: only of a lease of this process is the root known.
+func (w written) isRoot(id uuid.UUID) bool { return w.kind != "" && w.root == id }
+
+// isLone says whether an end has nothing to mind but the execution's own row.
+func (w written) isLone(id uuid.UUID) bool {
+	return w.isRoot(id) && (w.kind != model.Workflow || w.first)
+}
+
+// begin notes a write under a lease.
+func (t *leaseTable) begin(id uuid.UUID, l model.Lease) written {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	held, ok := t.leases[id]
 	if !ok || held.lease != l {
-		return id, ""
+		return written{root: id}
 	}
+	w := written{held.root, held.kind, !held.wrote}
 	held.writing++
-	held.touched = time.Now()
-	return held.root, held.kind
+	held.wrote, held.touched = true, time.Now()
+	return w
 }
 
 // end notes that a write has its answer: the lease goes on at a position, or is over.

@@ -60,26 +60,27 @@ func (w *world) worksWithoutScans() {
 func TestContinuingAndComingBackWarmReadNoWholeTable(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	worker := w.worker(w.Engine, warm)
+	e := w.another(model.Config{}) // what w.Engine creates is not handed over to it
+	worker := w.worker(e, warm)
 	const rounds = 50
 	for round := range rounds {
 		n := cart(fmt.Sprint(round), "1", "2")
 		n.TimeoutMS, n.Queue = 3_600_000, "default"
 		w.create(n)
 		w.create(n)
-		c := w.claimOne(w.Engine, worker)
-		a := w.advance(w.Engine, c, model.Advance{Then: model.ThenSuspend, Commands: []model.Command{schedule(1, model.Workflow, "child"), timer(2, 3_600_000)}})
-		child := w.claimOne(w.Engine, worker)
+		c := w.claimOne(e, worker)
+		a := w.advance(e, c, model.Advance{Then: model.ThenSuspend, Commands: []model.Command{schedule(1, model.Workflow, "child"), timer(2, 3_600_000)}})
+		child := w.claimOne(e, worker)
 		if a.Status != model.Suspended || child.ID == c.ID {
 			t.Fatalf("suspended %s, claimed %s", asText(a), asText(child))
 		}
-		w.goOn(w.Engine, child, model.Advance{})
-		w.complete(w.Engine, w.claimOne(w.Engine, worker), "1")
-		c = w.claimOne(w.Engine, worker)
+		w.goOn(e, child, model.Advance{})
+		w.complete(e, w.claimOne(e, worker), "1")
+		c = w.claimOne(e, worker)
 		open := schedule(3, model.Activity, "open")
 		open.Execution.Queue = "nobody"
-		w.goOn(w.Engine, c, model.Advance{Carry: []int{1, 2}, Commands: []model.Command{open, timer(4, 3_600_000)}})
-		w.complete(w.Engine, w.claimOne(w.Engine, worker), "1")
+		w.goOn(e, c, model.Advance{Carry: []int{1, 2}, Commands: []model.Command{open, timer(4, 3_600_000)}})
+		w.complete(e, w.claimOne(e, worker), "1")
 		w.waitFor(c.ID)
 	}
 	if rows := w.readByScans(rounds * 10); rows > 0 {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"log/slog"
 
 	"github.com/google/uuid"
 
@@ -74,14 +75,29 @@ func (s *Store) Flush(ctx context.Context, b Batch) (Flushed, error) {
 	if b.Look {
 		p.claim(*b.Claim, &f.Claimed)
 	}
-	err := p.run(ctx, s.pool)
-	return f, err
+	if err := p.run(ctx, s.pool); err != nil {
+		return f, err
+	}
+	if err := s.missed(ctx, b, &f); err != nil {
+		// They are written all the same: whoever asks again, at its position, gets them.
+		slog.Warn("events that a workflow has missed could not be read; it is told when it asks again", "error", err)
+	}
+	return f, nil
 }
 
 func (p *pipeline) lock(b Batch) {
+	if b.isLone() {
+		return
+	}
 	if ids, parents, sequences := b.targets(); len(ids) > 0 {
 		p.add(lockSQL, nil, ids, orEmpty(parents), orEmpty(sequences))
 	}
+}
+
+// isLone: the finishes lock what they need, and nothing else is written that was there before.
+func (b Batch) isLone() bool {
+	return len(b.Finishes) > 0 && finishOf(b.Finishes) == finishLoneSQL &&
+		len(b.Signals)+len(b.Progress)+len(b.Releases)+len(b.Advances)+len(b.Cancels) == 0
 }
 
 // targets are the executions that a batch writes: by id, and children by their
@@ -118,22 +134,30 @@ func orEmpty[T any](s []T) []T {
 	return s
 }
 
-// readNews reads last what holders have not seen, in a snapshot after every
-// write. A finish has news only when it came too early.
+// readNews reads last what holders have not seen, in a snapshot after every write.
 func (p *pipeline) readNews(b Batch, f *Flushed) {
+	n := len(b.Advances)
+	ids, tokens, positions, sinks := make([]uuid.UUID, n), make([]uuid.UUID, n), make([]int32, n), make([]*[]model.Event, n)
+	for i := range b.Advances {
+		a := &b.Advances[i]
+		ids[i], tokens[i], positions[i], sinks[i] = a.ID, a.Lease.Token, int32(a.Position), &f.Advances[i].Events
+	}
+	p.news(ids, positions, tokens, sinks)
+}
+
+// missed reads what workflows have not seen whose ends came too early, which is rare.
+func (s *Store) missed(ctx context.Context, b Batch, f *Flushed) error {
 	var ids, tokens []uuid.UUID
 	var positions []int32
 	var sinks []*[]model.Event
-	ask := func(id uuid.UUID, position int, lease model.Lease, sink *[]model.Event) {
-		ids, positions, tokens, sinks = append(ids, id), append(positions, int32(position)), append(tokens, lease.Token), append(sinks, sink)
-	}
-	for i, a := range b.Advances {
-		ask(a.ID, a.Position, a.Lease, &f.Advances[i].Events)
-	}
-	for i, x := range b.Finishes {
-		if x.Workflow {
-			ask(x.ID, x.Position, x.Lease, &f.Finishes[i].Events)
+	for i := range b.Finishes {
+		x := &b.Finishes[i]
+		if x.Workflow && f.Finishes[i].Held && f.Finishes[i].Status == model.Running {
+			ids, tokens = append(ids, x.ID), append(tokens, x.Lease.Token)
+			positions, sinks = append(positions, int32(x.Position)), append(sinks, &f.Finishes[i].Events)
 		}
 	}
+	p := s.pipeline()
 	p.news(ids, positions, tokens, sinks)
+	return p.run(ctx, s.pool)
 }
