@@ -7,6 +7,7 @@ import json
 import os
 import statistics
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -206,12 +207,11 @@ def add_ratios(results: dict[str, dict[str, Sample]], peers: Iterable[str]) -> N
 
 def fsync(directory: Path) -> float:
     """Answer the median time that the disk takes to keep 8 KiB, which a commit waits for."""
-    path, took = directory / "fsync", list[float]()
-    with path.open("wb", buffering=0) as file:
+    took = list[float]()
+    with tempfile.TemporaryFile(dir=directory, buffering=0) as file:
         for _ in range(100):
             started = time.perf_counter()
             file.write(bytes(8192))
             os.fdatasync(file.fileno())
             took.append(time.perf_counter() - started)
-    path.unlink()
     return round(statistics.median(took) * 1000, 2)
