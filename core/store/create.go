@@ -62,9 +62,14 @@ var newRows = unnest(1, "x", newRowTypes...)
 var (
 	createSQL      = define("create", fmt.Sprintf(createText, newRows, "", noHolder+", NULL::uuid AS token", "", "", nothingHandedOver))
 	createTimedSQL = define("create_timed", fmt.Sprintf(createText, newRows, "", noHolder+", NULL::uuid AS token", "", ", timed AS ("+timersOfNew+")", nothingHandedOver))
-	createHeldSQL  = define("create_held", fmt.Sprintf(createText, newRows, holderOfNew("$22")+",", holderColumns+", $23::uuid AS token", holderJoin,
-		", timed AS ("+timersOfNew+"), "+startedOfNew, handedOverColumns))
+	createHeldSQL  = define("create_held", createHeld(""))
+
+	createHeldTimedSQL = define("create_held_timed", createHeld(", timed AS ("+timersOfNew+")"))
 )
+
+func createHeld(timed string) string {
+	return fmt.Sprintf(createText, newRows, holderOfNew("$22")+",", holderColumns+", $23::uuid AS token", holderJoin, timed+", "+startedOfNew, handedOverColumns)
+}
 
 // winnersSQL finds who has the key. It follows the insert, because what the
 // insert ran into is not in the insert's own snapshot.
@@ -112,16 +117,21 @@ func (p *pipeline) create(rows []NewRow, to *Claim, made map[uuid.UUID]*Made, cl
 }
 
 func createOf(rows []NewRow, to *Claim) (*statement, []any) {
-	stmt, args := createSQL, newRowArgs(rows)
+	held, timed := false, false
 	for i := range rows {
-		switch r := &rows[i]; {
-		case r.HandOver:
-			return createHeldSQL, append(args, to.Worker, to.Token)
-		case r.TimeoutMS > 0 || r.ScheduleTimeoutMS > 0:
-			stmt = createTimedSQL
-		}
+		held = held || rows[i].HandOver
+		timed = timed || rows[i].TimeoutMS > 0 || rows[i].ScheduleTimeoutMS > 0
 	}
-	return stmt, args
+	args := newRowArgs(rows)
+	switch {
+	case held && timed:
+		return createHeldTimedSQL, append(args, to.Worker, to.Token)
+	case held:
+		return createHeldSQL, append(args, to.Worker, to.Token)
+	case timed:
+		return createTimedSQL, args
+	}
+	return createSQL, args
 }
 
 func (p *pipeline) winners(rows []NewRow, made map[uuid.UUID]*Made) {
