@@ -113,7 +113,7 @@ extern "C" {
 #define WF_ABI_VERSION 1
 
 /* Identifies the operations with their types; "operations" in wf_build_info is the library's. */
-#define WF_OPERATIONS_DIGEST "afd096b9cddaa6f8"
+#define WF_OPERATIONS_DIGEST "3c5d0b3bb0eb03e2"
 
 /* What functions return. */
 enum {
@@ -320,7 +320,10 @@ int wf_migrate(uint64_t engine, const char *request, size_t n, char **reply, siz
  * Signals of a workflow are stored together with it. If it was there already, they are sent to the
  * first one after, and signaled says whether it took them.
  *
- * request  CreateExecutionRequest {items}
+ * With wait_ms it also waits for the ends, and answers those that came in time. That an end cannot
+ * be found out is no error: the executions are there.
+ *
+ * request  CreateExecutionRequest {items, wait_ms?}
  * reply    CreateExecutionReply {results}
  * errors   invalid_request, invalid_payload, payload_too_large, busy, database_unavailable,
  *          schema_missing, schema_outdated, schema_too_new
@@ -334,6 +337,11 @@ int wf_create_execution(uint64_t engine, const char *request, size_t n, char **r
  * Workflows come with their history. What was claimed is the worker's until it reports an outcome,
  * releases it, or is declared dead. A claim that is cancelled gives back what it was about to hand
  * over.
+ *
+ * A caller that waits, with wait_ms, is expected to claim again. Of the n that it can take,
+ * what it was not given is filled meanwhile with what this process itself makes due, which the next
+ * claim answers at once. What nobody comes for within a second or so is put back and counts as no
+ * attempt.
  *
  * request  ClaimRequest {worker_id, n, wait_ms?, lacking?}
  * reply    ClaimReply {executions, draining?}

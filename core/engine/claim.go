@@ -27,6 +27,11 @@ const (
 // reports an outcome, releases it, or is declared dead. A claim that is
 // cancelled gives back what it was about to hand over.
 //
+// A caller that waits, with wait_ms, is expected to claim again. Of the n that it
+// can take, what it was not given is filled meanwhile with what this process
+// itself makes due, which the next claim answers at once. What nobody comes for
+// within a second or so is put back and counts as no attempt.
+//
 // Errors: worker_not_found, invalid_request, schema_missing, schema_outdated, schema_too_new, database_unavailable.
 func (e *Engine) Claim(ctx context.Context, req model.ClaimRequest) (model.ClaimReply, error) {
 	w, err := e.findWorker(req.WorkerID)

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -23,9 +24,15 @@ var null = []byte("null")
 // Signals of a workflow are stored together with it. If it was there already,
 // they are sent to the first one after, and signaled says whether it took them.
 //
+// With wait_ms it also waits for the ends, and answers those that came in time. That
+// an end cannot be found out is no error: the executions are there.
+//
 // Errors: invalid_request, invalid_payload, payload_too_large, busy, database_unavailable, schema_missing, schema_outdated, schema_too_new.
 func (e *Engine) CreateExecution(ctx context.Context, req model.CreateExecutionRequest) (model.CreateExecutionReply, error) {
 	if err := checkItems(len(req.Items)); err != nil {
+		return model.CreateExecutionReply{}, err
+	}
+	if err := checkDelay("wait_ms", req.WaitMS); err != nil {
 		return model.CreateExecutionReply{}, err
 	}
 	w := &work{creates: make([]store.NewRow, len(req.Items))}
@@ -51,7 +58,28 @@ func (e *Engine) CreateExecution(ctx context.Context, req model.CreateExecutionR
 		return model.CreateExecutionReply{}, err
 	}
 	reply := created(w)
-	return reply, e.signalCreated(ctx, w, reply.Results)
+	if err := e.signalCreated(ctx, w, reply.Results); err != nil {
+		return reply, err
+	}
+	if req.WaitMS > 0 {
+		e.awaitCreated(ctx, req.WaitMS, reply.Results)
+	}
+	return reply, nil
+}
+
+// awaitCreated waits for what was created, one after another, and notes what has ended.
+func (e *Engine) awaitCreated(ctx context.Context, waitMS int64, results []model.Created) {
+	until := time.Now().Add(time.Duration(waitMS) * time.Millisecond)
+	for i := range results {
+		left := max(time.Until(until).Milliseconds(), 0)
+		x, err := e.WaitExecution(ctx, model.WaitExecutionRequest{ID: results[i].ID, WaitMS: left})
+		if err != nil {
+			return
+		}
+		if x.Status.Final() {
+			results[i].Outcome = &model.Outcome{Status: x.Status, Result: x.Result, Error: x.Error}
+		}
+	}
 }
 
 func rowSize(row *store.NewRow) int {

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -80,5 +81,40 @@ func TestAnAbandonedWriteIsNotMadeButATriedOneIs(t *testing.T) {
 	}
 	if code := fault.CodeOf(<-fresh.done); code != fault.Cancelled {
 		t.Fatalf("answered %s", code)
+	}
+}
+
+func TestASecondFlushSetsOutBesideASlowOneAndLeavesItsRootsAlone(t *testing.T) {
+	t.Parallel()
+	slow, other := uuid.New(), uuid.New()
+	f := queued(&work{root: slow, signals: []store.Signal{{ID: slow}}})
+	first := f.next()
+	follows, free := &work{root: slow, signals: []store.Signal{{ID: slow}}}, &work{root: other, signals: []store.Signal{{ID: other}}}
+	f.queue = []*work{follows, free}
+	began := time.Now()
+	second := f.next()
+	if len(second) != 1 || second[0] != free {
+		t.Fatalf("%d works set out beside the first", len(second))
+	}
+	if took := time.Since(began); took < stagger {
+		t.Fatalf("it set out after %s", took)
+	}
+	time.AfterFunc(stagger, func() { f.over(first) })
+	if third := f.next(); len(third) != 1 || third[0] != follows {
+		t.Fatal("what follows on the first did not follow")
+	}
+	f.over(second)
+	f.over([]*work{follows})
+	if f.busy != 0 || len(f.flying) != 0 {
+		t.Fatalf("%d flushes are on their way with %d roots", f.busy, len(f.flying))
+	}
+}
+
+func TestNobodyWaitsForABatchOfAnEndedEngine(t *testing.T) {
+	t.Parallel()
+	f := queued()
+	time.AfterFunc(time.Millisecond, f.refuse)
+	if works := f.next(); works != nil {
+		t.Fatalf("%d works were taken", len(works))
 	}
 }

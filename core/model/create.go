@@ -79,6 +79,16 @@ type NewExecution struct {
 type CreateExecutionRequest struct {
 	// Items, 1 to 10000.
 	Items []NewExecution `json:"items"`
+	// WaitMS is how long the answer waits for the items to end, in milliseconds. Default 0.
+	WaitMS int64 `json:"wait_ms,omitempty"`
+}
+
+// Outcome is how an execution has ended.
+type Outcome struct {
+	Status Status  `json:"status"`
+	Result Payload `json:"result,omitempty"`
+	// Error is {type, message, stack, cause, non_retryable, details, language}.
+	Error Payload `json:"error,omitempty"`
 }
 
 // Created answers one new execution.
@@ -89,6 +99,9 @@ type Created struct {
 	// Signaled tells whether the execution took the signals: false when it was there already and
 	// takes no more. Absent when there were none.
 	Signaled *bool `json:"signaled,omitempty"`
+	// Outcome of an execution that ended while the answer waited. Absent if it did not, or if
+	// that could not be found out: ask with wait_execution.
+	Outcome *Outcome `json:"outcome,omitempty"`
 }
 
 // CreateExecutionReply has one result per item, in order.

@@ -15,7 +15,7 @@ from typing import Any
 
 from program_functions import describe, program
 from program_model import CONTINUED
-from workflows._calls import Call
+from workflows._calls import Call, continuation_of
 from workflows._history import COMMANDS, ENDS, Event
 from workflows._replay import Replay, Turn
 
@@ -97,7 +97,7 @@ class Prefix:
         self.turn = replay.turn()
         self.asked, self.withdrawn = replay.asked, replay.withdrawn
         self.abandoned = replay.abandoned_ones
-        self.outcome = _outcome(replay, self.turn)
+        self.outcome = _outcome(replay)
         replay.discard()
 
     @property
@@ -144,7 +144,7 @@ class Prefix:
         return found
 
 
-def _outcome(replay: Replay, turn: Turn) -> list[Any] | None:
+def _outcome(replay: Replay) -> list[Any] | None:
     """How the code ended: as the model has it; None while it waits."""
     root = replay.root
     if root is None or not root.done():
@@ -154,11 +154,8 @@ def _outcome(replay: Replay, turn: Turn) -> list[Any] | None:
     error = root.exception()
     if error is None:
         return ["ok", root.result()]
-    return ["ok", CONTINUED] if _then(turn) == "continue" else ["failed", describe(error)]
-
-
-def _then(turn: Turn) -> str:
-    return turn.then
+    # Also if it was asked to stop and did not heed it, so that it ends as cancelled.
+    return ["ok", CONTINUED] if continuation_of(error) else ["failed", describe(error)]
 
 
 def check(claimed: Json, events: Sequence[Event], cut_off: bool) -> Json:
@@ -257,7 +254,7 @@ def _warm(claimed: Json, events: Sequence[Event], prefixes: Sequence[Prefix]) ->
             for key, command in prefix.given.items()
             if given.get(key) != command
         ]
-        outcome = _outcome(replay, turn)
+        outcome = _outcome(replay)
     if outcome != prefixes[-1].outcome:
         found.append(f"in memory it ends {outcome}, replayed {prefixes[-1].outcome}")
     replay.discard()

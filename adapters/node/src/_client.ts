@@ -25,7 +25,7 @@ import { adapt, plain, plainArguments } from './_payload'
 import { seconds } from './_settings'
 import { faultToException } from './_wire_errors'
 
-const POLL_MS = 30_000 // the longest that one wait_execution waits
+export const POLL_MS = 30_000 // the longest that one wait_execution waits
 const PATIENCE_MS = 60_000 // how long a wait bears a database that is away
 const FIRST_PAUSE_MS = 50
 const LONGEST_PAUSE_MS = 2000
@@ -144,12 +144,14 @@ export class Client {
   }
 
   /**
-   * Creates executions whose payloads have been made plain.
+   * Creates executions whose payloads have been made plain. With a wait, in milliseconds, the
+   * answer waits so long for their ends, and tells the outcomes of those that came.
    *
    * @internal
    */
-  async submit(items: readonly operations.NewExecution[]): Promise<operations.Created[]> {
-    return (await operations.createExecution(this.engine, { items })).results
+  async submit(items: readonly operations.NewExecution[], wait = 0): Promise<operations.Created[]> {
+    const request = wait > 0 ? { items, wait_ms: wait } : { items }
+    return (await operations.createExecution(this.engine, request)).results
   }
 
   // --- looking ---

@@ -15,9 +15,9 @@
  */
 
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { type Client, client } from './_client'
+import { type Client, client, POLL_MS } from './_client'
 import { ExecutionFinished, WorkflowsError } from './_errors'
-import { Handle } from './_handles'
+import { Handle, outcomeOf } from './_handles'
 import { active } from './_loop'
 import type { Created, NewExecution } from './_operations'
 import {
@@ -276,7 +276,7 @@ function called(definition: DurableFunction, args: unknown[]): Promise<any> {
   const replay = active()
   if (replay !== undefined) return replay.call(definition, args)
   if (definition.kind === 'step') return runPlainly(definition, args)
-  return resultOf(enqueue(definition, definition.execution(args, { awaited: true })))
+  return ran(definition, definition.execution(args, { awaited: true }))
 }
 
 function queued(definition: DurableFunction, args: unknown[]): Promise<Handle<any>> {
@@ -289,8 +289,13 @@ async function runPlainly(definition: DurableFunction, args: unknown[]): Promise
   return await definition.plain(...args)
 }
 
-async function resultOf(enqueued: Promise<Handle>): Promise<unknown> {
-  return await (await enqueued).result()
+/** Starts it and waits for its end, in one call unless that takes long. */
+async function ran(definition: DurableFunction, request: NewExecution): Promise<unknown> {
+  const client = home()
+  const [created] = (await client.submit([request], POLL_MS)) as [Created]
+  const handle = handleOf(definition, created, client)
+  const { outcome } = created
+  return outcome === undefined ? await handle.result() : outcomeOf({ id: created.id, ...outcome })
 }
 
 async function enqueue(definition: DurableFunction, request: NewExecution): Promise<Handle> {

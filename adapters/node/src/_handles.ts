@@ -105,7 +105,9 @@ export class Handle<R = unknown> {
 }
 
 /** Answers the result of an execution that has ended, or throws how else it ended. */
-export function outcomeOf(execution: Execution): unknown {
+export function outcomeOf(
+  execution: Pick<Execution, 'id' | 'status' | 'result' | 'error'>,
+): unknown {
   if (execution.status === 'completed') return adapt(execution.result, 'result')
   if (execution.status === 'failed') throw ExecutionFailed.of(execution.error, execution.id)
   const reason = messageOf(execution.error) || 'it was cancelled'

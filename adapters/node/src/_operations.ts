@@ -11,7 +11,7 @@
 export const ABI_VERSION = 1
 
 /** Identifies the operations with their types. The library's must be the same. */
-export const DIGEST = 'afd096b9cddaa6f8'
+export const DIGEST = '3c5d0b3bb0eb03e2'
 
 /** Any JSON value. */
 export type Payload =
@@ -454,6 +454,8 @@ export interface CreateExecutionReply {
 export interface CreateExecutionRequest {
   /** items, 1 to 10000. */
   items: readonly NewExecution[]
+  /** wait_ms is how long the answer waits for the items to end, in milliseconds. Default 0. */
+  wait_ms?: number | undefined
 }
 
 /** Created answers one new execution. */
@@ -466,6 +468,11 @@ export interface Created {
    * takes no more. Absent when there were none.
    */
   signaled?: boolean
+  /**
+   * outcome of an execution that ended while the answer waited. Absent if it did not, or if that
+   * could not be found out: ask with wait_execution.
+   */
+  outcome?: Outcome
 }
 
 /** Event is one entry of a workflow's history. */
@@ -719,6 +726,14 @@ export interface Notice {
   cancel_requested?: boolean
   /** new_events: the workflow's history has grown; advance_workflow answers with what is new. */
   new_events?: boolean
+}
+
+/** Outcome is how an execution has ended. */
+export interface Outcome {
+  status: Status
+  result?: Payload
+  /** error is \{type, message, stack, cause, non_retryable, details, language\}. */
+  error?: Payload
 }
 
 /** OutcomeReply has one result per item, in order. */
@@ -1041,6 +1056,9 @@ export function migrate(
  * Signals of a workflow are stored together with it. If it was there already, they are sent to the
  * first one after, and signaled says whether it took them.
  *
+ * With wait_ms it also waits for the ends, and answers those that came in time. That an end cannot
+ * be found out is no error: the executions are there.
+ *
  * Errors: invalid_request, invalid_payload, payload_too_large, busy, database_unavailable,
  * schema_missing, schema_outdated, schema_too_new.
  */
@@ -1059,6 +1077,11 @@ export function createExecution(
  * Workflows come with their history. What was claimed is the worker's until it reports an outcome,
  * releases it, or is declared dead. A claim that is cancelled gives back what it was about to hand
  * over.
+ *
+ * A caller that waits, with wait_ms, is expected to claim again. Of the n that it can take,
+ * what it was not given is filled meanwhile with what this process itself makes due, which the next
+ * claim answers at once. What nobody comes for within a second or so is put back and counts as no
+ * attempt.
  *
  * Errors: worker_not_found, invalid_request, schema_missing, schema_outdated, schema_too_new,
  * database_unavailable.

@@ -1,9 +1,7 @@
 /**
- * Replay: a workflow's history in, its commands out.
- *
- * Events are applied one at a time in order of position, and after each the code runs until it
- * waits again. Live and replayed runs take the same path, so they cannot differ: nothing is
- * applied before it has come back as an event.
+ * Replay: a workflow's history in, its commands out. Events are applied one at a time in order of
+ * position, and after each the code runs until it waits again. Live and replayed runs take the
+ * same path, so they cannot differ: nothing is applied before it has come back as an event.
  */
 
 import { Asked } from './_asked'

@@ -143,6 +143,12 @@ class Turn:
     next_run: Json = field(default_factory=dict[str, Any])
 
 
+def wake(call: Call[None]) -> None:
+    """Ends a wait, unless it has ended."""
+    if not call.done():
+        call.set_result(None)
+
+
 def failure_of(call: Call[Any], payload: Any) -> BaseException:
     """Answers what an unsuccessful end raises at the await.
 

@@ -17,6 +17,7 @@ from ._errors import WorkflowsError
 from ._operations import (
     Change,
     Created,
+    CreateExecutionRequest,
     Event,
     Execution,
     ListExecutionsReply,
@@ -168,6 +169,13 @@ class Client:
     def create_sync(self, new_executions: Iterable[Mapping[str, Any]]) -> builtins.list[Created]:
         """Do what `create` does, blocking."""
         return _finish(_create(self._here(), new_executions))
+
+    async def create_and_wait(self, new_execution: Mapping[str, Any]) -> Created:
+        """Create an execution and wait for its end, as `function.run()` does.
+
+        For half a minute at most: `outcome` is there if it has ended by then.
+        """
+        return (await _create(self._loop(), [new_execution], _POLL))[0]
 
     # --- looking ---
 
@@ -385,12 +393,16 @@ class Client:
         return _finish(operations.migrate(self._here(), {"direction": "up"}))
 
 
-async def _create(caller: _Caller, new_executions: Iterable[Mapping[str, Any]]) -> list[Created]:
+async def _create(
+    caller: _Caller, new_executions: Iterable[Mapping[str, Any]], wait: float = 0
+) -> list[Created]:
     items = cast("list[NewExecution]", list(new_executions))
     if not items:
         return []
-    reply = await operations.create_execution(caller, {"items": items})
-    return reply["results"]
+    request: CreateExecutionRequest = {"items": items}
+    if wait:
+        request["wait_ms"] = round(wait * 1000)
+    return (await operations.create_execution(caller, request))["results"]
 
 
 async def _wait(caller: _Caller, id: str, limit: Duration | None) -> Execution:

@@ -147,8 +147,11 @@ class Function(Generic[P, R]):
         if self.kind == "step":
             value = self.plain(*args, **kwargs)
             return cast(R, await value if inspect.isawaitable(value) else value)
-        handle = await self._enqueue(args, kwargs, awaited=True)
-        return await handle.result()
+        client = home()
+        created = await client.create_and_wait(self.execution(args, kwargs, awaited=True))
+        handle = self._handle(created, client)
+        outcome = created.get("outcome")
+        return await handle.result() if outcome is None else handle.outcome(outcome)
 
     def queue(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, Handle[R]]:
         """Enqueues and answers a handle, without waiting for the result.
@@ -159,14 +162,12 @@ class Function(Generic[P, R]):
         """
         replay = active()
         if replay is None:
-            return self._named("queue", self._enqueue(args, kwargs, awaited=False))
+            return self._named("queue", self._enqueue(args, kwargs))
         return cast("Coroutine[Any, Any, Handle[R]]", replay.start(self, args, kwargs))
 
-    async def _enqueue(
-        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, awaited: bool
-    ) -> Handle[R]:
+    async def _enqueue(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Handle[R]:
         client = home()
-        [created] = await client.create([self.execution(args, kwargs, awaited=awaited)])
+        [created] = await client.create([self.execution(args, kwargs)])
         return self._handle(created, client)
 
     def _handle(self, created: Created, client: Client) -> Handle[R]:

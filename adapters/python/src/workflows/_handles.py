@@ -11,7 +11,7 @@ from ._payload import adapt
 
 if TYPE_CHECKING:
     from ._client import Client
-    from ._operations import Change, Execution, Sent, Status
+    from ._operations import Change, Execution, Outcome, Sent, Status
     from ._settings import Duration
 
 R = TypeVar("R")
@@ -89,7 +89,7 @@ class Handle(Generic[R]):
             ExecutionNotFound: no execution has this id.
             PayloadError: the result does not fit the annotation.
         """
-        return self._outcome(await self.client.wait(self.id, timeout))
+        return self.outcome(await self.client.wait(self.id, timeout))
 
     def result_sync(self, timeout: Duration | None = None) -> R:
         """Do what `result` does, blocking. Ctrl-C ends the wait, not the execution.
@@ -100,9 +100,10 @@ class Handle(Generic[R]):
         """
         refuse_inside("result_sync()", "what `.run()` or `.queue()` answers there, and await it")
         refuse_on_loop("result_sync()", "await handle.result()")
-        return self._outcome(self.client.wait_sync(self.id, timeout))
+        return self.outcome(self.client.wait_sync(self.id, timeout))
 
-    def _outcome(self, execution: Execution) -> R:
+    def outcome(self, execution: Execution | Outcome) -> R:
+        """Answer the result of an execution that has ended, or raise as `result` does."""
         if execution["status"] == "completed":
             return adapt(execution.get("result"), self._result_type, path="result")
         if execution["status"] == "failed":

@@ -23,7 +23,7 @@ from typing import (
 ABI_VERSION: Final = 1
 """The version of the C interface that this was generated for."""
 
-DIGEST: Final = "afd096b9cddaa6f8"
+DIGEST: Final = "3c5d0b3bb0eb03e2"
 """Identifies the operations with their types. The library's must be the same."""
 
 Payload: TypeAlias = "Mapping[str, Payload] | Sequence[Payload] | str | int | float | bool | None"
@@ -481,6 +481,8 @@ class CreateExecutionRequest(TypedDict):
 
     items: Sequence[NewExecution]
     """items, 1 to 10000."""
+    wait_ms: NotRequired[int]
+    """wait_ms is how long the answer waits for the items to end, in milliseconds. Default 0."""
 
 
 class Created(TypedDict):
@@ -493,6 +495,11 @@ class Created(TypedDict):
     """signaled tells whether the execution took the signals.
 
     False when it was there already and takes no more. Absent when there were none.
+    """
+    outcome: NotRequired[Outcome]
+    """outcome of an execution that ended while the answer waited.
+
+    Absent if it did not, or if that could not be found out: ask with wait_execution.
     """
 
 
@@ -772,6 +779,15 @@ class Notice(TypedDict):
     """cancel_requested: the execution was asked to stop."""
     new_events: NotRequired[bool]
     """new_events: the workflow's history has grown; advance_workflow answers with what is new."""
+
+
+class Outcome(TypedDict):
+    """Outcome is how an execution has ended."""
+
+    status: Status
+    result: NotRequired[Payload]
+    error: NotRequired[Payload]
+    """error is {type, message, stack, cause, non_retryable, details, language}."""
 
 
 class OutcomeReply(TypedDict):
@@ -1133,6 +1149,9 @@ async def create_execution(
     Signals of a workflow are stored together with it. If it was there already, they are sent to
     the first one after, and signaled says whether it took them.
 
+    With wait_ms it also waits for the ends, and answers those that came in time. That an end
+    cannot be found out is no error: the executions are there.
+
     Errors: invalid_request, invalid_payload, payload_too_large, busy, database_unavailable,
     schema_missing, schema_outdated, schema_too_new.
     """
@@ -1150,6 +1169,11 @@ async def claim(
     Workflows come with their history. What was claimed is the worker's until it reports an
     outcome, releases it, or is declared dead. A claim that is cancelled gives back what it was
     about to hand over.
+
+    A caller that waits, with wait_ms, is expected to claim again. Of the n that it can take,
+    what it was not given is filled meanwhile with what this process itself makes due, which
+    the next claim answers at once. What nobody comes for within a second or so is put back and
+    counts as no attempt.
 
     Errors: worker_not_found, invalid_request, schema_missing, schema_outdated, schema_too_new,
     database_unavailable.

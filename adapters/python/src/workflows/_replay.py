@@ -29,6 +29,7 @@ from ._calls import (
     own,
     raising,
     sequence_of,
+    wake,
 )
 from ._cancelling import cancellation, is_deaf
 from ._discard import discard
@@ -458,7 +459,7 @@ class Replay:
     def sleep(self, delay_ms: int) -> Call[None]:
         """A durable sleep; one of 0 is recorded as well."""
         call = new_call(self, 0, "timer", "sleep")
-        call.sequence = self.timer(delay_ms, "sleep", lambda: _wake(call))
+        call.sequence = self.timer(delay_ms, "sleep", lambda: wake(call))
         return call
 
     def send_signal(self, id: str, name: str, payload: Any, key: str | None) -> Call[Any]:
@@ -495,8 +496,3 @@ class Replay:
     def time(self) -> float:
         """The workflow's time, in seconds since 1970."""
         return self.history.time()
-
-
-def _wake(call: Call[None]) -> None:
-    if not call.done():
-        call.set_result(None)
