@@ -33,12 +33,14 @@ const madeColumns = `id, root_id, kind, queue, status, run_at, created_at, deadl
 const deadlineOfNew = `least(CASE WHEN x.timeout_ms > 0 THEN now() + x.timeout_ms * interval '1 ms' END, x.parent_deadline)`
 
 // timersOfNew insert the deadlines of those rows in x that were made: a timer for
-// an execution that was there already would end it.
+// an execution that was there already would end it. Made rows are compared by an array:
+// a join of two of a statement's own results is planned for a row or two, and is
+// quadratic in the batch.
 const timersOfNew = `INSERT INTO workflows.timers (execution_id, run, kind, sequence, due_at)
     SELECT x.id, 1, t.kind, 0, t.due_at
-    FROM x JOIN made ON made.id = x.id CROSS JOIN LATERAL (VALUES ('deadline', ` + deadlineOfNew + `),
+    FROM x CROSS JOIN LATERAL (VALUES ('deadline', ` + deadlineOfNew + `),
         ('schedule', CASE WHEN x.schedule_timeout_ms > 0 THEN now() + x.schedule_timeout_ms * interval '1 ms' END)) AS t(kind, due_at)
-    WHERE t.due_at IS NOT NULL AND NOT x.dead
+    WHERE t.due_at IS NOT NULL AND NOT x.dead AND x.id = ANY (ARRAY(SELECT id FROM made))
     ON CONFLICT DO NOTHING`
 
 // createText inserts roots. Keyed rows go in the order of their keys, which two

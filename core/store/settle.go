@@ -15,7 +15,8 @@ const endedColumns = `e.id, e.run, e.kind, e.name, e.status, e.parent_id, e.pare
 //
 // A row can be written once a statement, so no row of "done" may be a parent
 // that is to be told: a statement that ends executions writes nothing else.
-// Parents that end in the same statement accept no events and are left out.
+// Parents that end in the same statement accept no events and are left out. They are
+// found by arrays: see timersOfNew.
 var settle = settleRoots + `,
 news AS (
     SELECT *, row_number() OVER (PARTITION BY parent_id ORDER BY id) AS nth FROM ended WHERE parent_id IS NOT NULL AND NOT reported),
@@ -26,17 +27,18 @@ told AS (
         status = CASE WHEN p.status = 'suspended' AND p.parked IS NULL THEN 'pending' ELSE p.status END
     FROM (SELECT parent_id, parent_run, count(*) FROM news GROUP BY 1, 2) n
     WHERE p.id = n.parent_id AND p.run = n.parent_run AND p.status IN ('scheduled', 'pending', 'running', 'suspended')
-        AND NOT EXISTS (SELECT FROM ended WHERE ended.id = p.id)
+        AND p.id <> ALL (ARRAY(SELECT id FROM ended))
     RETURNING p.id, p.run, p.queue, p.status, p.worker, p.history_length, p.history_length - n.count AS base),
+bases AS (SELECT array_agg(id) AS ids, array_agg(run) AS runs, array_agg(base) AS bases FROM told),
 events AS (
     INSERT INTO workflows.history (execution_id, run, position, type, sequence, name, payload, at)
-    SELECT told.id, told.run, told.base + news.nth,
+    SELECT news.parent_id, bases.runs[place], bases.bases[place] + news.nth,
         CASE news.kind WHEN 'workflow' THEN 'child_' ELSE 'activity_' END || news.status,
         news.sequence, news.name,
         CASE WHEN news.status = 'completed' THEN news.result
             ELSE json_build_object('error', news.error, 'attempts', news.attempts) END,
         clock_timestamp()
-    FROM told JOIN news ON news.parent_id = told.id)`
+    FROM bases CROSS JOIN news CROSS JOIN LATERAL array_position(bases.ids, news.parent_id) AS place WHERE place IS NOT NULL)`
 
 // settleRoots does for executions that have no parent.
 var settleRoots = `

@@ -38,7 +38,8 @@ type Expired struct {
 	Told
 }
 
-// fireSQL turns due sleeps into events. Whoever deletes a timer fires it.
+// fireSQL turns due sleeps into events. Whoever deletes a timer fires it. Arrays stand
+// for a join: see timersOfNew.
 var fireSQL = define("fire", `
 WITH due AS (
     DELETE FROM workflows.timers t WHERE t.execution_id = ANY($1) AND t.kind = 'sleep' AND t.due_at <= clock_timestamp()
@@ -53,10 +54,11 @@ told AS (
         status = CASE WHEN e.status = 'suspended' AND e.parked IS NULL THEN 'pending' ELSE e.status END
     FROM (SELECT id, count(*) FROM fresh GROUP BY 1) n WHERE e.id = n.id
     RETURNING e.id, e.run, e.kind, e.status, e.queue, e.worker, e.history_length, e.history_length - n.count AS base),
+bases AS (SELECT array_agg(id) AS ids, array_agg(base) AS bases FROM told),
 events AS (
     INSERT INTO workflows.history (execution_id, run, position, type, sequence, at)
-    SELECT told.id, told.run, told.base + fresh.nth, 'timer_fired', fresh.sequence, clock_timestamp()
-    FROM told JOIN fresh ON fresh.id = told.id)
+    SELECT fresh.id, fresh.run, bases.bases[place] + fresh.nth, 'timer_fired', fresh.sequence, clock_timestamp()
+    FROM bases CROSS JOIN fresh CROSS JOIN LATERAL array_position(bases.ids, fresh.id) AS place WHERE place IS NOT NULL)
 SELECT told.id, true, told.kind, told.status, true, told.queue, told.worker, told.history_length FROM told`)
 
 // dueTimersSQL only looks: the rows are locked afterwards, executions first. Of one
