@@ -31,9 +31,13 @@ type Finish struct {
 	Continue *Continue
 	// Root: it has no parent to tell.
 	Root bool
-	// Plain: a result of a root that, as far as is known, has neither children nor timers;
-	// nothing but its own row decides.
+	// Parent, where it is known and nothing but the child's own row and the parent's decide.
+	Parent uuid.UUID
+	// Plain: a result of what has, as far as is known, neither children nor timers: only its
+	// own row decides, and that of its parent is told. Of one parent a batch has one such child.
 	Plain bool
+	// Resume the parent of a plain one, if it can be.
+	Resume bool
 }
 
 // Finished is what became of an outcome.

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"log/slog"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -61,14 +62,16 @@ func (s *Store) Flush(ctx context.Context, b Batch) (Flushed, error) {
 		Ended:    make([]Ended, len(b.Cancels)),
 		Awaited:  make(map[uuid.UUID]Read, len(b.Awaited)),
 	}
-	plain, rest := plainWrites(&b, &f), outcomesOf(&b, &f)
+	plain, rest := plainOf(&b, &f), outcomesOf(&b, &f)
 	p := s.pipeline()
 	p.create(b.Creates, b.Claim, f.Made, &f.Claimed)
 	p.lock(b)
 	p.signal(b.Signals, b.MaxHistory, f.Signals)
 	p.progress(b.Progress, f.Progress)
 	p.release(b.Releases, f.Releases)
-	p.plain(plain)
+	p.plain(plain.own)
+	p.plainSchedules(plain.schedules, b.Claim, &f.Claimed)
+	p.plainChildren(plain.children, b.Claim, &f.Claimed)
 	p.advance(rest.advances, b.Claim, rest.advanced, &f.Claimed)
 	p.cancel(b.Cancels, f.Marked, f.Ended)
 	p.continueAsNew(rest.finishes, rest.finished)
@@ -102,7 +105,7 @@ type outcomes struct {
 
 func outcomesOf(b *Batch, f *Flushed) (o outcomes) {
 	for i := range b.Advances {
-		if !b.Advances[i].isPlain() {
+		if a := &b.Advances[i]; !a.isPlain() && !a.isPlainSchedule() {
 			o.advances, o.advanced = append(o.advances, b.Advances[i]), append(o.advanced, &f.Advances[i])
 		}
 	}
@@ -117,9 +120,10 @@ func outcomesOf(b *Batch, f *Flushed) (o outcomes) {
 // flushUnplain writes what was taken for plain and has more to mind: what the rest goes
 // through, a little later. If it fails, the whole batch is written again, and finds what
 // it wrote before.
-func (s *Store) flushUnplain(ctx context.Context, writes []plainWrite) error {
+func (s *Store) flushUnplain(ctx context.Context, plain plainWrites) error {
 	var b Batch
 	var o outcomes
+	writes := slices.Concat(plain.own, plain.schedules, plain.children)
 	for i := range writes {
 		switch w := &writes[i]; {
 		case w.isWritten():
@@ -127,8 +131,10 @@ func (s *Store) flushUnplain(ctx context.Context, writes []plainWrite) error {
 			b.Finishes = append(b.Finishes, *w.finish)
 			o.finishes, o.finished = append(o.finishes, *w.finish), append(o.finished, w.finished)
 		default:
-			b.Advances = append(b.Advances, *w.advance)
-			o.advances, o.advanced = append(o.advances, *w.advance), append(o.advanced, w.advanced)
+			a := *w.advance
+			a.Children = queued(a.Children)
+			b.Advances = append(b.Advances, a)
+			o.advances, o.advanced = append(o.advances, a), append(o.advanced, w.advanced)
 		}
 	}
 	p := s.pipeline()
@@ -137,6 +143,15 @@ func (s *Store) flushUnplain(ctx context.Context, writes []plainWrite) error {
 	p.finish(o.finishes, o.finished)
 	p.readNews(o)
 	return p.run(ctx, s.pool)
+}
+
+// queued are rows that are handed over to nobody.
+func queued(rows []NewRow) []NewRow {
+	rows = slices.Clone(rows)
+	for i := range rows {
+		rows[i].HandOver = false
+	}
+	return rows
 }
 
 func (p *pipeline) lock(b Batch) {
@@ -154,7 +169,7 @@ func (b *Batch) isPlain() bool {
 		return false
 	}
 	for i := range b.Finishes {
-		if !b.Finishes[i].Plain {
+		if !b.Finishes[i].Plain || !b.Finishes[i].Root {
 			return false
 		}
 	}

@@ -43,9 +43,19 @@ func (a *Advance) isPlain() bool {
 	return len(a.Entries) == 1 && a.Entries[0].isPlain() && len(a.Children) == 0 && a.State == nil && (a.Waking || !a.Suspend)
 }
 
+// isPlainSchedule says whether an advance is but one activity, due at once and without a deadline.
+func (a *Advance) isPlainSchedule() bool {
+	if len(a.Entries) != 1 || len(a.Children) != 1 || a.State != nil {
+		return false
+	}
+	c := &a.Children[0]
+	return c.Kind != model.Workflow && !c.Dead && c.RunAt == nil && c.DelayMS == 0 && c.TimeoutMS == 0 && c.ScheduleTimeoutMS == 0
+}
+
 func (e *Entry) isPlain() bool { return !e.Cancel && e.DelayMS == 0 }
 
-// plainWrite is a plain finish or advance, and where its answer goes.
+// plainWrite is a plain finish or advance, and where its answer goes. Each kind has a
+// statement: plainSQL for what stays in its own row, and the two for a child's begin and end.
 type plainWrite struct {
 	finish   *Finish
 	finished *Finished
@@ -60,23 +70,33 @@ func (w *plainWrite) id() uuid.UUID {
 	return w.advance.ID
 }
 
-// plainWrites picks out of a batch what is plain, in the order of ids.
-func plainWrites(b *Batch, f *Flushed) (writes []plainWrite) {
+// plainWrites are what is plain in a batch, by statement, each in the order of ids.
+type plainWrites struct{ own, schedules, children []plainWrite }
+
+func plainOf(b *Batch, f *Flushed) (p plainWrites) {
 	for i := range b.Finishes {
-		if b.Finishes[i].Plain {
-			writes = append(writes, plainWrite{finish: &b.Finishes[i], finished: &f.Finishes[i]})
+		switch x := &b.Finishes[i]; {
+		case x.Plain && x.Root:
+			p.own = append(p.own, plainWrite{finish: x, finished: &f.Finishes[i]})
+		case x.Plain:
+			p.children = append(p.children, plainWrite{finish: x, finished: &f.Finishes[i]})
 		}
 	}
 	for i := range b.Advances {
-		if b.Advances[i].isPlain() {
-			writes = append(writes, plainWrite{advance: &b.Advances[i], advanced: &f.Advances[i]})
+		switch x := &b.Advances[i]; {
+		case x.isPlain():
+			p.own = append(p.own, plainWrite{advance: x, advanced: &f.Advances[i]})
+		case x.isPlainSchedule():
+			p.schedules = append(p.schedules, plainWrite{advance: x, advanced: &f.Advances[i]})
 		}
 	}
-	slices.SortFunc(writes, func(a, b plainWrite) int {
-		x, y := a.id(), b.id()
-		return bytes.Compare(x[:], y[:])
-	})
-	return writes
+	for _, writes := range [][]plainWrite{p.own, p.schedules, p.children} {
+		slices.SortFunc(writes, func(a, b plainWrite) int {
+			x, y := a.id(), b.id()
+			return bytes.Compare(x[:], y[:])
+		})
+	}
+	return p
 }
 
 func (w *plainWrite) isWritten() bool {
@@ -112,15 +132,26 @@ type plainAnswer struct {
 // answer fills in what the statement for everything else would have answered.
 func (w *plainWrite) answer(x *plainAnswer) {
 	if w.finish != nil {
-		*w.finished = Finished{Found: true, Held: true, SameLease: true, Status: model.Completed, Kind: x.kind, Queue: x.queue}
-		w.finished.Awaited = x.awaited
+		w.answerFinish(x)
 		return
 	}
-	e := &w.advance.Entries[0]
-	position, sequence := w.advance.Position+1, e.Sequence
+	w.answerAdvance(x.queue, x.at)
+}
+
+func (w *plainWrite) answerFinish(x *plainAnswer) {
+	*w.finished = Finished{Found: true, Held: true, SameLease: true, Status: model.Completed, Kind: x.kind, Queue: x.queue}
+	w.finished.Awaited = x.awaited
+}
+
+func (w *plainWrite) answerAdvance(queue string, at time.Time) {
+	a, e := w.advance, &w.advance.Entries[0]
+	position, sequence, status := a.Position+1, e.Sequence, model.Running
+	if a.Suspend && !a.Waking {
+		status = model.Suspended
+	}
 	*w.advanced = Advanced{
-		Found: true, Held: true, SameLease: true, Status: model.Running, HistoryLength: position, Queue: x.queue,
-		Events: []model.Event{{Position: position, Type: e.Type, Sequence: &sequence, Name: e.Name, At: x.at, Payload: e.Payload}},
+		Found: true, Held: true, SameLease: true, Status: status, HistoryLength: position, Queue: queue,
+		Events: []model.Event{{Position: position, Type: e.Type, Sequence: &sequence, Name: e.Name, At: at, Payload: e.Payload}},
 	}
 }
 
