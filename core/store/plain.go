@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"time"
 
@@ -29,7 +30,7 @@ WITH moved AS (
         history_length = e.history_length + (NOT x.ends)::int,
         crashes = 0
     FROM `+unnest(1, "x", "id uuid", "epoch bigint", "token uuid", "position int", "ends boolean", "payload text", "type text", "sequence int", "name text")+`
-    WHERE e.id = x.id AND e.status = 'running' AND e.epoch = x.epoch AND e.token = x.token
+    WHERE e.id = x.id AND `+holds("e", "x")+`
         AND CASE WHEN e.kind = 'workflow' THEN e.history_length = x.position ELSE x.ends END
         AND (NOT x.ends OR e.cancel_requested_at IS NULL AND e.parent_id IS NULL AND e.deadline_at IS NULL)
     RETURNING x.ord, x.ends, x.payload, x.type, x.sequence, x.name, e.id, e.run, e.kind, e.queue, e.awaited, e.history_length, clock_timestamp() AS at),
@@ -37,6 +38,13 @@ written AS (
     INSERT INTO workflows.history (execution_id, run, position, type, sequence, name, payload, at)
     SELECT id, run, history_length, type, sequence, name, payload::json, at FROM moved WHERE NOT ends)
 SELECT ord, kind, queue, awaited, at FROM moved`)
+
+// holds says whether a row is held under an item's lease. It is a CASE, lest the planner
+// looks for what is running by the index of that, which was empty when the plan was made,
+// instead of by id.
+func holds(row, item string) string {
+	return fmt.Sprintf("CASE WHEN %[1]s.status = 'running' THEN %[1]s.epoch = %[2]s.epoch AND %[1]s.token = %[2]s.token ELSE false END", row, item)
+}
 
 // isPlain says whether an advance is but one event, and leaves the workflow with its holder.
 func (a *Advance) isPlain() bool {

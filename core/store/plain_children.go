@@ -21,8 +21,8 @@ WITH given_rows AS (
         suspended_position = CASE WHEN x.suspend THEN e.history_length + 1 ELSE e.suspended_position END,
         crashes = 0
     FROM `+unnest(1, "x", append(slices.Clone(newRowTypes), "lease_epoch bigint", "lease_token uuid", "position int", "suspend boolean", "payload text")...)+`
-    WHERE e.id = x.parent_id AND e.status = 'running' AND e.epoch = x.lease_epoch AND e.token = x.lease_token AND e.kind = 'workflow'
-        AND e.history_length = x.position AND e.deadline_at IS NULL
+    WHERE e.id = x.parent_id AND CASE WHEN e.status = 'running' THEN e.epoch = x.lease_epoch AND e.token = x.lease_token ELSE false END
+        AND e.kind = 'workflow' AND e.history_length = x.position AND e.deadline_at IS NULL
     RETURNING x.*, e.run AS parent_run, e.root_id, e.queue AS parent_queue, e.history_length, e.deadline_at AS parent_deadline, clock_timestamp() AS at),
 `+holderOfNew("$27")+`,
 x AS MATERIALIZED (SELECT x.*, `+holderColumns+`, $28::uuid AS token FROM given_rows x `+holderJoin+`),
@@ -43,7 +43,7 @@ WITH done AS (
     UPDATE workflows.executions e SET
         status = 'completed', result = x.payload::json, error = NULL, failed_sequence = NULL, finished_at = clock_timestamp(), crashes = 0
     FROM `+unnest(1, "x", "id uuid", "epoch bigint", "token uuid", "payload text", "resume boolean")+`
-    WHERE e.id = x.id AND e.status = 'running' AND e.epoch = x.epoch AND e.token = x.token
+    WHERE e.id = x.id AND `+holds("e", "x")+`
         AND e.kind <> 'workflow' AND NOT e.reported AND e.cancel_requested_at IS NULL AND e.deadline_at IS NULL
         AND EXISTS (SELECT FROM workflows.executions p WHERE p.id = e.parent_id AND p.run = e.parent_run
             AND p.status IN ('scheduled', 'pending', 'running', 'suspended') OFFSET 0)
