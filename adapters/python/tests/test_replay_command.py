@@ -1,5 +1,6 @@
 """`workflows replay`: verdicts on histories, and the command."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -119,6 +120,19 @@ def test_code_without_the_recorded_version_raises_wherever_the_workflow_stands(
     verdict = check(execution(status=status, **parked), history(STARTED, marked), w)
     assert verdict.verdict == "raises"
     assert "VersionError" in verdict.message
+
+
+@pytest.mark.parametrize(("status", "expected"), [("suspended", "fits"), ("pending", "raises")])
+def test_a_version_is_the_one_that_a_worker_would_choose(status: str, expected: str) -> None:
+    """R6: the oldest where code has waited before; here the newest would be none that fits."""
+
+    @workflow(name="w")
+    async def w() -> None:
+        if workflows.get_version("tax", 1, 2) == 2:
+            await asyncio.Event().wait()
+        await workflows.wait_for_signal("go")
+
+    assert check(execution(status=status), history(STARTED), w).verdict == expected
 
 
 def test_a_failure_that_has_come_with_an_event_is_what_the_code_will_do() -> None:
