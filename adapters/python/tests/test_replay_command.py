@@ -71,6 +71,25 @@ def test_a_history_fits_the_code_that_waits_where_it_did() -> None:
     assert verdict_of(history(*CALLED[:2]), status="suspended").verdict == "fits"
 
 
+def test_no_body_is_run() -> None:
+    ran: list[str] = []
+
+    @activity(name="a")
+    def a() -> None:
+        ran.append("activity")
+
+    @workflows.step(name="s")
+    def s() -> None:
+        ran.append("step")
+
+    @workflow(name="w")
+    async def w() -> None:
+        await workflows.gather(a.run(), s.run())
+
+    assert check(execution(status="pending"), history(STARTED), w).verdict == "fits"
+    assert ran == []
+
+
 def test_other_commands_differ_and_both_are_named() -> None:
     verdict = verdict_of(history(STARTED, scheduled("b"), completed("b", 3)), result=6)
     assert verdict.verdict == "differs"
