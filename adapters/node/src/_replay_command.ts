@@ -83,8 +83,11 @@ export async function check(
   fn: DurableFunction,
 ): Promise<Verdict> {
   refuseOtherLanguage(execution, events)
-  const claimed = { ...execution, ...argumentsOf(execution, events) } as unknown as Claimed
-  const replay = new Replay(claimed, fn)
+  // One that waits has been seen by code to its end.
+  const waits = execution.status === 'suspended' && !execution.parked
+  const seen = waits && { seen: events.length }
+  const claimed = { ...execution, ...argumentsOf(execution, events), ...seen }
+  const replay = new Replay(claimed as unknown as Claimed, fn)
   const { id, run, name } = execution
   const about = { id, run, name, events: events.length }
   try {
