@@ -241,7 +241,7 @@ programs: setup build ## run random workflow programs on workers that are killed
 	  tests/programs/programs.py --programs $(PROGRAMS) --first $(FIRST) $(SEED:%=--seed %) $(SHRINK:%=--shrink)
 
 .PHONY: check
-check: verify lint test ## what CI runs: verify, lint and test
+check: verify lint test docs ## what CI runs: verify, lint, test and docs
 
 # --- use ------------------------------------------------------------------------
 
