@@ -46,8 +46,9 @@ NODE_TEST_FLAGS ?= --test-concurrency=2 --test-reporter=dot --test-timeout=30000
 
 GO_DIRS := $(wildcard capi cmd core migrations tests)
 LIBRARY := build/libworkflows.so
-# The package of npm that brings the library along; it is not tracked there.
-PLATFORM := adapters/node/platforms/linux-x64
+# The package of npm that brings the library along, if there is one for this machine; the library
+# is not tracked there.
+PLATFORM := $(wildcard adapters/node/platforms/linux-$(subst x86_64,x64,$(subst aarch64,arm64,$(shell uname -m))))
 MODEL   := github.com/libworkflows/libworkflows/core/model
 LDFLAGS := -X $(MODEL).Version=$(VERSION) -X $(MODEL).Commit=$(COMMIT) -extldflags=-Wl,-soname,libworkflows.so
 
@@ -133,8 +134,8 @@ NODE_24 := 24.21.0
 build: node_modules/.ready ## build the C library, build/libworkflows.so, and the Node adapter
 	@for tool in go '$(CC)'; do command -v "$$tool" >/dev/null || { echo "$$tool is needed to build the library, which is written in Go with a little C, and was not found"; exit 1; }; done
 	go build -buildmode=c-shared -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(LIBRARY) ./capi
-	cmp --quiet $(LIBRARY) $(PLATFORM)/libworkflows.so || install -m 755 $(LIBRARY) $(PLATFORM)/libworkflows.so
-	install -m 644 THIRD_PARTY_LICENSES $(PLATFORM)
+	[ -z '$(PLATFORM)' ] || cmp --quiet $(LIBRARY) $(PLATFORM)/libworkflows.so || install -m 755 $(LIBRARY) $(PLATFORM)/libworkflows.so
+	[ -z '$(PLATFORM)' ] || install -m 644 THIRD_PARTY_LICENSES $(PLATFORM)
 	npm run --silent --workspace=adapters/node build
 	@chmod +x adapters/node/dist/_cli.js
 
@@ -273,4 +274,4 @@ install: build ## install library, header and pkg-config file under PREFIX (and 
 
 .PHONY: clean
 clean: ## remove all that make made: build, .venv, .tools and caches
-	rm -rf build .venv .venv-3.* .tools .pytest_cache .ruff_cache node_modules bench/peers/node/node_modules adapters/node/dist $(PLATFORM)/libworkflows.so $(PLATFORM)/THIRD_PARTY_LICENSES
+	rm -rf build .venv .venv-3.* .tools .pytest_cache .ruff_cache node_modules bench/peers/node/node_modules adapters/node/dist adapters/node/platforms/*/libworkflows.so adapters/node/platforms/*/THIRD_PARTY_LICENSES
