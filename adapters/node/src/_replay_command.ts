@@ -11,6 +11,7 @@ import type { Turn } from './_calls'
 import { Client } from './_client'
 import { WrongLanguage } from './_errors'
 import type { DurableFunction } from './_functions'
+import { installGuards } from './_guards'
 import {
   type Claimed,
   type Event,
@@ -83,6 +84,7 @@ export async function check(
   fn: DurableFunction,
 ): Promise<Verdict> {
   refuseOtherLanguage(execution, events)
+  installGuards() // code that asks for the time fails in a worker, and does not fit here
   // One that waits has been seen by code to its end.
   const waits = execution.status === 'suspended' && !execution.parked
   const seen = waits && { seen: events.length }

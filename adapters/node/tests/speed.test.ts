@@ -51,7 +51,7 @@ test('a thousand operations in flight do not hold up the event loop', async (t) 
     .trim()
     .split('\n')
     .map((line) => JSON.parse(line) as Busy)
-  const least = (what: keyof Busy) => Math.min(...tries.map((each) => each[what]))
+  const least = (what: 'loop' | 'submit' | 'drain') => Math.min(...tries.map((each) => each[what]))
   for (const { loop, submit, drain } of tries)
     t.diagnostic(
       `p99 in ms: loop ${loop.toFixed(1)}, submit ${submit.toFixed(2)}, drain ${drain.toFixed(2)}`,
@@ -59,9 +59,9 @@ test('a thousand operations in flight do not hold up the event loop', async (t) 
   // The library's part never waits for a processor of Go's, whatever the load.
   assert.ok(least('submit') < 5, `${least('submit')} ms`)
   assert.ok(least('drain') < 5, `${least('drain')} ms`)
-  // The rest is the loop's own: it collects garbage, some 10 ms, and waits for a core itself, which
-  // other tests may have.
-  assert.ok(least('loop') < 60, `${least('loop')} ms`)
+  // The rest is the loop's own, some 2 ms; without the privilege to go first it waits for a core,
+  // too, which other tests may have.
+  assert.ok(least('loop') < (tries[0]?.first ? 10 : 60), `${least('loop')} ms`)
 })
 
 test('an operation costs little processor time at 100 in flight', async (t) => {
