@@ -31,7 +31,9 @@ func (e *Engine) handover(works []*work) *handover {
 		}
 		if suspect, may := e.solo.mode(e.leases.len()); !suspect && may && w.mayClaim() {
 			if n = w.slots.reserve(n, false, false); n > 0 {
-				return &handover{worker: w, reserved: n, claim: w.newClaim(n, false)}
+				claim := w.newClaim(n, false)
+				claim.Spare = w.slots.spare()
+				return &handover{worker: w, reserved: n, claim: claim}
 			}
 		}
 		e.claiming.RUnlock()

@@ -77,6 +77,13 @@ func (s *slots) reserve(n int, asked, half bool) int {
 	return n
 }
 
+// spare are slots that nobody has reserved.
+func (s *slots) spare() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return max(s.free, 0)
+}
+
 // settle gives back what a claim has not used of its reservation.
 func (s *slots) settle(reserved, used int) {
 	s.mu.Lock()

@@ -41,10 +41,13 @@ type worker struct {
 
 	draining atomic.Bool
 	slots    *slots
+	rumour   rumour
 	// claiming lets one claim ask for all free slots, and guards exhausted: the last
 	// look took all that was due.
 	claiming  chan struct{}
 	exhausted bool
+	// known is how much the present look has to find, at most.
+	known int
 	// isScarce: it found less than it asked for.
 	isScarce bool
 
@@ -253,7 +256,7 @@ func (w *worker) declaredDead(ctx context.Context, id uuid.UUID) error {
 	w.mu.Lock()
 	w.id, w.acknowledged = next, sent
 	w.mu.Unlock()
-	poke(w.wake)
+	w.rouse(0)
 	return nil
 }
 

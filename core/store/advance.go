@@ -140,7 +140,7 @@ var (
 	advanceRows    = unnest(15, "x", newRowTypes...)
 
 	children     = fmt.Sprintf(scheduledChildren, advanceRows, "", noHolder+", NULL::uuid AS token", "", "")
-	heldChildren = fmt.Sprintf(scheduledChildren, advanceRows, holderOfNew("$36")+",", holderColumns+", $37::uuid AS token", holderJoin, ", "+startedOfNew)
+	heldChildren = fmt.Sprintf(scheduledChildren, advanceRows, holderOfNew(36)+",", holderColumns+", $37::uuid AS token", holderJoin, ", "+startedOfNew)
 
 	advancePlainSQL    = define("advance_plain", advance(entriesOnly, "", ""))
 	advanceTimersSQL   = define("advance_timers", advance(cancelledEntries, startedTimers, ""))
@@ -224,7 +224,7 @@ func advanceOf(items []Advance, to *Claim) (n needs, args []any) {
 		args = append(args, newRowArgs(n.children)...)
 	}
 	if n.handed {
-		args = append(args, to.Worker, to.Token)
+		args = append(args, to.Worker, to.Token, to.Spare)
 	}
 	return n, args
 }

@@ -23,6 +23,9 @@ type Claim struct {
 	Suspect bool
 	// Lacking are functions that the worker does not have.
 	Lacking []model.FunctionName
+	// Spare slots of the worker, beside N: what is due and ranks before what is handed over
+	// has one of these.
+	Spare int
 	// Warm: the worker keeps what it suspended in memory and needs only later events of it.
 	Warm bool
 }

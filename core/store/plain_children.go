@@ -24,7 +24,7 @@ WITH given_rows AS (
     WHERE e.id = x.parent_id AND CASE WHEN e.status = 'running' THEN e.epoch = x.lease_epoch AND e.token = x.lease_token ELSE false END
         AND e.kind = 'workflow' AND e.history_length = x.position AND e.deadline_at IS NULL
     RETURNING x.*, e.run AS parent_run, e.root_id, e.queue AS parent_queue, e.history_length, e.deadline_at AS parent_deadline, clock_timestamp() AS at),
-`+holderOfNew("$27")+`,
+`+holderOfNew(27)+`,
 x AS MATERIALIZED (SELECT x.*, `+holderColumns+`, $28::uuid AS token FROM given_rows x `+holderJoin+`),
 made AS (
     INSERT INTO workflows.executions (`+insertColumns+`)
@@ -36,7 +36,7 @@ SELECT ord, parent_queue, at, root_id, now(), CASE WHEN worker IS NOT NULL THEN 
 
 // plainChildSQL ends an activity with a result, tells its parent, and lets the parent go
 // on at once where it waits, the worker that has it in memory is here and has a slot for
-// it, and nothing that is due in its queue ranks before or beside it. No two may have the
+// it, and slots to spare for what is due in its queue and ranks before or beside it. No two may have the
 // same parent, and parents are locked already.
 var plainChildSQL = define("plain_child", `
 WITH done AS (
@@ -59,7 +59,8 @@ told AS (
         SELECT q.token, d.resume AND q.status = 'suspended' AND q.parked IS NULL AND q.suspended_position = q.history_length AND q.crashes < 2
             AND EXISTS (SELECT FROM workflows.workers w WHERE w.id = $6 AND w.id = q.worker AND w.status = 'active' AND w.language = q.language OFFSET 0)
             AND NOT EXISTS (SELECT FROM workflows.executions o WHERE o.status = 'pending' AND o.crashes < 2
-                AND o.queue = q.queue AND o.priority >= q.priority OFFSET 0) AS resumes
+                AND o.queue = q.queue AND o.priority >= q.priority
+                ORDER BY o.priority DESC, o.run_at OFFSET $8 LIMIT 1) AS resumes
         FROM workflows.executions q WHERE q.id = d.parent_id OFFSET 0) was
     WHERE p.id = d.parent_id
     RETURNING p.*, p.suspended_position AS seen, was.token AS previous_token, was.resumes, clock_timestamp() AS at,
@@ -102,16 +103,16 @@ func plainScheduleArgs(writes []plainWrite, to *Claim) []any {
 		epochs[i], tokens[i], positions[i] = a.Lease.Epoch, a.Lease.Token, int32(a.Position)
 		suspends[i], payloads[i] = a.Suspend, text(a.Entries[0].Payload)
 	}
-	worker, token := to.holder()
-	return append(newRowArgs(rows), epochs, tokens, positions, suspends, payloads, worker, token)
+	worker, token, spare := to.holder()
+	return append(newRowArgs(rows), epochs, tokens, positions, suspends, payloads, worker, token, spare)
 }
 
 // holder is who rows are handed over to, if anybody.
-func (c *Claim) holder() (worker, token uuid.UUID) {
+func (c *Claim) holder() (worker, token uuid.UUID, spare int) {
 	if c == nil {
-		return uuid.Nil, uuid.Nil
+		return uuid.Nil, uuid.Nil, 0
 	}
-	return c.Worker, c.Token
+	return c.Worker, c.Token, c.Spare
 }
 
 // plainChildren ends activities, and claims the parents that go on.
@@ -119,7 +120,7 @@ func (p *pipeline) plainChildren(writes []plainWrite, to *Claim, claimed *[]mode
 	if len(writes) == 0 {
 		return
 	}
-	_, token := to.holder()
+	_, token, _ := to.holder()
 	p.add(plainChildSQL, func(row pgx.CollectableRow) error {
 		var ord int
 		var x plainParent
@@ -171,6 +172,6 @@ func plainChildArgs(writes []plainWrite, to *Claim) []any {
 		ids[i], epochs[i], tokens[i] = f.ID, f.Lease.Epoch, f.Lease.Token
 		payloads[i], resumes[i] = text(orNull(f.Result)), f.Resume
 	}
-	worker, token := to.holder()
-	return []any{ids, epochs, tokens, payloads, resumes, worker, token}
+	worker, token, spare := to.holder()
+	return []any{ids, epochs, tokens, payloads, resumes, worker, token, spare}
 }
