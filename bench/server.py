@@ -55,18 +55,9 @@ class Server:
             *("initdb", "--pgdata", str(data), "--username", "bench", "--auth", "trust"),
             *("--encoding", "UTF8", "--locale", "C", "--no-instructions"),
         )
-        settings = [f"--{name}={value.strip(chr(39))}" for name, value in self.settings.items()]
-        self._log = (self.directory / "server.log").open("wb")
-        self._process = subprocess.Popen(
-            [str(self.binaries / "postgres"), "-D", str(data), "-k", str(self._sockets), *settings],
-            stdout=self._log,
-            stderr=self._log,
-            cwd="/",
-            start_new_session=True,
-            **self._account,
-        )
+        self._log = (self.directory / "server.log").open("ab")
         try:
-            self._await()
+            self.start()
         except BaseException:
             self.__exit__()
             raise
@@ -74,15 +65,33 @@ class Server:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.send_signal(signal.SIGINT)
+        self.stop()
+        self._log.close()
+        shutil.rmtree(self._sockets, ignore_errors=True)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def start(self) -> None:
+        """Start the server, and wait until it answers."""
+        settings = [f"--{name}={value.strip(chr(39))}" for name, value in self.settings.items()]
+        data = str(self.directory / "data")
+        self._process = subprocess.Popen(
+            [str(self.binaries / "postgres"), "-D", data, "-k", str(self._sockets), *settings],
+            stdout=self._log,
+            stderr=self._log,
+            cwd="/",
+            start_new_session=True,
+            **self._account,
+        )
+        self._await()
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Stop it: SIGINT is a fast shutdown, SIGQUIT an immediate one, as after a crash."""
+        self._process.send_signal(how)
         try:
             self._process.wait(60)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._log.close()
-        shutil.rmtree(self._sockets, ignore_errors=True)
-        shutil.rmtree(self.directory, ignore_errors=True)
 
     @property
     def pid(self) -> int:

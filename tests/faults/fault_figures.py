@@ -1,0 +1,150 @@
+"""The figures of a run, from what it left in its directory."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from fault_journal import Entry, entries
+
+Row = dict[str, str]
+csv.field_size_limit(sys.maxsize)
+
+FINAL = ("completed", "failed", "cancelled")
+
+
+def rows(directory: Path, table: str) -> list[Row]:
+    """Answer a table that was dumped; nothing if it was not."""
+    path = directory / f"{table}.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def journals(directory: Path, pattern: str) -> Iterable[Entry]:
+    for path in sorted(directory.glob(pattern)):
+        yield from entries(path)
+
+
+def percentile(values: Sequence[float], share: float) -> float | None:
+    ordered = sorted(values)
+    return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 3) if ordered else None
+
+
+class Evidence:
+    """What is left of a run, read once."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.meta = json.loads((directory / "meta.json").read_text())
+        self.executions = {row["id"]: row for row in rows(directory, "executions")}
+        self.nemesis = list(journals(directory, "nemesis.jsonl"))
+        self._written: dict[str, list[Row]] = defaultdict(list)
+        for row in rows(directory, "audit"):
+            if row["tab"] == "executions":
+                self._written[row["x"]].append(row)
+        for written in self._written.values():
+            written.sort(key=lambda row: int(row["n"]))
+
+    def figures(self) -> dict[str, Any]:
+        faults = Counter(each["kind"] for each in self.nemesis if each["t"] == "fault")
+        recovery = self._recoveries()
+        return {
+            "executions": len(self.executions),
+            "ended": dict(Counter(row["status"] for row in self.executions.values())),
+            "claims": sum(map(_is_claim, self._all())),
+            "faults": dict(faults),
+            "lost": self._lost(),
+            "doubled": self._doubled(),
+            "late_refused": self._late(),
+            "crashes_counted": sum(_is_crash(row) for row in self._all()),
+            "recoveries": len(recovery),
+            "recovery_p50_s": percentile(recovery, 0.5),
+            "recovery_p99_s": percentile(recovery, 0.99),
+            "wakeup_p50_ms": percentile(self._wakeups(), 0.5),
+            "wakeup_p99_ms": percentile(self._wakeups(), 0.99),
+            "parked": self._parked(),
+        }
+
+    def _all(self) -> Iterable[Row]:
+        return (row for written in self._written.values() for row in written)
+
+    def _lost(self) -> int:
+        """Count acknowledged starts that are not there."""
+        acknowledged = {
+            call["x"]
+            for call in journals(self.directory, "client-*.jsonl")
+            if call["op"] == "start" and call["outcome"] == "ok"
+        }
+        return len(acknowledged - self.executions.keys())
+
+    def _doubled(self) -> int:
+        """Count runs that ended more than once."""
+        ends: Counter[tuple[str, str]] = Counter()
+        for row in self._all():
+            if row["new_status"] in FINAL and row["old_status"] not in FINAL:
+                ends[row["x"], row["run"]] += 1
+        return sum(count > 1 for count in ends.values())
+
+    def _late(self) -> int:
+        """Count what zombies still wanted to write and were refused, or dropped by themselves."""
+        told = ("no longer held under this lease", "was lost; what its body", "was lost; it goes on")
+        return sum(
+            path.read_text(errors="replace").count(each)
+            for path in self.directory.glob("*.log")
+            for each in told
+        )
+
+    def _recoveries(self) -> list[float]:
+        """Answer how long what a killed worker held was without a holder, in seconds."""
+        offset = self.meta["boottime_offset_ns"]
+        killed = {
+            each["target"]["worker"][-1]: (each["at"] + offset) / 1e9
+            for each in self.nemesis
+            if each["t"] == "fault" and each["kind"] == "kill9" and each["target"]["worker"]
+        }
+        found: list[float] = []
+        for written in self._written.values():
+            for before, row in zip(written, written[1:], strict=False):
+                dead = killed.get(before["worker"])
+                if dead is not None and before["new_status"] == "running" and _is_crash(row):
+                    later = (_at(each) for each in written if int(each["n"]) > int(row["n"]) and _is_claim(each))
+                    if (claimed := next(later, None)) is not None:
+                        found.append(claimed - dead)
+        return found
+
+    def _wakeups(self) -> list[float]:
+        """Answer how long what became due waited for its claim, in milliseconds."""
+        found: list[float] = []
+        for written in self._written.values():
+            for before, row in zip(written, written[1:], strict=False):
+                if before["new_status"] == "pending" and _is_claim(row):
+                    found.append(1000 * (_at(row) - _at(before)))
+        return found
+
+    def _parked(self) -> dict[str, int]:
+        """Count what was parked, told apart by whether it had it coming."""
+        found: Counter[str] = Counter()
+        for row in self.executions.values():
+            if row["parked"]:
+                found["poison" if '"how":"kill"' in row["args"].replace(" ", "") else "innocent"] += 1
+        return dict(found)
+
+
+def _is_claim(row: Row) -> bool:
+    return row["new_status"] == "running" and row["new_epoch"] != row["old_epoch"]
+
+
+def _is_crash(row: Row) -> bool:
+    return row["old_status"] == "running" and row["statement"] == "recover"
+
+
+def _at(row: Row) -> float:
+    return datetime.fromisoformat(row["at"]).timestamp()
