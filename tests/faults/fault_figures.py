@@ -8,6 +8,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,8 @@ class Evidence:
 
     def figures(self) -> dict[str, Any]:
         faults = Counter(each["kind"] for each in self.nemesis if each["t"] == "fault")
-        recovery = self._recoveries()
+        found, claimed = self._recoveries()
+        wakeups, handovers = self._wakeups(), self._handovers()
         return {
             "executions": len(self.executions),
             "ended": dict(Counter(row["status"] for row in self.executions.values())),
@@ -65,11 +67,14 @@ class Evidence:
             "doubled": self._doubled(),
             "late_refused": self._late(),
             "crashes_counted": sum(_is_crash(row) for row in self._all()),
-            "recoveries": len(recovery),
-            "recovery_p50_s": percentile(recovery, 0.5),
-            "recovery_p99_s": percentile(recovery, 0.99),
-            "wakeup_p50_ms": percentile(self._wakeups(), 0.5),
-            "wakeup_p99_ms": percentile(self._wakeups(), 0.99),
+            "found_dead_p99_s": percentile(found, 0.99),
+            "recovery_p50_s": percentile(claimed, 0.5),
+            "recovery_p99_s": percentile(claimed, 0.99),
+            "handovers": len(handovers),
+            "handover_p99_s": percentile(handovers, 0.99),
+            "wakeup_p50_ms": percentile(wakeups, 0.5),
+            "wakeup_p99_ms": percentile(wakeups, 0.99),
+            "wakeup_max_ms": percentile(wakeups, 1),
             "parked": self._parked(),
         }
 
@@ -95,36 +100,61 @@ class Evidence:
 
     def _late(self) -> int:
         """Count what zombies still wanted to write and were refused, or dropped by themselves."""
-        told = ("no longer held under this lease", "was lost; what its body", "was lost; it goes on")
+        told = (
+            "no longer held under this lease",
+            "was lost; what its body",
+            "was lost; it goes on",
+        )
         return sum(
             path.read_text(errors="replace").count(each)
             for path in self.directory.glob("*.log")
             for each in told
         )
 
-    def _recoveries(self) -> list[float]:
-        """Answer how long what a killed worker held was without a holder, in seconds."""
+    def _recoveries(self) -> tuple[list[float], list[float]]:
+        """Answer how long what a killed worker held had no holder, until it was found, and claimed.
+
+        In seconds. What crashed twice waits to be claimed alone and is left out.
+        """
+        dead = self._deaths()
+        found: list[float] = []
+        claimed: list[float] = []
+        for written in self._written.values():
+            for n, (before, row) in enumerate(pairwise(written), 1):
+                at = dead.get(before["worker"])
+                if at is None or not _is_crash(row) or not _at(before) <= at <= _at(row):
+                    continue
+                found.append(_at(row) - at)
+                claim = next(filter(_is_claim, written[n:]), None)
+                if claim is not None and claim["alone"] != "t":
+                    claimed.append(_at(claim) - at)
+        return found, claimed
+
+    def _deaths(self) -> dict[str, float]:
+        """Answer when which worker was killed."""
         offset = self.meta["boottime_offset_ns"]
-        killed = {
+        return {
             each["target"]["worker"][-1]: (each["at"] + offset) / 1e9
             for each in self.nemesis
             if each["t"] == "fault" and each["kind"] == "kill9" and each["target"]["worker"]
         }
+
+    def _handovers(self) -> list[float]:
+        """Answer how long what a worker put back waited for its next claim, in seconds."""
         found: list[float] = []
         for written in self._written.values():
-            for before, row in zip(written, written[1:], strict=False):
-                dead = killed.get(before["worker"])
-                if dead is not None and before["new_status"] == "running" and _is_crash(row):
-                    later = (_at(each) for each in written if int(each["n"]) > int(row["n"]) and _is_claim(each))
-                    if (claimed := next(later, None)) is not None:
-                        found.append(claimed - dead)
+            for n, (before, row) in enumerate(pairwise(written), 1):
+                if before["releases"] and int(row["releases"]) > int(before["releases"]):
+                    claim = next(filter(_is_claim, written[n:]), None)
+                    if claim is not None:
+                        found.append(_at(claim) - _at(row))
         return found
 
     def _wakeups(self) -> list[float]:
         """Answer how long what became due waited for its claim, in milliseconds."""
         found: list[float] = []
         for written in self._written.values():
-            for before, row in zip(written, written[1:], strict=False):
+            for before, row in pairwise(written):
                 if before["new_status"] == "pending" and _is_claim(row):
                     found.append(1000 * (_at(row) - _at(before)))
         return found
@@ -134,7 +164,9 @@ class Evidence:
         found: Counter[str] = Counter()
         for row in self.executions.values():
             if row["parked"]:
-                found["poison" if '"how":"kill"' in row["args"].replace(" ", "") else "innocent"] += 1
+                found[
+                    "poison" if '"how":"kill"' in row["args"].replace(" ", "") else "innocent"
+                ] += 1
         return dict(found)
 
 
@@ -143,7 +175,8 @@ def _is_claim(row: Row) -> bool:
 
 
 def _is_crash(row: Row) -> bool:
-    return row["old_status"] == "running" and row["statement"] == "recover"
+    """Say whether a write took this from a worker that was declared dead."""
+    return row["old_status"] == "running" and row["statement"].endswith("_lost")
 
 
 def _at(row: Row) -> float:

@@ -144,7 +144,7 @@ class Fleet:
             member.send(signal.SIGCONT)
             member.send(signal.SIGTERM)
         deadline = time.monotonic() + within
-        while time.monotonic() < deadline and self._alive():
+        while time.monotonic() < deadline and self._alive():  # noqa: ASYNC110  # processes end
             await asyncio.sleep(0.05)
         return self.clear_away()
 
@@ -161,7 +161,11 @@ class Fleet:
     # --- faults ---
 
     def note(self, kind: str, member: Member | None = None, **more: object) -> None:
-        target = member and {"name": member.name, "worker": member.ids[-1:], "lang": member.language}
+        target = member and {
+            "name": member.name,
+            "worker": member.ids[-1:],
+            "lang": member.language,
+        }
         self.journal.note("fault", kind=kind, target=target, at=now(), **more)
 
 

@@ -1,4 +1,4 @@
-"""Journals outside the database: a JSON line in one write, by the clock that all processes share."""
+"""Journals outside the database: a line of JSON in one write, by a clock that all share."""
 
 from __future__ import annotations
 

@@ -96,11 +96,14 @@ class Nemesis:
     def _holds_a_suspect(self, member: Member) -> bool:
         ids = ",".join(f"'{id}'" for id in member.ids)
         try:
-            return self._server.query(
-                f"SELECT count(*) FROM {SCHEMA}.executions"
-                f" WHERE status = 'running' AND crashes >= 2 AND worker IN ({ids})",
-                "faults",
-            ).strip() != "0"
+            return (
+                self._server.query(
+                    f"SELECT count(*) FROM {SCHEMA}.executions"
+                    f" WHERE status = 'running' AND crashes >= 2 AND worker IN ({ids})",
+                    "faults",
+                ).strip()
+                != "0"
+            )
         except RuntimeError:
             return True  # nobody knows while the database is away
 
@@ -167,9 +170,9 @@ class Nemesis:
         """Terminate a backend that clients have, whichever."""
         roll = self._dice.roll() % 1000
         query = (
-            "WITH them AS (SELECT pid, row_number() OVER (ORDER BY pid) - 1 n, count(*) OVER () all_of"
+            "WITH them AS (SELECT pid, row_number() OVER (ORDER BY pid) - 1 n, count(*) OVER () total"
             " FROM pg_stat_activity WHERE datname = 'faults' AND pid <> pg_backend_pid())"
-            f" SELECT pg_terminate_backend(pid) FROM them WHERE n = {roll} % all_of"
+            f" SELECT pg_terminate_backend(pid) FROM them WHERE n = {roll} % total"
         )
         try:
             await asyncio.to_thread(self._server.query, query)
@@ -224,4 +227,14 @@ class Nemesis:
 
 
 # Each of which is in a transaction whose outcome a client may have to find out.
-_STATEMENTS = ("create", "claim", "finish", "advance", "signal", "mark_cancel", "lock", "fire", "recover")
+_STATEMENTS = (
+    "create",
+    "claim",
+    "finish",
+    "advance",
+    "signal",
+    "mark_cancel",
+    "lock",
+    "fire",
+    "recover",
+)

@@ -45,3 +45,6 @@ SCENARIOS: dict[str, Scenario] = {
         ),
     )
 }
+
+# What a long run is made of, and for how much of its time.
+LONG: dict[str, float] = {name: 1.0 for name in SCENARIOS if name not in ("smoke",)}

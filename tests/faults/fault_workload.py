@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 from program_generator import Dice
 
@@ -84,7 +84,9 @@ class Item:
 class Workload:
     """Answers the n-th item of a seed, whoever asks and when."""
 
-    def __init__(self, seed: int, mix: Mapping[str, int] = MIX, languages: Sequence[str] = LANGUAGES):
+    def __init__(
+        self, seed: int, mix: Mapping[str, int] = MIX, languages: Sequence[str] = LANGUAGES
+    ):
         self._seed = seed
         self._mix = mix
         self._languages = languages
@@ -96,8 +98,12 @@ class Workload:
     # --- kinds ---
 
     def _job(self, dice: Dice, uid: str, **more: Any) -> Item:
-        deed = {"uid": uid, "ms": dice.pick((0, 0, 5, 20, 100, 400)), "fails": dice.pick((0, 0, 0, 1))}
-        return Item(uid, "job", "fault.job", "default", deed, **{"id": _id(dice), **more})
+        deed = {
+            "uid": uid,
+            "ms": dice.pick((0, 0, 5, 20, 100, 400)),
+            "fails": dice.pick((0, 0, 0, 1)),
+        }
+        return replace(Item(uid, "job", "fault.job", "default", deed, id=_id(dice)), **more)
 
     def _jobs(self, dice: Dice, uid: str) -> Item:
         deed = {"uid": uid, "ms": dice.pick((0, 0, 2))}
@@ -145,7 +151,9 @@ class Workload:
 
     def _sleepers(self, dice: Dice, uid: str) -> Item:
         """Start many timers in one workflow, due over half a minute."""
-        sleeps = [{"do": "sleep", "uid": f"{uid}.{n}", "ms": dice.between(1, 30_000)} for n in range(50)]
+        sleeps = [
+            {"do": "sleep", "uid": f"{uid}.{n}", "ms": dice.between(1, 30_000)} for n in range(50)
+        ]
         spec = {"uid": uid, "deeds": [{"do": "all", "uid": uid, "deeds": sleeps}]}
         language = dice.pick(self._languages)
         return Item(uid, "workflow", f"fault.{language}_flow", language, spec, id=_id(dice))
@@ -179,7 +187,9 @@ class Workload:
             case "child":
                 deed |= {"lang": dice.pick(self._languages), "deeds": self._deeds(dice, uid, 1)}
             case "all":
-                deed["deeds"] = [self._deed(dice, f"{uid}.{n}", 1) for n in range(dice.between(2, 5))]
+                deed["deeds"] = [
+                    self._deed(dice, f"{uid}.{n}", 1) for n in range(dice.between(2, 5))
+                ]
             case "first":
                 deed |= {"ms": dice.between(1, 200), "deeds": [self._deed(dice, f"{uid}.0", 1)]}
             case _:
@@ -212,12 +222,11 @@ def _wanted(signals: Sequence[Signal]) -> int:
 
 def agrees(deed: Deed, value: Any) -> bool:
     """Say whether this can be the value of a workflow with such a list of deeds."""
-    deeds = deed["deeds"]
-    return (
-        isinstance(value, list)
-        and len(value) == len(deeds)  # pyright: ignore[reportUnknownArgumentType]
-        and all(_came(each, came) for each, came in zip(deeds, value, strict=True))  # pyright: ignore[reportUnknownArgumentType]
-    )
+    deeds: list[Deed] = deed["deeds"]
+    if not isinstance(value, list):
+        return False
+    values = cast("list[Any]", value)
+    return len(values) == len(deeds) and all(map(_came, deeds, values))
 
 
 def _came(deed: Deed, value: Any) -> bool:
@@ -229,6 +238,6 @@ def _came(deed: Deed, value: Any) -> bool:
         case "first":
             return value in ("sleep", "call")
         case "take":
-            return isinstance(value, list) and len(set(value)) == deed["count"]  # pyright: ignore[reportUnknownArgumentType]
+            return isinstance(value, list) and len(set(cast("list[str]", value))) == deed["count"]
         case _:
             return agrees(deed, value)

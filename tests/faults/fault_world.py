@@ -106,9 +106,7 @@ class World:
             ),
             self.scenario.fleet,
         )
-        self.nemesis = Nemesis(
-            self.seed, self.scenario.faults, self.fleet, self.server, self.proxy
-        )
+        self.nemesis = Nemesis(self.seed, self.scenario.faults, self.fleet, self.server, self.proxy)
         stack.callback(self.fleet.clear_away)
 
     def _through_proxy(self) -> str:
@@ -117,7 +115,11 @@ class World:
 
     def _write_meta(self) -> None:
         commit = subprocess.run(
-            ["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+            ["git", "rev-parse", "--short=12", "HEAD"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
         ).stdout.strip()
         meta = {
             "seed": self.seed,

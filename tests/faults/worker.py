@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import workflows._attempts as attempts
 import workflows._loop as loops
@@ -197,7 +197,7 @@ async def _do(deed: Deed) -> Any:
 
 async def main() -> None:
     global _worker
-    _worker = Worker(cast("list[str]", sys.argv[1:]), drain_timeout=5)
+    _worker = Worker(sys.argv[1:], drain_timeout=5)
     await _worker.run()
 
 
