@@ -133,6 +133,12 @@ $(C_EXAMPLES): build/examples/%: examples/c/%.c include/workflows.h | build
 	@mkdir -p $(@D)
 	$(CC) $(C_FLAGS) -Iinclude $< -o $@ -Lbuild -lworkflows -Wl,-rpath,'$$ORIGIN/..'
 
+# What the rig breaks: the library with failpoints, and a list of them.
+.PHONY: failpoints
+failpoints:
+	go build -tags failpoints -buildmode=c-shared -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o build/faults/libworkflows.so ./capi
+	go run ./tests/faults/points >build/faults/points.txt
+
 .PHONY: generate
 generate: setup ## write what follows from core/ops/table.go, and the list of behaviours
 	go run ./core/ops/gen
