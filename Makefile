@@ -139,6 +139,14 @@ $(C_EXAMPLES): build/examples/%: examples/c/%.c include/workflows.h | build
 	@mkdir -p $(@D)
 	$(CC) $(C_FLAGS) -Iinclude $< -o $@ -Lbuild -lworkflows -Wl,-rpath,'$$ORIGIN/..'
 
+# What tests/faults breaks the library with: failpoints in it, a list of them, and a proxy.
+.PHONY: rig
+rig:
+	@mkdir -p build/faults
+	go build -tags failpoints -buildmode=c-shared -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o build/faults/libworkflows.so ./capi
+	go run ./tests/faults/points >build/faults/points.txt
+	go build -o build/faults/proxy ./tests/faults/proxy
+
 .PHONY: generate
 generate: setup ## write what follows from core/ops/table.go, and the list of behaviours
 	go run ./core/ops/gen
