@@ -131,13 +131,15 @@ class Evidence:
         return found, claimed
 
     def _deaths(self) -> dict[str, float]:
-        """Answer when which worker was killed."""
+        """Answer when which worker was killed; a process may have been several, one by one."""
         offset = self.meta["boottime_offset_ns"]
-        return {
-            each["target"]["worker"][-1]: (each["at"] + offset) / 1e9
+        killed = {
+            each["target"]["name"]: (each["at"] + offset) / 1e9
             for each in self.nemesis
-            if each["t"] == "fault" and each["kind"] == "kill9" and each["target"]["worker"]
+            if each["t"] == "fault" and each["kind"] == "kill9"
         }
+        workers = rows(self.directory, "workers")
+        return {row["id"]: killed[row["name"]] for row in workers if row["name"] in killed}
 
     def _handovers(self) -> list[float]:
         """Answer how long what a worker put back waited for its next claim, in seconds."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -22,7 +21,6 @@ HERE = Path(__file__).parent
 HEARTBEAT_TIMEOUT = 2.0
 POLL = 0.5
 
-_SERVES = re.compile(r"worker (\S+) serves ")
 _QUEUES = {"python": ("default", "python"), "node": ("default", "node")}
 _BUNDLE = ROOT / "build" / "faults" / "worker.js"
 
@@ -49,16 +47,10 @@ class Member:
         self.leaving = False
 
     @property
-    def ids(self) -> list[str]:
-        """The ids under which it was registered, the latest last."""
-        return _SERVES.findall(self.process.output)
-
-    @property
     def works(self) -> bool:
         """Whether it serves its queues, as far as anybody can tell."""
-        return not (self.stopped or self.leaving or self.process.exit_code is not None) and bool(
-            self.ids
-        )
+        ends = self.stopped or self.leaving or self.process.exit_code is not None
+        return not ends and " serves " in self.process.output
 
     def send(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -161,11 +153,7 @@ class Fleet:
     # --- faults ---
 
     def note(self, kind: str, member: Member | None = None, **more: object) -> None:
-        target = member and {
-            "name": member.name,
-            "worker": member.ids[-1:],
-            "lang": member.language,
-        }
+        target = member and {"name": member.name, "lang": member.language}
         self.journal.note("fault", kind=kind, target=target, at=now(), **more)
 
 

@@ -94,12 +94,12 @@ class Nemesis:
         return member
 
     def _holds_a_suspect(self, member: Member) -> bool:
-        ids = ",".join(f"'{id}'" for id in member.ids)
         try:
             return (
                 self._server.query(
-                    f"SELECT count(*) FROM {SCHEMA}.executions"
-                    f" WHERE status = 'running' AND crashes >= 2 AND worker IN ({ids})",
+                    f"SELECT count(*) FROM {SCHEMA}.executions e JOIN {SCHEMA}.workers w"
+                    " ON w.id = e.worker WHERE e.status = 'running' AND e.crashes >= 2"
+                    f" AND w.name = '{member.name}'",
                     "faults",
                 ).strip()
                 != "0"
@@ -170,7 +170,8 @@ class Nemesis:
         """Terminate a backend that clients have, whichever."""
         roll = self._dice.roll() % 1000
         query = (
-            "WITH them AS (SELECT pid, row_number() OVER (ORDER BY pid) - 1 n, count(*) OVER () total"
+            "WITH them AS"
+            " (SELECT pid, row_number() OVER (ORDER BY pid) - 1 n, count(*) OVER () total"
             " FROM pg_stat_activity WHERE datname = 'faults' AND pid <> pg_backend_pid())"
             f" SELECT pg_terminate_backend(pid) FROM them WHERE n = {roll} % total"
         )

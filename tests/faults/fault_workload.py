@@ -137,7 +137,7 @@ class Workload:
         deeds = self._deeds(dice, uid, depth=0)
         signals = _signals(dice, uid, dice.between(1, 6)) if dice.chance(40) else []
         if signals:
-            take = {"do": "take", "uid": uid, "name": "go", "count": _wanted(signals)}
+            take = {"do": "take", "uid": f"{uid}.take", "name": "go", "count": _wanted(signals)}
             deeds.insert(dice.between(0, len(deeds)), take)
         spec = {"uid": uid, "deeds": deeds}
         more = {"id": _id(dice), "signals": signals, **more}
@@ -154,7 +154,7 @@ class Workload:
         sleeps = [
             {"do": "sleep", "uid": f"{uid}.{n}", "ms": dice.between(1, 30_000)} for n in range(50)
         ]
-        spec = {"uid": uid, "deeds": [{"do": "all", "uid": uid, "deeds": sleeps}]}
+        spec = {"uid": uid, "deeds": [{"do": "all", "uid": f"{uid}.all", "deeds": sleeps}]}
         language = dice.pick(self._languages)
         return Item(uid, "workflow", f"fault.{language}_flow", language, spec, id=_id(dice))
 
@@ -162,7 +162,7 @@ class Workload:
         """Send many signals to one workflow, from twenty senders at once."""
         language = dice.pick(self._languages)
         signals = [Signal(n % 20, "go", f"{uid}:{n}", keyed=True) for n in range(400)]
-        take = {"do": "take", "uid": uid, "name": "go", "count": len(signals)}
+        take = {"do": "take", "uid": f"{uid}.take", "name": "go", "count": len(signals)}
         spec = {"uid": uid, "deeds": [take]}
         name = f"fault.{language}_flow"
         return Item(uid, "workflow", name, language, spec, id=_id(dice), signals=signals)

@@ -70,7 +70,7 @@ class World:
         """Live through it, and leave everything that the checker reads in the directory."""
         self.directory.mkdir(parents=True, exist_ok=True)
         settings = dict(self.scenario.settings)
-        with FaultServer(self.directory, **settings) as self.server:
+        with FaultServer(ROOT / "build" / "faults", **settings) as self.server:
             self.server.query(f"CREATE DATABASE {DATABASE} TEMPLATE template0")
             async with contextlib.AsyncExitStack() as stack:
                 await self._prepare(stack)

@@ -15,15 +15,14 @@ from collections.abc import Generator
 from dataclasses import asdict
 from pathlib import Path
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "programs"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "crash"))
 
-for _folder in (ROOT / "bench", ROOT / "tests" / "programs", ROOT / "tests" / "crash", HERE):
-    sys.path.insert(0, str(_folder))
-
-import fault_proxy  # noqa: E402  # the folders above are known now
+import fault_proxy
 from fault_report import Report, build_checker, markdown, published, report, told
 from fault_scenarios import LONG, SCENARIOS
+from fault_server import ROOT
 from fault_world import Scenario, World
 
 _BUILD = ROOT / "build" / "faults"
@@ -136,8 +135,7 @@ def main() -> int:
         os.environ["WORKFLOWS_LIBRARY"] = str(arguments.library.resolve())
     _BUILD.mkdir(parents=True, exist_ok=True)
     build_checker()
-    if (HERE / "proxy").exists():
-        fault_proxy.build()
+    fault_proxy.build()
     rig = Rig(arguments)
     fine = rig.run()
     if arguments.json:

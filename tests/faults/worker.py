@@ -39,7 +39,6 @@ Deed = dict[str, Any]
 QUEUES = {"python": "python", "node": "node"}
 
 _journal = Journal(Path(os.environ["FAULTS_RUN"], f"worker-{os.environ['FAULTS_WORKER']}.jsonl"))
-_worker: Worker | None = None
 
 
 class Wanted(Exception):
@@ -58,7 +57,6 @@ def _facts(sequence: int | None = None, name: str | None = None) -> dict[str, An
         "seq": sequence,
         "step": name,
         "attempt": claimed["attempt"],
-        "worker": _worker and _worker.worker_id,
         "epoch": claimed["lease"]["epoch"],
         "token": claimed["lease"]["token"],
         "pid": os.getpid(),
@@ -196,9 +194,7 @@ async def _do(deed: Deed) -> Any:
 
 
 async def main() -> None:
-    global _worker
-    _worker = Worker(sys.argv[1:], drain_timeout=5)
-    await _worker.run()
+    await Worker(sys.argv[1:], name=os.environ["FAULTS_WORKER"], drain_timeout=5).run()
 
 
 if __name__ == "__main__":

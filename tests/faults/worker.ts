@@ -61,7 +61,6 @@ function facts(seq: number | null = null, name: string | null = null) {
     seq,
     step: name,
     attempt: claimed.attempt,
-    worker: worker.workerId ?? null,
     epoch: claimed.lease.epoch,
     token: claimed.lease.token,
     pid: process.pid,
@@ -169,7 +168,7 @@ async function act(deed: Deed): Promise<unknown> {
 // --- the process --------------------------------------------------------------------------
 
 setLogLevel('info')
-const worker = new Worker({ queues: process.argv.slice(2), drainTimeout: 5 })
+const worker = new Worker({ queues: process.argv.slice(2), name: FAULTS_WORKER, drainTimeout: 5 })
 worker.run().catch((error: unknown) => {
   console.error(error)
   process.exitCode = 1
