@@ -219,7 +219,7 @@ def _problem(item: Item, row: Any) -> str | None:
     status = row["status"]
     if status == "cancelled":
         return None if item.end_ms is not None else "it was cancelled, and nobody asked for it"
-    if item.deed.get("how") in ("kill", "fails"):
+    if item.deed.get("how") in ("kill", "fails", "huge"):
         return None if status == "failed" else f"it must fail and is {status}"
     if status != "completed":
         return f"it is {status}: {row.get('error')}"

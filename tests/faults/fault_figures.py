@@ -76,6 +76,10 @@ class Evidence:
             "wakeup_p99_ms": percentile(wakeups, 0.99),
             "wakeup_max_ms": percentile(wakeups, 1),
             "parked": self._parked(),
+            "largest_error": max(
+                (len(row["error"]) for row in self.executions.values()), default=0
+            ),
+            "poison_claims_max": self._poison_claims(),
         }
 
     def _all(self) -> Iterable[Row]:
@@ -161,15 +165,28 @@ class Evidence:
                     found.append(1000 * (_at(row) - _at(before)))
         return found
 
+    def _poison_claims(self) -> int:
+        """Answer how many workers the most successful poison has killed."""
+        return max(
+            (
+                sum(map(_is_claim, self._written[id]))
+                for id, row in self.executions.items()
+                if _is_poison(row)
+            ),
+            default=0,
+        )
+
     def _parked(self) -> dict[str, int]:
         """Count what was parked, told apart by whether it had it coming."""
         found: Counter[str] = Counter()
         for row in self.executions.values():
             if row["parked"]:
-                found[
-                    "poison" if '"how":"kill"' in row["args"].replace(" ", "") else "innocent"
-                ] += 1
+                found["poison" if _is_poison(row) else "innocent"] += 1
         return dict(found)
+
+
+def _is_poison(row: Row) -> bool:
+    return '"how":"kill"' in row["args"].replace(" ", "")
 
 
 def _is_claim(row: Row) -> bool:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,8 +30,8 @@ class Surroundings:
     """What a worker process is given."""
 
     run: Path
-    url: str
-    library: Path | None = None
+    # Where the database is; the workers take them in turn.
+    urls: Sequence[str]
     concurrency: int = 16
     more: Mapping[str, str] | None = None
 
@@ -80,6 +80,13 @@ class Fleet:
                 self.spawn(language)
 
     def spawn(self, language: str) -> Member:
+        """Start one of those that are replaced when they end."""
+        member = self.launch(language)
+        self.members.append(member)
+        return member
+
+    def launch(self, language: str) -> Member:
+        """Start one that is left to itself."""
         self._spawned += 1
         name = f"{language}-{self._spawned}"
         process = WorkerProcess(
@@ -89,7 +96,6 @@ class Fleet:
             self._surroundings.run / f"{name}.log",
         )
         member = Member(name, language, process)
-        self.members.append(member)
         self.everybody.append(member)
         return member
 
@@ -97,19 +103,17 @@ class Fleet:
         given = self._surroundings
         boot = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         paths = [HERE, ROOT / "tests" / "crash", *os.environ.get("PYTHONPATH", "").split(":")]
-        library = {"WORKFLOWS_LIBRARY": str(given.library)} if given.library else {}
         return {
             **os.environ,
             "WORKFLOWS_WORKER_HEARTBEAT_TIMEOUT": str(HEARTBEAT_TIMEOUT),
             "WORKFLOWS_WORKER_POLL_INTERVAL": str(POLL),
             "WORKFLOWS_WORKER_MAX_CONCURRENT": str(given.concurrency),
-            "WORKFLOWS_DATABASE_URL": given.url,
+            "WORKFLOWS_DATABASE_URL": given.urls[self._spawned % len(given.urls)],
             "WORKFLOWS_SCHEMA": SCHEMA,
             "FAULTS_RUN": str(given.run),
             "FAULTS_WORKER": name,
             "FAULTS_BOOT_OFFSET_NS": str(boot - time.monotonic_ns()),
             "PYTHONPATH": ":".join(str(path) for path in paths if str(path)),
-            **library,
             **(given.more or {}),
         }
 
@@ -119,7 +123,7 @@ class Fleet:
             for member in list(self.members):
                 if member.process.exit_code is not None:
                     if not member.leaving:
-                        self.note("died", member, code=member.process.exit_code)
+                        self.note("died", member, exit=member.process.exit_code)
                     self.replace(member)
             await asyncio.sleep(0.1)
 

@@ -132,6 +132,15 @@ class Workload:
         deed = {"uid": uid, "how": "block", "block_ms": dice.between(4000, 9000)}
         return Item(uid, "job", "fault.job", "default", deed, id=_id(dice))
 
+    def _user(self, dice: Dice, uid: str) -> Item:
+        """Answer a job whose body uses the engine itself."""
+        deed = {"uid": uid, "how": "uses", "ms": dice.pick((0, 20))}
+        return Item(uid, "job", "fault.job", "default", deed, id=_id(dice))
+
+    def _huge(self, dice: Dice, uid: str) -> Item:
+        """Answer a job that fails with ten megabytes of words."""
+        return Item(uid, "job", "fault.doomed", "default", {"uid": uid, "how": "huge"}, key=uid)
+
     def _flow(self, dice: Dice, uid: str, **more: Any) -> Item:
         language = dice.pick(self._languages)
         deeds = self._deeds(dice, uid, depth=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shutil
 import subprocess
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
@@ -13,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from fault_clients import Clients, within
+from fault_extras import tmpfs
 from fault_fleet import HEARTBEAT_TIMEOUT, POLL, Fleet, Surroundings
 from fault_journal import now
 from fault_nemesis import Faults, Nemesis
+from fault_pooler import Pooler
 from fault_proxy import Proxy
 from fault_server import ROOT, SCHEMA, FaultServer
 from fault_workload import LANGUAGES, MIX, Workload
@@ -47,10 +50,22 @@ class Scenario:
     proxied: bool = False
     # Whether the clients go through the proxy as well.
     proxied_clients: bool = False
+    # Whether every other worker is spared what happens to the network.
+    halved: bool = False
+    # Whether workers go through PgBouncer.
+    pooled: bool = False
+    # What the database says of its sessions.
+    defaults: Mapping[str, str] = field(default_factory=dict[str, str])
+    # Of the disk that the data is on, in MB; root only.
+    disk_mb: int | None = None
     # What a scenario does beside the nemesis, and finds.
     also: Callable[[World], Awaitable[None]] | None = None
     # What its figures must be at most.
     limits: Mapping[str, float] = field(default_factory=dict[str, float])
+
+
+class Skipped(Exception):
+    """This machine has not what a scenario needs."""
 
 
 class World:
@@ -71,28 +86,31 @@ class World:
         self.directory.mkdir(parents=True, exist_ok=True)
         settings = dict(self.scenario.settings)
         with FaultServer(ROOT / "build" / "faults", **settings) as self.server:
-            self.server.query(f"CREATE DATABASE {DATABASE} TEMPLATE template0")
             async with contextlib.AsyncExitStack() as stack:
                 await self._prepare(stack)
                 await self._live()
                 await self._part()
-            self.server.dump(DATABASE, self.directory)
+            if self.disk is None:
+                self.server.dump(DATABASE, self.directory)
             self._look_at_logs()
-            (self.directory / "server.log").with_name("postgres.log").write_text(self.server.log)
+            (self.directory / "server.log").write_text(self.server.log)
 
     # --- the beginning ---
 
     async def _prepare(self, stack: contextlib.AsyncExitStack) -> None:
+        self._create_database(stack)
         direct = self.server.url(DATABASE)
         self.proxy = None
+        self.pooler = stack.enter_context(Pooler(self.server)) if self.scenario.pooled else None
         if self.scenario.proxied:
             proxy = Proxy(self.directory, self.server.socket)
             self.proxy = await stack.enter_async_context(proxy)
-        self.worker_url = self._through_proxy() if self.proxy else direct
-        url = self.worker_url if self.scenario.proxied_clients else direct
+        url = self._through_proxy() if self.scenario.proxied_clients else direct
         self.client = await stack.enter_async_context(Client(url, schema=SCHEMA, pool_size=8))
         await self.client.migrate()
         self.server.run_file(HERE / "audit.sql", DATABASE)
+        for name, value in self.scenario.defaults.items():
+            self.server.query(f"ALTER DATABASE {DATABASE} SET {name} = '{value}'")
         self._write_meta()
         workload = Workload(self.seed, self.scenario.mix, self.scenario.languages)
         self.clients = Clients(self.client, self.directory, workload, self.scenario.players)
@@ -100,7 +118,7 @@ class World:
         self.fleet = Fleet(
             Surroundings(
                 self.directory,
-                self.worker_url,
+                self._worker_urls(direct),
                 concurrency=self.scenario.concurrency,
                 more=self.scenario.environment,
             ),
@@ -108,6 +126,34 @@ class World:
         )
         self.nemesis = Nemesis(self.seed, self.scenario.faults, self.fleet, self.server, self.proxy)
         stack.callback(self.fleet.clear_away)
+
+    def _create_database(self, stack: contextlib.AsyncExitStack) -> None:
+        """Make the database, on a small disk of its own if the scenario is about that."""
+        self.disk, place = None, ""
+        if size := self.scenario.disk_mb:
+            self.disk = self.server.directory / "disk"
+            if not tmpfs(size, self.server.socket.stat().st_uid, self.disk):
+                raise Skipped("a small disk can only be mounted by root")
+            stack.callback(self._give_back_disk)
+            (self.disk / "data").mkdir()
+            shutil.chown(self.disk / "data", self.server.socket.stat().st_uid)
+            self.server.query(f"CREATE TABLESPACE small LOCATION '{self.disk / 'data'}'")
+            place = " TABLESPACE small"
+        self.server.query(f"CREATE DATABASE {DATABASE} TEMPLATE template0{place}")
+
+    def _give_back_disk(self) -> None:
+        self.server.dump(DATABASE, self.directory)
+        self.server.query(f"DROP DATABASE {DATABASE} WITH (FORCE)")
+        self.server.query("DROP TABLESPACE small")
+        subprocess.run(["umount", str(self.disk)], check=True)
+
+    def _worker_urls(self, direct: str) -> list[str]:
+        """Answer where workers find the database: in a scenario of halves, some are spared."""
+        if self.pooler:
+            return [self.pooler.url(DATABASE)]
+        if not self.proxy:
+            return [direct]
+        return [self._through_proxy(), direct] if self.scenario.halved else [self._through_proxy()]
 
     def _through_proxy(self) -> str:
         assert self.proxy is not None
@@ -217,6 +263,8 @@ class World:
 
     async def _part(self) -> None:
         """Have workers drain; nothing of them may be left in the database then."""
+        for name in self.scenario.defaults:
+            self.server.query(f"ALTER DATABASE {DATABASE} RESET {name}")
         killed = await self.fleet.dismiss(30)
         if killed:
             self.wrong.append(f"workers did not end within 30 s of SIGTERM: {killed}")

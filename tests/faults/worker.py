@@ -23,6 +23,8 @@ from workflows import (
     Function,
     Worker,
     activity,
+    client,
+    configure,
     gather,
     is_replaying,
     job,
@@ -64,13 +66,16 @@ def _facts(sequence: int | None = None, name: str | None = None) -> dict[str, An
     }
 
 
+_MB = 1_000_000
+
+
 async def _body(deed: Deed, facts: dict[str, Any]) -> Any:
     """Do what a body is told to, between a line at its begin and one at its end."""
     _journal.note("begin", **facts, at=now())
     ok = False
     try:
         if how := deed.get("how"):
-            _harm(how, deed)
+            await _harm(how, deed)
         if ms := deed.get("ms", 0):
             await asyncio.sleep(ms / 1000)
         if facts["attempt"] <= deed.get("fails", 0):
@@ -85,12 +90,17 @@ async def _body(deed: Deed, facts: dict[str, Any]) -> Any:
     return deed["uid"]
 
 
-def _harm(how: str, deed: Deed) -> None:
+async def _harm(how: str, deed: Deed) -> None:
     match how:
         case "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         case "block":
-            time.sleep(deed["block_ms"] / 1000)
+            time.sleep(deed["block_ms"] / 1000)  # noqa: ASYNC251  # what the scenario is about
+        case "uses":
+            await asyncio.gather(*(client().get(attempts.attempt_info().id) for _ in range(5)))
+            await fault_job.options(idempotency_key=deed["uid"]).queue({"uid": f"{deed['uid']}.of"})
+        case "huge":
+            raise Wanted("x" * 10 * _MB)
         case _:
             raise Wanted(how)
 
@@ -194,6 +204,8 @@ async def _do(deed: Deed) -> Any:
 
 
 async def main() -> None:
+    if size := os.environ.get("FAULTS_POOL"):
+        configure(pool_size=int(size))
     await Worker(sys.argv[1:], name=os.environ["FAULTS_WORKER"], drain_timeout=5).run()
 
 

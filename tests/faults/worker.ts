@@ -92,6 +92,7 @@ function harm(deed: Deed): void {
     const until = performance.now() + (deed.block_ms ?? 0)
     while (performance.now() < until);
   }
+  if (deed.how === 'huge') throw new Error('x'.repeat(10_000_000))
   if (deed.how === 'fails') throw new Error('fails')
 }
 
