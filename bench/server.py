@@ -50,18 +50,14 @@ class Server:
         for path in (self.directory, self._sockets):
             if self._account:
                 shutil.chown(path, self._account["user"], self._account["group"])
-        data = self.directory / "data"
-        self._run(
-            *("initdb", "--pgdata", str(data), "--username", "bench", "--auth", "trust"),
-            *("--encoding", "UTF8", "--locale", "C", "--no-instructions"),
-        )
+        self.make(self.directory / "data")
         self._log = (self.directory / "server.log").open("ab")
         try:
             self.start()
         except BaseException:
             self.__exit__()
             raise
-        self.query("CREATE EXTENSION pg_stat_statements")
+        self.prepare()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -69,6 +65,17 @@ class Server:
         self._log.close()
         shutil.rmtree(self._sockets, ignore_errors=True)
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    def make(self, data: Path) -> None:
+        """Make what the server runs on."""
+        self._run(
+            *("initdb", "--pgdata", str(data), "--username", "bench", "--auth", "trust"),
+            *("--encoding", "UTF8", "--locale", "C", "--no-instructions"),
+        )
+
+    def prepare(self) -> None:
+        """Do what a new server needs, once it runs."""
+        self.query("CREATE EXTENSION pg_stat_statements")
 
     def start(self) -> None:
         """Start the server, and wait until it answers."""

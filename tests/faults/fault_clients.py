@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from fault_journal import Journal, now
 from fault_workload import Item, Signal, Workload, agrees
-from workflows import Client, ExecutionFinished, ResultTimeout, WorkflowsError
+from workflows import Client, ExecutionFinished, ExecutionNotFound, ResultTimeout, WorkflowsError
 
 T = TypeVar("T")
 
@@ -123,6 +123,8 @@ class Clients:
         self.wrong: list[str] = []
         self.ending = False
         self.limit: int | None = None
+        # Whether a failover may lose what was acknowledged last.
+        self.may_lose = False
 
     async def play(self) -> None:
         """Play items until told to end, or until there were so many; finish those begun."""
@@ -139,7 +141,7 @@ class Clients:
         finally:
             caller.close()
 
-    async def _item(self, caller: Caller, name: str, item: Item) -> None:
+    async def _whole(self, caller: Caller, name: str, item: Item) -> None:
         try:
             ids = await self._start(caller, name, item)
         except WorkflowsError as error:
@@ -153,6 +155,15 @@ class Clients:
                 *self._senders(name, item, ids[0]), self._end(caller, item, ids[0])
             )
             await self._result(caller, item, ids[0])
+
+    async def _item(self, caller: Caller, name: str, item: Item) -> None:
+        """Play an item; it may be gone in the middle if a failover lost it."""
+        try:
+            await self._whole(caller, name, item)
+        except ExecutionNotFound as error:
+            self.counts["gone"] += 1
+            if not self.may_lose:
+                self.wrong.append(f"{item.uid} was accepted, and is gone: {error}")
 
     async def _start(self, caller: Caller, name: str, item: Item) -> list[str]:
         """Start an item, as often as it says; without an id or a key a call is not repeated."""

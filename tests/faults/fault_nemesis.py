@@ -41,7 +41,7 @@ class Nemesis:
         self._dice = Dice(seed ^ 0x5EED)
         self._faults = faults
         self._fleet = fleet
-        self._server = server
+        self.server = server
         self._proxy = proxy
         self._beside: set[asyncio.Task[None]] = set()
         self.counts: Counter[str] = Counter()
@@ -96,7 +96,7 @@ class Nemesis:
     def _holds_a_suspect(self, member: Member) -> bool:
         try:
             return (
-                self._server.query(
+                self.server.query(
                     f"SELECT count(*) FROM {SCHEMA}.executions e JOIN {SCHEMA}.workers w"
                     " ON w.id = e.worker WHERE e.status = 'running' AND e.crashes >= 2"
                     f" AND w.name = '{member.name}'",
@@ -153,16 +153,16 @@ class Nemesis:
         return True
 
     def _restart(self) -> None:
-        self._server.crash()
-        self._server.start()
+        self.server.crash()
+        self.server.start()
 
     async def _pg_down(self) -> bool:
         self._fleet.note("pg_stop")
-        await asyncio.to_thread(self._server.crash)
+        await asyncio.to_thread(self.server.crash)
         try:
             await asyncio.sleep(self._dice.between(*self._faults.down) / 1000)
         finally:
-            self._server.start()
+            self.server.start()
             self._fleet.note("pg_start")
         return True
 
@@ -176,7 +176,7 @@ class Nemesis:
             f" SELECT pg_terminate_backend(pid) FROM them WHERE n = {roll} % total"
         )
         try:
-            await asyncio.to_thread(self._server.query, query)
+            await asyncio.to_thread(self.server.query, query)
         except RuntimeError:
             return False
         self._fleet.note("terminate_backend")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fault_extras as extras
+from fault_failover import failover
 from fault_nemesis import Faults
 from fault_world import Scenario
 
@@ -38,6 +39,7 @@ _PROCESSES = (
         "7",
         "bodies hold up the event loop for several leases; nothing is taken from them",
         mix={"job": 60, "flow": 30, "blocker": 3},
+        allows={"wake_slack_ms": 20_000},  # who is blocked looks as if it had room
         limits={"crashes_counted": 0},
     ),
     Scenario(
@@ -103,6 +105,15 @@ _DATABASE = (
         "the disk of the data is full again and again",
         disk_mb=300,
         also=extras.disk_full,
+    ),
+    Scenario(
+        "failover",
+        "28",
+        "a replica that is a second behind is promoted; no two hold the same lease",
+        proxied=True,
+        proxied_clients=True,
+        also=failover,
+        allows={"lost_acks": True},
     ),
     Scenario(
         "defaults",

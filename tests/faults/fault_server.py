@@ -44,6 +44,10 @@ class FaultServer(Server):
         """Where it listens, for a proxy before it."""
         return self._sockets / ".s.PGSQL.5432"
 
+    def standby(self) -> Standby:
+        """Answer a server that follows this one, and may be let run ahead of."""
+        return Standby(self)
+
     def run_file(self, path: Path, database: str) -> None:
         """Run a file of SQL in the schema of the rig."""
         self.query(f"SET search_path = {SCHEMA}, pg_catalog; {path.read_text()}", database)
@@ -64,3 +68,29 @@ class FaultServer(Server):
                         cwd="/",
                         **self._account,
                     )
+
+
+class Standby(FaultServer):
+    """A replica, read-only until it is promoted."""
+
+    def __init__(self, primary: FaultServer) -> None:
+        super().__init__(ROOT / "build" / "faults")
+        self._primary = primary
+
+    def make(self, data: Path) -> None:
+        conninfo = f"host={self._primary.socket.parent} user=bench"
+        self._run(
+            *("pg_basebackup", "--pgdata", str(data), "--write-recovery-conf"),
+            *("--checkpoint", "fast", "--dbname", conninfo),
+        )
+
+    def prepare(self) -> None:
+        """Wait for nothing: it has what its primary had."""
+
+    def fall_behind(self) -> None:
+        """Hear no more of the primary, as over a network that is slow or away."""
+        self.query("ALTER SYSTEM SET primary_conninfo = ''")
+        self.query("SELECT pg_reload_conf()")
+
+    def promote(self) -> None:
+        self.query("SELECT pg_promote(true, 60)")

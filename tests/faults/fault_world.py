@@ -60,6 +60,8 @@ class Scenario:
     disk_mb: int | None = None
     # What a scenario does beside the nemesis, and finds.
     also: Callable[[World], Awaitable[None]] | None = None
+    # What the checker is to put up with: see its limits.
+    allows: Mapping[str, float | bool] = field(default_factory=dict[str, float | bool])
     # What its figures must be at most.
     limits: Mapping[str, float] = field(default_factory=dict[str, float])
 
@@ -86,14 +88,16 @@ class World:
         self.directory.mkdir(parents=True, exist_ok=True)
         settings = dict(self.scenario.settings)
         with FaultServer(ROOT / "build" / "faults", **settings) as self.server:
-            async with contextlib.AsyncExitStack() as stack:
-                await self._prepare(stack)
+            async with contextlib.AsyncExitStack() as self.stack:
+                await self._prepare(self.stack)
                 await self._live()
                 await self._part()
-            if self.disk is None:
-                self.server.dump(DATABASE, self.directory)
-            self._look_at_logs()
-            (self.directory / "server.log").write_text(self.server.log)
+
+    def move(self, server: FaultServer) -> None:
+        """Have everybody who goes through the proxy find another server from now on."""
+        self._route.unlink()
+        self._route.symlink_to(server.socket)
+        self.server = self.nemesis.server = server
 
     # --- the beginning ---
 
@@ -103,7 +107,9 @@ class World:
         self.proxy = None
         self.pooler = stack.enter_context(Pooler(self.server)) if self.scenario.pooled else None
         if self.scenario.proxied:
-            proxy = Proxy(self.directory, self.server.socket)
+            self._route = self.directory / "postgres.socket"
+            self._route.symlink_to(self.server.socket)
+            proxy = Proxy(self.directory, self._route)
             self.proxy = await stack.enter_async_context(proxy)
         url = self._through_proxy() if self.scenario.proxied_clients else direct
         self.client = await stack.enter_async_context(Client(url, schema=SCHEMA, pool_size=8))
@@ -115,6 +121,7 @@ class World:
         workload = Workload(self.seed, self.scenario.mix, self.scenario.languages)
         self.clients = Clients(self.client, self.directory, workload, self.scenario.players)
         self.clients.limit = self.scenario.items
+        self.clients.may_lose = bool(self.scenario.allows.get("lost_acks"))
         self.fleet = Fleet(
             Surroundings(
                 self.directory,
@@ -142,7 +149,6 @@ class World:
         self.server.query(f"CREATE DATABASE {DATABASE} TEMPLATE template0{place}")
 
     def _give_back_disk(self) -> None:
-        self.server.dump(DATABASE, self.directory)
         self.server.query(f"DROP DATABASE {DATABASE} WITH (FORCE)")
         self.server.query("DROP TABLESPACE small")
         subprocess.run(["umount", str(self.disk)], check=True)
@@ -173,7 +179,7 @@ class World:
             "scenario": self.scenario.name,
             "heartbeat_timeout_ms": round(HEARTBEAT_TIMEOUT * 1000),
             "poll_ms": round(POLL * 1000),
-            "limits": dict(self.scenario.limits),
+            "limits": dict(self.scenario.allows),
             "boottime_offset_ns": time.time_ns() - now(),
         }
         (self.directory / "meta.json").write_text(json.dumps(meta))
@@ -273,6 +279,9 @@ class World:
         if not await within(10, self._nobody_there):
             self.wrong.append(f"sessions are left: {self.server.query(_SESSIONS, DATABASE)}")
         self.fleet.journal.note("over", at=now())
+        self.server.dump(DATABASE, self.directory)
+        self._look_at_logs()
+        (self.directory / "server.log").write_text(self.server.log)
 
     async def _nobody_there(self) -> bool:
         return not self.server.query(_SESSIONS, DATABASE).strip()
