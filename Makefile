@@ -37,6 +37,9 @@ SCENARIO     ?=
 DURATION     ?=
 FAULTS_FLAGS ?= $(if $(SCENARIO),,--publish docs/reliability.md)
 
+# How many passes of each commit boundary `make failpoints` ends in a death.
+TIMES ?= 3
+
 # What `make bench` measures: this project, with PEERS=1 others, too, which it fetches; with SUSTAINED=1 only
 # minutes of load over a million finished rows. BENCH_FLAGS are more of bench/run.py's, as --quick.
 PEERS             ?=
@@ -193,6 +196,7 @@ pgbouncer: .tools/pgbouncer/pgbouncer ## fetch a PgBouncer for the tests, if the
 .PHONY: test
 test: setup build pgbouncer $(C_EXAMPLES) ## run every test, on PostgreSQL 18 and on 15 if it is installed
 	$(foreach bin,$(TEST_POSTGRES_BINS),$(call go_test,$(bin)))
+	$(call failpoint_test,$(firstword $(TEST_POSTGRES_BINS)),1)
 	$(call python_test,$(firstword $(TEST_POSTGRES_BINS)),2000)
 	$(call python_test,$(lastword $(TEST_POSTGRES_BINS)),0,--ignore=tests/bench --ignore=tests/readme)
 	@for python in .venv-3.*/bin/python; do $(call test_adapter); done
@@ -203,6 +207,15 @@ test: setup build pgbouncer $(C_EXAMPLES) ## run every test, on PostgreSQL 18 an
 define go_test
 @echo '==> Go tests on' "$$($(1)/postgres --version)"
 env -u WORKFLOWS_DATABASE_URL WORKFLOWS_TEST_POSTGRES_BIN=$(1) go test $(GO_TEST_FLAGS) ./...
+
+endef
+
+# A death at every commit boundary, each of the first so many times that it is passed.
+define failpoint_test
+@echo '==> A death at every commit boundary, the first $(2) times that it is passed'
+go test -tags failpoints -count=1 ./core/failpoint
+env -u WORKFLOWS_DATABASE_URL WORKFLOWS_TEST_POSTGRES_BIN=$(1) LIBWORKFLOWS_TEST_TIMES=$(2) \
+	go test -tags failpoints -count=1 -parallel=8 -timeout=30m -run '^TestADeath' ./core/engine
 
 endef
 
@@ -248,6 +261,10 @@ programs: setup build ## run random workflow programs on workers that are killed
 faults: setup build pgbouncer ## run workers under faults for DURATION seconds, and check every invariant
 	env -u WORKFLOWS_DATABASE_URL WORKFLOWS_TEST_POSTGRES_BIN=$(firstword $(TEST_POSTGRES_BINS)) .venv/bin/python \
 	  tests/faults/faults.py $(SEED:%=--seed %) $(DURATION:%=--duration %) $(SCENARIO:%=--scenario %) $(FAULTS_FLAGS)
+
+.PHONY: failpoints
+failpoints: setup ## kill a process at every commit boundary, the first TIMES times that it is passed
+	$(call failpoint_test,$(firstword $(TEST_POSTGRES_BINS)),$(TIMES))
 
 .PHONY: check
 check: verify lint test ## what CI runs: verify, lint and test

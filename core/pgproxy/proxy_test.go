@@ -47,37 +47,12 @@ func newStage(t *testing.T) *stage {
 	s.direct = s.connect(config)
 	s.exec(s.direct, "CREATE SCHEMA "+schema)
 	s.exec(s.direct, "CREATE TABLE "+schema+".t (n int)")
-	network, where := pgconn.NetworkAddress(config.Host, config.Port)
-	if network == "unix" {
-		where = "unix:" + where
+	proxy, through := pgtest.Proxy(t, url)
+	s.Proxy = proxy
+	if s.config, err = pgx.ParseConfig(through); err != nil {
+		t.Fatal(err)
 	}
-	s.Proxy = pgproxy.New(where)
-	s.config = config.Copy()
-	s.config.Fallbacks, s.config.TLSConfig = nil, nil
-	s.config.Host, s.config.Port = s.serve("127.0.0.1:0")
 	return s
-}
-
-// serve makes the proxy listen, and answers where.
-func (s *stage) serve(where string) (host string, port uint16) {
-	s.Helper()
-	clients, err := pgproxy.Listen(where)
-	if err != nil {
-		s.Fatal(err)
-	}
-	served := make(chan error)
-	go func() { served <- s.Serve(clients) }()
-	s.Cleanup(func() {
-		_ = clients.Close()
-		if err := <-served; err != nil {
-			s.Error(err)
-		}
-		s.do(pgproxy.Command{Do: "reset"})
-	})
-	if tcp, ok := clients.Addr().(*net.TCPAddr); ok {
-		return tcp.IP.String(), uint16(tcp.Port)
-	}
-	return "", 0
 }
 
 func (s *stage) connect(config *pgx.ConnConfig) *pgx.Conn {
@@ -499,7 +474,12 @@ func TestItListensOnASocketOfPostgreSQLsKind(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	dir := t.TempDir()
-	s.serve("unix:" + filepath.Join(dir, ".s.PGSQL.6543"))
+	clients, err := pgproxy.Listen("unix:" + filepath.Join(dir, ".s.PGSQL.6543"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = clients.Close() })
+	go func() { _ = s.Serve(clients) }()
 	config := s.config.Copy()
 	config.Host, config.Port = dir, 6543
 	conn := s.connect(config)

@@ -27,6 +27,9 @@ from workflows import Client, WorkflowsError
 HERE = Path(__file__).parent
 DATABASE = "faults"
 _PATIENCE = 90.0
+# For a machine that does other things as well, and for inserts that commit late; what is lost for
+# good, such as a wake-up, still shows.
+_LEEWAY = {"wake_slack_ms": 4000, "recovery_slack_ms": 4000, "grace_ms": 4000}
 _TROUBLE = ("failed inside the adapter", "panicked", "Segmentation", "fatal error", "Traceback")
 
 
@@ -179,7 +182,7 @@ class World:
             "scenario": self.scenario.name,
             "heartbeat_timeout_ms": round(HEARTBEAT_TIMEOUT * 1000),
             "poll_ms": round(POLL * 1000),
-            "limits": dict(self.scenario.allows),
+            "limits": {**_LEEWAY, **self.scenario.allows},
             "boottime_offset_ns": time.time_ns() - now(),
         }
         (self.directory / "meta.json").write_text(json.dumps(meta))
@@ -271,6 +274,8 @@ class World:
         """Have workers drain; nothing of them may be left in the database then."""
         for name in self.scenario.defaults:
             self.server.query(f"ALTER DATABASE {DATABASE} RESET {name}")
+        if self.proxy:
+            self.figures["proxy"] = await self.proxy.do("stats")
         killed = await self.fleet.dismiss(30)
         if killed:
             self.wrong.append(f"workers did not end within 30 s of SIGTERM: {killed}")
