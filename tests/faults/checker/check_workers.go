@@ -61,10 +61,12 @@ func (w *world) checkRecoveries(lives map[id][]span, outages []span) {
 	}
 }
 
-// isWatched says whether one other worker lived all the time from a last heartbeat to a robbery.
+// isWatched says whether one other worker lived long enough before a robbery: who
+// looks has to see for half the timeout that nothing changes.
 func (w *world) isWatched(lives map[id][]span, x robbery, beat int64) bool {
+	from := beat + w.cross.timeoutOf(x.worker)/2
 	for other, spans := range lives {
-		if other != x.worker && slices.ContainsFunc(spans, func(s span) bool { return s.from <= beat && s.to >= x.lostAt }) {
+		if other != x.worker && slices.ContainsFunc(spans, func(s span) bool { return s.from <= from && s.to >= x.lostAt }) {
 			return true
 		}
 	}
