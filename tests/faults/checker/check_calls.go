@@ -107,7 +107,7 @@ func (l *look) isRetriedWithin(c *call) bool {
 
 // checkAsked: who is asked to stop ends as cancelled, unless a deadline or its third crash comes first.
 func (l *look) checkAsked(p, r *row) {
-	if !p.cancel || isFinal(p.newStatus) || r.op == deleted {
+	if !p.cancel || isFinal(p.newStatus) {
 		return
 	}
 	l.checked[17]++

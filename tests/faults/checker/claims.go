@@ -56,7 +56,7 @@ func endingOf(before, r *row) ending {
 		return continued
 	case r.releases > before.releases:
 		return released
-	case r.newToken.isZero():
+	case r.newToken.isZero() && !before.newToken.isZero():
 		return lost
 	case r.newStatus == suspended:
 		return waiting
