@@ -41,6 +41,14 @@ func TestBrokenRunsAreCaught(t *testing.T) {
 				finish(s, x.insert())
 			}
 		}},
+		{"I1: one acknowledged start makes two", []int{1}, func(s *story) {
+			for range 2 {
+				x := s.make("job", "charge")
+				x.args = `["u"]`
+				finish(s, x.insert())
+			}
+			s.call("c1", "start", s.executions[0], map[string]any{"uid": "u", "created": true})
+		}},
 		{"I2: a run ends twice", []int{2}, func(s *story) {
 			x, l := ended(s)
 			x.write("", "", func(r *state) { r.status, r.finishedAt = "running", 0 })
@@ -75,6 +83,17 @@ func TestBrokenRunsAreCaught(t *testing.T) {
 			s.pass(second)
 			finish(s, x)
 		}},
+		{"I2: a row is deleted", []int{1, 2}, func(s *story) {
+			x, _ := ended(s)
+			s.append(&auditRow{tab: "executions", op: "D", x: x.id, was: x.state, is: state{run: 1}})
+			x.gone = true
+		}},
+		{"I2: a row is inserted twice", []int{2}, func(s *story) { s.start("job", "charge").insert(); finish(s, s.executions[0]) }},
+		{"I2: a row comes from nowhere", []int{2}, func(s *story) {
+			ended(s)
+			x := s.make("job", "charge")
+			x.state.status, x.state.finishedAt = "completed", s.now
+		}},
 		{"I3: one is forgotten", []int{3}, func(s *story) { s.start("job", "charge") }},
 		{"I3: a workflow waits for nothing", []int{3}, func(s *story) { s.start("workflow", "order").claim(s.worker("a")).advance(true) }},
 		{"I3: a due timer is forgotten", []int{3}, func(s *story) {
@@ -94,6 +113,10 @@ func TestBrokenRunsAreCaught(t *testing.T) {
 		{"I4: a recorded result disappears", []int{4, 7}, func(s *story) {
 			s.start("workflow", "order").claim(s.worker("a")).step(1, "reserve", "1").complete("1")
 			s.history = s.history[:len(s.history)-1]
+		}},
+		{"I4: an event is deleted", []int{4}, func(s *story) {
+			x := orders(s, s.worker("a"))
+			s.append(&auditRow{tab: "history", op: "D", x: x.id, is: state{run: 1}, position: 2, event: "step_completed"})
 		}},
 		{"I4: a step has two results", []int{4}, func(s *story) {
 			x := s.start("workflow", "order")
@@ -142,6 +165,29 @@ func TestBrokenRunsAreCaught(t *testing.T) {
 			x.state = state{status: "running", run: 1, epoch: 2, token: s.uuid(), worker: w.id, attempts: 1, runAt: s.now}
 			x.append(&auditRow{tab: "executions", op: "I", x: x.id, is: x.state, statement: "create_held", writer: w.writer})
 			(&lease{x, w, 2, x.token}).runs().complete("1")
+		}},
+		{"I5: a new row has an epoch", []int{5}, func(s *story) {
+			x := s.make("job", "charge")
+			x.state.epoch = 3
+			finish(s, x.insert())
+		}},
+		{"I5: one runs under no token", []int{5}, func(s *story) {
+			x := s.start("job", "charge")
+			l := x.claim(s.worker("a"))
+			x.write("progress", l.by.writer, func(r *state) { r.token = id{} })
+			l.runs().complete("1")
+		}},
+		{"I5: a token changes without a claim", []int{5}, func(s *story) {
+			x := s.start("job", "charge")
+			l := x.claim(s.worker("a"))
+			x.write("progress", l.by.writer, func(r *state) { r.token = s.uuid() })
+			l.runs().complete("1")
+		}},
+		{"I5: one runs without a claim", []int{5}, func(s *story) {
+			x := s.start("workflow", "order")
+			l := x.claim(s.worker("a")).advance(true)
+			x.write("", "", func(r *state) { r.status = "running" })
+			l.complete("1")
 		}},
 		{"I6: a late outcome is accepted while another holds", []int{6}, func(s *story) {
 			a, b := s.worker("a"), s.worker("b")
@@ -214,6 +260,11 @@ func TestBrokenRunsAreCaught(t *testing.T) {
 			l := x.claim(s.worker("a")).advance(false, [4]string{"state_set", "0", "", "1"})
 			s.audit[len(s.audit)-1].is.epoch = 9
 			l.complete("1")
+		}},
+		{"I7: a history without a row", []int{7}, func(s *story) {
+			x := &told{story: s, id: s.uuid(), state: state{run: 1}}
+			s.history = append(s.history, &eventRow{x: x, run: 1, position: 1, event: "started", at: s.now})
+			x.append(&auditRow{tab: "history", op: "I", x: x.id, is: state{run: 1}, event: "started", position: 1, eventAt: s.now})
 		}},
 		{"I8: a body runs that nobody has claimed", []int{8}, func(s *story) {
 			x, l := ended(s)
@@ -324,6 +375,19 @@ func TestBrokenRunsAreCaught(t *testing.T) {
 				r.status, r.parked, r.failure, r.token, r.crashes, r.finishedAt = "failed", "worker_lost", "{}", id{}, 1, x.now
 			})
 		}},
+		{"I11: crashes are half forgotten", []int{11}, func(s *story) {
+			x := s.start("job", "charge")
+			w := s.worker("z")
+			for _, name := range []string{"a", "b"} {
+				a := s.worker(name)
+				stale := x.claim(a)
+				a.die(w)
+				stale.lose(w)
+			}
+			l := x.claim(w)
+			x.write("progress", w.writer, func(r *state) { r.crashes = 1 })
+			l.runs().complete("1")
+		}},
 		{"I12: an acknowledged signal is lost", []int{12}, func(s *story) {
 			x := s.start("workflow", "order")
 			s.call("c2", "signal", x, map[string]any{"uid": "lost"})
@@ -385,6 +449,10 @@ func TestBrokenRunsAreCaught(t *testing.T) {
 			l := x.claim(s.worker("a"))
 			x.outside("timer_fired", 1, "", "", "fire")
 			l.complete("1")
+		}},
+		{"I13: a timer is cancelled that was never started", []int{13}, func(s *story) {
+			x := s.start("workflow", "order")
+			x.claim(s.worker("a")).advance(false, [4]string{"timer_cancelled", "1", "", ""}).complete("1")
 		}},
 		{"I13: it is claimed before it is due", []int{13}, func(s *story) {
 			x := s.make("job", "charge")
@@ -486,6 +554,14 @@ func TestBrokenRunsAreCaught(t *testing.T) {
 			l = x.claim(w)
 			l.write("finish", w.writer, func(r *state) { r.status, r.failure, r.finishedAt = "cancelled", "{}", x.now })
 		}},
+		{"I17: what was asked to stop begins another run", []int{17}, func(s *story) {
+			x := s.start("workflow", "order")
+			l := x.claim(s.worker("a"))
+			x.write("mark_cancel", "", func(r *state) { r.cancel = true })
+			l.write("continue", l.by.writer, func(r *state) { r.status, r.run, r.attempts, r.length, r.cancel = "pending", 2, 0, 0, false })
+			x.addsTo(1, 2, "continued", 0, "", "{}", "continue", l.by.writer)
+			x.claim(l.by).complete("1")
+		}},
 		{"I17: a body begins long after", []int{17}, func(s *story) {
 			x := s.start("job", "charge")
 			l := x.claim(s.worker("a"))
@@ -542,6 +618,16 @@ func TestBrokenRunsAreCaught(t *testing.T) {
 			x.args = `["u"]`
 			finish(s, x.insert())
 			s.call("c1", "start", nil, map[string]any{"uid": "u", "outcome": "fail", "code": "payload_too_large"})
+		}},
+		{"I25: a refused signal is there", []int{25}, func(s *story) {
+			x := s.start("workflow", "order")
+			x.signal("c2", "note")
+			call := s.journals["client-c2"][0]
+			call["outcome"], call["code"] = "fail", "invalid_payload"
+			finish(s, x)
+		}},
+		{"I27: a timer of what is gone", []int{27}, func(s *story) {
+			s.timers = append(s.timers, fmt.Sprintf("%s 1 sleep 1 %d", s.uuid(), s.now+second))
 		}},
 		{"I27: one is still held", []int{3, 27}, func(s *story) { s.start("job", "charge").claim(s.worker("a")) }},
 		{"I27: a timer of what has ended", []int{27}, func(s *story) {

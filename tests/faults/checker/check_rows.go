@@ -9,6 +9,9 @@ func (l *look) checkRows() {
 		}
 		p := l.rows[i-1]
 		l.checkChain(p, r)
+		if r.op == deleted {
+			continue
+		}
 		l.checkFinal(p, r)
 		l.checkRun(p, r)
 		l.checkTaken(p, r)
@@ -60,7 +63,7 @@ func (l *look) isRetry(p, r *row) bool {
 }
 
 func (l *look) checkFinal(p, r *row) {
-	if !isFinal(p.newStatus) || l.isRetry(p, r) || r.op == deleted {
+	if !isFinal(p.newStatus) || l.isRetry(p, r) {
 		return
 	}
 	if r.newStatus != p.newStatus || r.hash != p.hash || r.eventAt != p.eventAt || r.run != p.run {
@@ -113,7 +116,7 @@ func (l *look) checkTokens() {
 
 // checkHolder looks for a write that only a holder may do, by somebody who is none (any more).
 func (l *look) checkHolder(p, r *row) {
-	if isTaken(r) || r.op == deleted {
+	if isTaken(r) {
 		return
 	}
 	isHolders := isHoldersWrite(p, r)

@@ -106,10 +106,18 @@ func (l *look) noteTargets() {
 		if b.claim >= 0 {
 			worker = l.claims[b.claim].row.worker
 		}
-		if !worker.isZero() {
-			l.sweep.note(worker, asText(float64(b.begin.pid)), strings.TrimPrefix(l.symbols.name(b.begin.file), "worker-"))
+		if at := (process{worker, b.begin.pid, b.begin.file}); !worker.isZero() && !l.sweep.processes[at] {
+			l.sweep.processes[at] = true
+			l.sweep.note(worker, asText(float64(at.pid)), strings.TrimPrefix(l.symbols.name(at.file), "worker-"))
 		}
 	}
+}
+
+// process is where bodies of a worker ran.
+type process struct {
+	worker id
+	pid    int32
+	file   symbol
 }
 
 func (s *sweep) note(worker id, names ...string) {
