@@ -262,6 +262,15 @@ faults: setup build pgbouncer ## run workers under faults for DURATION seconds, 
 	env -u WORKFLOWS_DATABASE_URL WORKFLOWS_TEST_POSTGRES_BIN=$(firstword $(TEST_POSTGRES_BINS)) .venv/bin/python \
 	  tests/faults/faults.py $(SEED:%=--seed %) $(DURATION:%=--duration %) $(SCENARIO:%=--scenario %) $(FAULTS_FLAGS)
 
+.PHONY: peers
+peers: setup build build/faults/peers/.ready ## do the same to workers of other libraries: what do they lose?
+	.venv/bin/python tests/faults/peers/peers.py --python build/faults/peers/bin/python $(SEED:%=--seed %) $(DURATION:%=--seconds %)
+
+build/faults/peers/.ready: bench/peers/python/requirements.txt | .venv/.created
+	.venv/bin/python -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet --requirement bench/peers/python/requirements.txt
+	@touch $@
+
 .PHONY: failpoints
 failpoints: setup ## kill a process at every commit boundary, the first TIMES times that it is passed
 	$(call failpoint_test,$(firstword $(TEST_POSTGRES_BINS)),$(TIMES))
