@@ -237,7 +237,7 @@ func parked(s *story) (x *told, last *lease, peer *holder) {
 	for i := range 3 {
 		w := s.worker("w" + string(rune('0'+i)))
 		last = x.claim(w)
-		x.state.alone = i == 2
+		x.alone = i == 2
 		s.audit[len(s.audit)-1].is.alone = i == 2
 		last.begin("", -1, 1)
 		w.die(peer)
