@@ -585,6 +585,15 @@ func TestBrokenRunsAreCaught(t *testing.T) {
 			x.write("promote", w.writer, func(r *state) { r.status = "pending" })
 			x.claim(w).runs().complete("1")
 		}},
+		{"I21: one waits though a worker has been resumed", []int{21}, func(s *story) {
+			w := s.worker("a")
+			s.line("nemesis", map[string]any{"t": "fault", "kind": "stop", "target": map[string]any{"name": "a"}, "at": s.now - boot})
+			x := s.start("job", "charge")
+			s.beat(second, w)
+			s.fault("cont", "a")
+			s.beat(4*second, w)
+			finish(s, x)
+		}},
 		{"I22: a living worker is robbed", []int{11, 22}, func(s *story) {
 			a, b := s.worker("a"), s.worker("b")
 			x := s.start("job", "charge")

@@ -145,6 +145,22 @@ func TestLegalRunsPass(t *testing.T) {
 			l.end(b, true)
 			l.line("worker-a", map[string]any{"t": "late", "x": x.id.String(), "code": "lease_lost", "at": s.now - boot})
 		},
+		"one that waits while the only worker is stopped": func(s *story) {
+			w := s.worker("a")
+			s.line("nemesis", map[string]any{"t": "fault", "kind": "stop", "target": map[string]any{"name": "a"}, "at": s.now - boot})
+			x := s.start("job", "charge")
+			s.beat(3*second, w)
+			s.fault("cont", "a")
+			finish(s, x)
+		},
+		"one that was long in being committed": func(s *story) {
+			w := s.worker("a")
+			x := s.make("job", "charge").insert()
+			from := s.now
+			s.beat(3*second, w)
+			s.call("c1", "start", x, map[string]any{"from": from - boot})
+			finish(s, x)
+		},
 		"a failed child": func(s *story) { failedChild(s) },
 	} {
 		t.Run(name, func(t *testing.T) {
