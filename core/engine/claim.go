@@ -62,7 +62,9 @@ func (e *Engine) Claim(ctx context.Context, req model.ClaimRequest) (model.Claim
 func (w *worker) claim(ctx context.Context, req model.ClaimRequest) (model.ClaimReply, error) {
 	over := time.NewTimer(time.Duration(req.WaitMS) * time.Millisecond)
 	defer over.Stop()
-	w.slots.open(req)
+	if w.slots.open(req) {
+		w.exhausted = false // what the last look passed over may be due
+	}
 	defer func() { w.slots.close(req.WaitMS > 0 && ctx.Err() == nil) }()
 	for {
 		if w.draining.Load() {

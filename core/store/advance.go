@@ -153,7 +153,7 @@ func advance(entries, writes, answers string) string {
 	return fmt.Sprintf(advanceText, advanceItems, advanceEntries, entries, writes, answers)
 }
 
-func (p *pipeline) advance(items []Advance, to *Claim, advanced []Advanced, claimed *[]model.Claimed) {
+func (p *pipeline) advance(items []Advance, to *Claim, advanced []*Advanced, claimed *[]model.Claimed) {
 	if len(items) == 0 {
 		return
 	}
@@ -176,7 +176,7 @@ func (p *pipeline) advance(items []Advance, to *Claim, advanced []Advanced, clai
 			*claimed = append(*claimed, h.claimedOf(rows[*id], to.Token))
 			return nil
 		}
-		advanced[ord-1] = a
+		*advanced[ord-1] = a
 		return nil
 	}, args...)
 }

@@ -69,11 +69,11 @@ func TestBrokenRunsAreCaught(t *testing.T) {
 		}},
 		{"I2: a row changes unseen", []int{2}, func(s *story) {
 			x, _ := ended(s)
-			x.state.result = "2"
+			x.result = "2"
 		}},
 		{"I2: a row goes from one state to another unseen", []int{2}, func(s *story) {
 			x := s.start("job", "charge")
-			x.state.status = "scheduled"
+			x.status = "scheduled"
 			x.write("promote", "", func(r *state) { r.status = "pending" })
 			finish(s, x)
 		}},
@@ -92,7 +92,7 @@ func TestBrokenRunsAreCaught(t *testing.T) {
 		{"I2: a row comes from nowhere", []int{2}, func(s *story) {
 			ended(s)
 			x := s.make("job", "charge")
-			x.state.status, x.state.finishedAt = "completed", s.now
+			x.status, x.finishedAt = "completed", s.now
 		}},
 		{"I3: one is forgotten", []int{3}, func(s *story) { s.start("job", "charge") }},
 		{"I3: a workflow waits for nothing", []int{3}, func(s *story) { s.start("workflow", "order").claim(s.worker("a")).advance(true) }},
@@ -134,14 +134,14 @@ func TestBrokenRunsAreCaught(t *testing.T) {
 			w := s.worker("a")
 			x := s.start("job", "charge")
 			x.claim(w).release()
-			x.state.epoch--
+			x.epoch--
 			s.audit[len(s.audit)-1].is.epoch--
 			x.claim(w).runs().complete("1")
 		}},
 		{"I5: an epoch is left out", []int{5}, func(s *story) {
 			x := s.start("job", "charge")
 			l := x.claim(s.worker("a"))
-			l.epoch, x.state.epoch, s.audit[len(s.audit)-1].is.epoch = 3, 3, 3
+			l.epoch, x.epoch, s.audit[len(s.audit)-1].is.epoch = 3, 3, 3
 			l.runs().complete("1")
 		}},
 		{"I5: a token is used twice", []int{5}, func(s *story) {
@@ -150,7 +150,7 @@ func TestBrokenRunsAreCaught(t *testing.T) {
 			first := x.claim(w)
 			first.release()
 			l := x.claim(w)
-			l.token, x.state.token, s.audit[len(s.audit)-1].is.token = first.token, first.token, first.token
+			l.token, x.token, s.audit[len(s.audit)-1].is.token = first.token, first.token, first.token
 			l.runs().complete("1")
 		}},
 		{"I5: two hold at a time", []int{5, 10}, func(s *story) {
@@ -168,7 +168,7 @@ func TestBrokenRunsAreCaught(t *testing.T) {
 		}},
 		{"I5: a new row has an epoch", []int{5}, func(s *story) {
 			x := s.make("job", "charge")
-			x.state.epoch = 3
+			x.epoch = 3
 			finish(s, x.insert())
 		}},
 		{"I5: one runs under no token", []int{5}, func(s *story) {
@@ -318,14 +318,14 @@ func TestBrokenRunsAreCaught(t *testing.T) {
 		{"I10: a claim is no attempt", []int{10}, func(s *story) {
 			x := s.start("job", "charge")
 			l := x.claim(s.worker("a"))
-			x.state.attempts, s.audit[len(s.audit)-1].is.attempts = 0, 0
+			x.attempts, s.audit[len(s.audit)-1].is.attempts = 0, 0
 			l.runs().complete("1")
 		}},
 		{"I10: a release is counted as a failure", []int{10}, func(s *story) {
 			w := s.worker("a")
 			x := s.start("job", "charge")
 			x.claim(w).release()
-			x.state.failures, s.audit[len(s.audit)-1].is.failures = 1, 1
+			x.failures, s.audit[len(s.audit)-1].is.failures = 1, 1
 			x.claim(w).runs().complete("1")
 		}},
 		{"I10: a crash is not counted", []int{10}, func(s *story) {
@@ -334,16 +334,16 @@ func TestBrokenRunsAreCaught(t *testing.T) {
 			stale := x.claim(a)
 			a.die(b)
 			stale.lose(b)
-			x.state.crashes, s.audit[len(s.audit)-1].is.crashes = 0, 0
+			x.crashes, s.audit[len(s.audit)-1].is.crashes = 0, 0
 			x.claim(b).runs().complete("1")
 		}},
 		{"I10: counters change unseen", []int{10}, func(s *story) {
 			x, _ := ended(s)
-			x.state.failures = 4
+			x.failures = 4
 		}},
 		{"I11: a fourth crash", []int{11}, func(s *story) {
 			x, _, _ := parked(s)
-			x.state.crashes, s.audit[len(s.audit)-1].is.crashes = 4, 4
+			x.crashes, s.audit[len(s.audit)-1].is.crashes = 4, 4
 		}},
 		{"I11: a third crash is put back", []int{11}, func(s *story) {
 			x, _, peer := parked(s)
@@ -356,7 +356,7 @@ func TestBrokenRunsAreCaught(t *testing.T) {
 			w := s.worker("a")
 			x := s.start("job", "charge")
 			x.claim(w).release()
-			x.state.crashes, s.audit[len(s.audit)-1].is.crashes = 1, 1
+			x.crashes, s.audit[len(s.audit)-1].is.crashes = 1, 1
 			x.claim(w).runs().complete("1")
 		}},
 		{"I11: a stopped worker is a crash", []int{11}, func(s *story) {
@@ -456,12 +456,12 @@ func TestBrokenRunsAreCaught(t *testing.T) {
 		}},
 		{"I13: it is claimed before it is due", []int{13}, func(s *story) {
 			x := s.make("job", "charge")
-			x.state.runAt += 10 * second
+			x.runAt += 10 * second
 			finish(s, x.insert())
 		}},
 		{"I13: it is promoted before it is due", []int{13}, func(s *story) {
 			x := s.make("job", "charge")
-			x.state.status, x.state.runAt = "scheduled", x.state.runAt+second
+			x.status, x.runAt = "scheduled", x.runAt+second
 			x.insert().write("promote", "", func(r *state) { r.status = "pending" })
 			s.pass(second)
 			finish(s, x)
@@ -579,11 +579,20 @@ func TestBrokenRunsAreCaught(t *testing.T) {
 		{"I21: one that is due is not promoted", []int{21}, func(s *story) {
 			w := s.worker("a")
 			x := s.make("job", "charge")
-			x.state.status, x.state.runAt = "scheduled", s.now+second
+			x.status, x.runAt = "scheduled", s.now+second
 			x.insert()
 			s.beat(4*second, w)
 			x.write("promote", w.writer, func(r *state) { r.status = "pending" })
 			x.claim(w).runs().complete("1")
+		}},
+		{"I21: one waits though a worker has been resumed", []int{21}, func(s *story) {
+			w := s.worker("a")
+			s.line("nemesis", map[string]any{"t": "fault", "kind": "stop", "target": map[string]any{"name": "a"}, "at": s.now - boot})
+			x := s.start("job", "charge")
+			s.beat(second, w)
+			s.fault("cont", "a")
+			s.beat(4*second, w)
+			finish(s, x)
 		}},
 		{"I22: a living worker is robbed", []int{11, 22}, func(s *story) {
 			a, b := s.worker("a"), s.worker("b")

@@ -77,7 +77,7 @@ func (w *world) isWatched(lives map[id][]span, x robbery, beat int64) bool {
 func (w *world) measureRecoveries() {
 	struck := map[id][]int64{}
 	for _, f := range w.faults {
-		if f.kind != "kill9" && f.kind != "stop" {
+		if !slices.Contains([]string{"kill9", "stop", "died"}, f.kind) {
 			continue
 		}
 		workers := w.sweep.targets[f.target]
@@ -156,7 +156,7 @@ func (l *look) freedAt(i int) int64 {
 		return forEver
 	}
 	if c.how != outside && c.how != lost && c.how != doubled {
-		return c.end.at
+		return l.seenAt(c.end)
 	}
 	at := c.end.at + l.cross.timeoutOf(c.row.worker)
 	for _, b := range l.bodies {

@@ -74,6 +74,7 @@ func (c *cross) addWorkers() {
 	for i := range c.world.workers {
 		x := &c.world.workers[i]
 		c.known[x.id] = x
+		c.world.sweep.note(x.id, c.world.symbols.name(x.name))
 	}
 }
 

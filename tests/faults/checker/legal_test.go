@@ -145,6 +145,22 @@ func TestLegalRunsPass(t *testing.T) {
 			l.end(b, true)
 			l.line("worker-a", map[string]any{"t": "late", "x": x.id.String(), "code": "lease_lost", "at": s.now - boot})
 		},
+		"one that waits while the only worker is stopped": func(s *story) {
+			w := s.worker("a")
+			s.line("nemesis", map[string]any{"t": "fault", "kind": "stop", "target": map[string]any{"name": "a"}, "at": s.now - boot})
+			x := s.start("job", "charge")
+			s.beat(3*second, w)
+			s.fault("cont", "a")
+			finish(s, x)
+		},
+		"one that was long in being committed": func(s *story) {
+			w := s.worker("a")
+			x := s.make("job", "charge").insert()
+			from := s.now
+			s.beat(3*second, w)
+			s.call("c1", "start", x, map[string]any{"from": from - boot})
+			finish(s, x)
+		},
 		"a failed child": func(s *story) { failedChild(s) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -237,7 +253,7 @@ func parked(s *story) (x *told, last *lease, peer *holder) {
 	for i := range 3 {
 		w := s.worker("w" + string(rune('0'+i)))
 		last = x.claim(w)
-		x.state.alone = i == 2
+		x.alone = i == 2
 		s.audit[len(s.audit)-1].is.alone = i == 2
 		last.begin("", -1, 1)
 		w.die(peer)

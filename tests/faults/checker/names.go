@@ -213,8 +213,6 @@ func isAdvance(statement symbol) bool {
 	return oneOf(statement, stAdvancePlain, stAdvanceTimers, stAdvanceChildren, stAdvanceHeld, stAdvance)
 }
 
-func isClaim(statement symbol) bool { return oneOf(statement, stClaim, stClaimSuspect) }
-
 // isHolders says whether a statement writes only what its caller holds.
 func isHolders(statement symbol) bool {
 	return isFinish(statement) || isAdvance(statement) || oneOf(statement, stContinue, stRelease, stEndReleased, stProgress)

@@ -108,7 +108,7 @@ func (l *look) noteWaits() {
 			since = 0
 		}
 		if isWaiting && !wasWaiting {
-			since = max(r.at, r.runAt)
+			since = max(l.seenAt(r), r.runAt)
 		}
 		if r.oldStatus == running && r.newStatus == scheduled && r.newToken.isZero() {
 			l.sweep.lacking[l.final.name] = true
@@ -117,6 +117,20 @@ func (l *look) noteWaits() {
 	if since > 0 {
 		l.note(line, l.last(), span{since, l.overAt}, false)
 	}
+}
+
+// seenAt is when others could see a row: once its transaction was committed. Where the
+// tables do not tell when that was, the client's answer does, for a start.
+func (l *look) seenAt(r *row) int64 {
+	if r.seenAt > 0 || r.op != inserted {
+		return max(r.at, r.seenAt)
+	}
+	for _, c := range l.calls {
+		if c.op == opStart && c.outcome == outcomeOK && c.to > r.at {
+			return c.to
+		}
+	}
+	return r.at
 }
 
 func (l *look) note(line queueLine, r *row, s span, claimed bool) {
@@ -195,7 +209,7 @@ func (w *world) freeOf(x *worker, lives []span) []span {
 // it is resumed, or killed.
 var (
 	pauses      = []string{"stop", "spin"}
-	resumptions = []string{"cont", "unspin", "kill9"}
+	resumptions = []string{"cont", "unspin", "kill9", "died"}
 )
 
 // stopsOf is when a worker's process was stopped, and a moment to come to itself.
@@ -221,8 +235,8 @@ func (w *world) stopsOf(x id) (stops []span) {
 // lasting are faults of the database, or of the way to it, that hold until one of ending.
 var (
 	lasting     = []string{"pg_stop", "blackhole", "half_open", "refuse", "delay", "disk_full", "read_only"}
-	endOfFault  = []string{"pg_start", "pass", "disk_free", "read_write"}
-	ofProcesses = []string{"kill9", "stop", "cont", "term", "spin", "unspin", "poison", "swallow_notifications"}
+	endOfFault  = []string{"pg_start", "pass", "disk_room", "read_write"}
+	ofProcesses = []string{"kill9", "stop", "cont", "term", "spin", "unspin", "poison", "died", "kill9_migration", "swallow_notifications"}
 )
 
 // outages are when nothing is expected of anybody: the database or the way to it was struck.
