@@ -34,6 +34,12 @@ SHRINK   ?=
 # How many passes of each commit boundary `make failpoints` ends in a death.
 TIMES ?= 3
 
+# What `make faults` plays: one SCENARIO or, without, all; for DURATION seconds, with this SEED. FAULTS_FLAGS are
+# more of tests/faults/faults.py's, as --library.
+SCENARIO     ?=
+DURATION     ?=
+FAULTS_FLAGS ?= $(if $(SCENARIO),,--publish docs/reliability.md)
+
 # What `make bench` measures: this project, with PEERS=1 others, too, which it fetches; with SUSTAINED=1 only
 # minutes of load over a million finished rows. BENCH_FLAGS are more of bench/run.py's, as --quick.
 PEERS             ?=
@@ -253,6 +259,12 @@ programs: setup build ## run random workflow programs on workers that are killed
 .PHONY: failpoints
 failpoints: setup ## kill a process at every commit boundary, the first TIMES times that it is passed
 	$(call failpoint_test,$(firstword $(TEST_POSTGRES_BINS)),$(TIMES))
+
+# SEED=7 SCENARIO=kill9 DURATION=60 plays one again; without SCENARIO all are, and the page is written.
+.PHONY: faults
+faults: setup build pgbouncer ## run workers under faults for DURATION seconds, and check every invariant
+	env -u WORKFLOWS_DATABASE_URL WORKFLOWS_TEST_POSTGRES_BIN=$(firstword $(TEST_POSTGRES_BINS)) .venv/bin/python \
+	  tests/faults/faults.py $(SEED:%=--seed %) $(DURATION:%=--duration %) $(SCENARIO:%=--scenario %) $(FAULTS_FLAGS)
 
 .PHONY: check
 check: verify lint test ## what CI runs: verify, lint and test
