@@ -31,14 +31,14 @@ FIRST    ?= 1
 SEED     ?=
 SHRINK   ?=
 
+# How many passes of each commit boundary `make failpoints` ends in a death.
+TIMES ?= 3
+
 # What `make faults` plays: one SCENARIO or, without, all; for DURATION seconds, with this SEED. FAULTS_FLAGS are
 # more of tests/faults/faults.py's, as --library.
 SCENARIO     ?=
 DURATION     ?=
 FAULTS_FLAGS ?= $(if $(SCENARIO),,--publish docs/reliability.md)
-
-# How many passes of each commit boundary `make failpoints` ends in a death.
-TIMES ?= 3
 
 # What `make bench` measures: this project, with PEERS=1 others, too, which it fetches; with SUSTAINED=1 only
 # minutes of load over a million finished rows. BENCH_FLAGS are more of bench/run.py's, as --quick.
@@ -268,6 +268,10 @@ programs: setup build ## run random workflow programs on workers that are killed
 	env -u WORKFLOWS_DATABASE_URL WORKFLOWS_TEST_POSTGRES_BIN=$(firstword $(TEST_POSTGRES_BINS)) .venv/bin/python \
 	  tests/programs/programs.py --programs $(PROGRAMS) --first $(FIRST) $(SEED:%=--seed %) $(SHRINK:%=--shrink)
 
+.PHONY: failpoints
+failpoints: setup ## kill a process at every commit boundary, the first TIMES times that it is passed
+	$(call failpoint_test,$(firstword $(TEST_POSTGRES_BINS)),$(TIMES))
+
 # SEED=7 SCENARIO=kill9 DURATION=60 plays one again; without SCENARIO all are, and the page is written.
 .PHONY: faults
 faults: setup build pgbouncer ## run workers under faults for DURATION seconds, and check every invariant
@@ -282,10 +286,6 @@ build/faults/peers/.ready: bench/peers/python/requirements.txt | .venv/.created
 	.venv/bin/python -m venv --clear $(@D)
 	$(@D)/bin/python -m pip install --quiet --requirement bench/peers/python/requirements.txt
 	@touch $@
-
-.PHONY: failpoints
-failpoints: setup ## kill a process at every commit boundary, the first TIMES times that it is passed
-	$(call failpoint_test,$(firstword $(TEST_POSTGRES_BINS)),$(TIMES))
 
 .PHONY: check
 check: verify lint test docs ## what CI runs: verify, lint, test and docs

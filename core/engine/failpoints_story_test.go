@@ -87,7 +87,7 @@ func (s *story) live() {
 	})
 	s.ask()
 	for name := range ends {
-		s.reaches(name, func(x model.Execution) bool { return x.Status.Final() && !(name == "broken" && x.Run == 1) })
+		s.reaches(name, func(x model.Execution) bool { return x.Status.Final() && (name != "broken" || x.Run > 1) })
 	}
 	if _, err := s.worker.StopWorker(s.ctx, model.StopWorkerRequest{WorkerID: s.id}); err != nil {
 		s.Errorf("stop worker: %v", err)

@@ -225,7 +225,7 @@ class World:
         if pending:
             self.wrong.append(f"clients still waited {_PATIENCE:g} s after the last fault")
         if not await within(max(10, _PATIENCE - time.monotonic() + began), self._nothing_left):
-            self.wrong.append(f"executions are left: {await self._left()}")
+            self.wrong.append(f"executions are left: {await self.left()}")
         self.figures["calm_s"] = round(time.monotonic() - began, 1)
 
     async def _until_over(
@@ -253,7 +253,8 @@ class World:
         assert self.scenario.also is not None
         await self.scenario.also(self)
 
-    async def _left(self) -> str:
+    async def left(self) -> str:
+        """Answer what has not ended and is not parked; nothing if there is nothing."""
         return await asyncio.to_thread(
             self.server.query,
             f"SELECT count(*), min(id::text), array_agg(DISTINCT name || ' ' || status)"
@@ -264,7 +265,7 @@ class World:
 
     async def _nothing_left(self) -> bool:
         try:
-            return not (await self._left()).strip()
+            return not (await self.left()).strip()
         except RuntimeError:
             return False
 

@@ -18,15 +18,15 @@ import time
 from collections import Counter
 from pathlib import Path
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parents[2] / "bench"))
-sys.path.insert(0, str(HERE.parents[1] / "programs"))
-sys.path.insert(0, str(HERE.parents[1] / "crash"))
-sys.path.insert(0, str(HERE.parent))
+sys.path.insert(0, str(Path(__file__).parents[3] / "bench"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "programs"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "crash"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from fault_server import ROOT, FaultServer
 from program_generator import Dice
 
+HERE = Path(__file__).parent
 NAMES = ("libworkflows", "procrastinate", "dbos")
 _GRACE = 30.0
 _WORKERS = 4
