@@ -208,10 +208,14 @@ class World:
         playing = asyncio.create_task(self.clients.play())
         tasks = {playing}
         async with self._haunted():
+            beside: set[asyncio.Task[None]] = set()
             if self.scenario.also:
-                tasks.add(asyncio.create_task(self._also()))
+                beside.add(asyncio.create_task(self._also()))
+                tasks |= beside
             enough = asyncio.create_task(self.enough.wait())
             await self._until_over({playing, enough}, tasks)
+            if beside:  # the load goes on as long as that takes
+                await asyncio.wait(beside, timeout=_PATIENCE)
             enough.cancel()
         self.fleet.journal.note("calm", at=now())
         self.clients.ending = True
