@@ -128,7 +128,8 @@ class Rig:
             self._interrupted = True
             world.enough.set()
 
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, enough)
+        for each in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(each, enough)
         await world.run()
         return world
 
