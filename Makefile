@@ -31,6 +31,15 @@ FIRST    ?= 1
 SEED     ?=
 SHRINK   ?=
 
+# How many passes of each commit boundary `make failpoints` ends in a death.
+TIMES ?= 3
+
+# What `make faults` plays: one SCENARIO or, without, all; for DURATION seconds, with this SEED. FAULTS_FLAGS are
+# more of tests/faults/faults.py's, as --library.
+SCENARIO     ?=
+DURATION     ?=
+FAULTS_FLAGS ?= $(if $(SCENARIO),,--publish docs/reliability.md)
+
 # What `make bench` measures: this project, with PEERS=1 others, too, which it fetches; with SUSTAINED=1 only
 # minutes of load over a million finished rows. BENCH_FLAGS are more of bench/run.py's, as --quick.
 PEERS             ?=
@@ -143,6 +152,14 @@ $(C_EXAMPLES): build/examples/%: examples/c/%.c include/workflows.h | build
 	@mkdir -p $(@D)
 	$(CC) $(C_FLAGS) -Iinclude $< -o $@ -Lbuild -lworkflows -Wl,-rpath,'$$ORIGIN/..'
 
+# What tests/faults breaks the library with: failpoints in it, a list of them, and a proxy.
+.PHONY: rig
+rig:
+	@mkdir -p build/faults
+	go build -tags failpoints -buildmode=c-shared -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o build/faults/libworkflows.so ./capi
+	go run ./tests/faults/points >build/faults/points.txt
+	go build -o build/faults/proxy ./tests/faults/proxy
+
 .PHONY: generate
 generate: setup ## write what follows from core/ops/table.go, the list of behaviours, and others' licences
 	go run ./core/ops/gen
@@ -191,6 +208,7 @@ pgbouncer: .tools/pgbouncer/pgbouncer ## fetch a PgBouncer for the tests, if the
 .PHONY: test
 test: setup build pgbouncer $(C_EXAMPLES) ## run every test, on PostgreSQL 18 and on 15 if it is installed
 	$(foreach bin,$(TEST_POSTGRES_BINS),$(call go_test,$(bin)))
+	$(call failpoint_test,$(firstword $(TEST_POSTGRES_BINS)),1)
 	$(call python_test,$(firstword $(TEST_POSTGRES_BINS)),2000)
 	$(call python_test,$(lastword $(TEST_POSTGRES_BINS)),0,--ignore=tests/bench --ignore=tests/readme)
 	@for python in .venv-3.*/bin/python; do $(call test_adapter); done
@@ -201,6 +219,15 @@ test: setup build pgbouncer $(C_EXAMPLES) ## run every test, on PostgreSQL 18 an
 define go_test
 @echo '==> Go tests on' "$$($(1)/postgres --version)"
 env -u WORKFLOWS_DATABASE_URL WORKFLOWS_TEST_POSTGRES_BIN=$(1) go test $(GO_TEST_FLAGS) ./...
+
+endef
+
+# A death at every commit boundary, each of the first so many times that it is passed.
+define failpoint_test
+@echo '==> A death at every commit boundary, the first $(2) times that it is passed'
+go test -tags failpoints -count=1 ./core/failpoint
+env -u WORKFLOWS_DATABASE_URL WORKFLOWS_TEST_POSTGRES_BIN=$(1) LIBWORKFLOWS_TEST_TIMES=$(2) \
+	go test -tags failpoints -count=1 -parallel=8 -timeout=30m -run '^TestADeath' ./core/engine
 
 endef
 
@@ -240,6 +267,25 @@ endef
 programs: setup build ## run random workflow programs on workers that are killed, and check each
 	env -u WORKFLOWS_DATABASE_URL WORKFLOWS_TEST_POSTGRES_BIN=$(firstword $(TEST_POSTGRES_BINS)) .venv/bin/python \
 	  tests/programs/programs.py --programs $(PROGRAMS) --first $(FIRST) $(SEED:%=--seed %) $(SHRINK:%=--shrink)
+
+.PHONY: failpoints
+failpoints: setup ## kill a process at every commit boundary, the first TIMES times that it is passed
+	$(call failpoint_test,$(firstword $(TEST_POSTGRES_BINS)),$(TIMES))
+
+# SEED=7 SCENARIO=kill9 DURATION=60 plays one again; without SCENARIO all are, and the page is written.
+.PHONY: faults
+faults: setup build pgbouncer ## run workers under faults for DURATION seconds, and check every invariant
+	env -u WORKFLOWS_DATABASE_URL WORKFLOWS_TEST_POSTGRES_BIN=$(firstword $(TEST_POSTGRES_BINS)) .venv/bin/python \
+	  tests/faults/faults.py $(SEED:%=--seed %) $(DURATION:%=--duration %) $(SCENARIO:%=--scenario %) $(FAULTS_FLAGS)
+
+.PHONY: peers
+peers: setup build build/faults/peers/.ready ## do the same to workers of other libraries: what do they lose?
+	.venv/bin/python tests/faults/peers/peers.py --python build/faults/peers/bin/python $(SEED:%=--seed %) $(DURATION:%=--seconds %)
+
+build/faults/peers/.ready: bench/peers/python/requirements.txt | .venv/.created
+	.venv/bin/python -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet --requirement bench/peers/python/requirements.txt
+	@touch $@
 
 .PHONY: check
 check: verify lint test docs ## what CI runs: verify, lint, test and docs

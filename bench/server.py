@@ -50,39 +50,55 @@ class Server:
         for path in (self.directory, self._sockets):
             if self._account:
                 shutil.chown(path, self._account["user"], self._account["group"])
-        data = self.directory / "data"
+        self.make(self.directory / "data")
+        self._log = (self.directory / "server.log").open("ab")
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        self.prepare()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self._log.close()
+        shutil.rmtree(self._sockets, ignore_errors=True)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def make(self, data: Path) -> None:
+        """Make what the server runs on."""
         self._run(
             *("initdb", "--pgdata", str(data), "--username", "bench", "--auth", "trust"),
             *("--encoding", "UTF8", "--locale", "C", "--no-instructions"),
         )
+
+    def prepare(self) -> None:
+        """Do what a new server needs, once it runs."""
+        self.query("CREATE EXTENSION pg_stat_statements")
+
+    def start(self) -> None:
+        """Start the server, and wait until it answers."""
         settings = [f"--{name}={value.strip(chr(39))}" for name, value in self.settings.items()]
-        self._log = (self.directory / "server.log").open("wb")
+        data = str(self.directory / "data")
         self._process = subprocess.Popen(
-            [str(self.binaries / "postgres"), "-D", str(data), "-k", str(self._sockets), *settings],
+            [str(self.binaries / "postgres"), "-D", data, "-k", str(self._sockets), *settings],
             stdout=self._log,
             stderr=self._log,
             cwd="/",
             start_new_session=True,
             **self._account,
         )
-        try:
-            self._await()
-        except BaseException:
-            self.__exit__()
-            raise
-        self.query("CREATE EXTENSION pg_stat_statements")
-        return self
+        self._await()
 
-    def __exit__(self, *_: object) -> None:
-        self._process.send_signal(signal.SIGINT)
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Stop it: SIGINT is a fast shutdown, SIGQUIT an immediate one, as after a crash."""
+        self._process.send_signal(how)
         try:
             self._process.wait(60)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._log.close()
-        shutil.rmtree(self._sockets, ignore_errors=True)
-        shutil.rmtree(self.directory, ignore_errors=True)
 
     @property
     def pid(self) -> int:

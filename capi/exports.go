@@ -14,6 +14,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/libworkflows/libworkflows/core/failpoint"
 	"github.com/libworkflows/libworkflows/core/fault"
 	"github.com/libworkflows/libworkflows/core/ops"
 )
@@ -27,6 +28,7 @@ func goStarted() {} // whoever is here has waited for init
 //export goMain
 func goMain(argc C.int, argv **C.char) (code C.int) {
 	defer recovered(&code)
+	failpoint.Pass("export", "main")
 	adoptEnvironment()
 	return C.int(runCommandLine(texts(argc, argv), os.Stdin, os.Stdout, os.Stderr))
 }
@@ -34,6 +36,7 @@ func goMain(argc C.int, argv **C.char) (code C.int) {
 //export goOpen
 func goOpen(config *C.cchar_t, n C.size_t, engine *C.uint64_t, failure **C.char) (code C.int) {
 	defer recovered(&code)
+	failpoint.Pass("export", "open")
 	raw, err := input(config, n)
 	if err != nil {
 		return fail(err, failure)
@@ -50,12 +53,14 @@ func goOpen(config *C.cchar_t, n C.size_t, engine *C.uint64_t, failure **C.char)
 //export goClose
 func goClose(engine C.uint64_t, graceMS C.int) (code C.int) {
 	defer recovered(&code)
+	failpoint.Pass("export", "close")
 	return status(theLibrary.close(uint64(engine), milliseconds(max(graceMS, 0))))
 }
 
 //export goOperate
 func goOperate(number C.uint16_t, engine C.uint64_t, request *C.cchar_t, n C.size_t, reply **C.char, replyN *C.size_t) (code C.int) {
 	defer recovered(&code)
+	failpoint.Pass("export", "operate")
 	raw, err := input(request, n)
 	if err != nil {
 		code = status(err)
@@ -68,6 +73,7 @@ func goOperate(number C.uint16_t, engine C.uint64_t, request *C.cchar_t, n C.siz
 //export goChannelOpen
 func goChannelOpen(engine C.uint64_t, channel *C.uint64_t) (code C.int) {
 	defer recovered(&code)
+	failpoint.Pass("export", "channel_open")
 	handle, err := theLibrary.openChannel(uint64(engine))
 	if err != nil {
 		return status(err)
@@ -87,6 +93,7 @@ func goChannelOpen(engine C.uint64_t, channel *C.uint64_t) (code C.int) {
 //export goChannelClose
 func goChannelClose(channel C.uint64_t) (code C.int) {
 	defer recovered(&code)
+	failpoint.Pass("export", "channel_close")
 	C.mailbox_forget(channel)
 	return status(theLibrary.closeChannel(uint64(channel)))
 }

@@ -16,6 +16,7 @@ import (
 	"runtime/debug"
 
 	"github.com/libworkflows/libworkflows/core/cli"
+	"github.com/libworkflows/libworkflows/core/failpoint"
 	"github.com/libworkflows/libworkflows/core/model"
 	"github.com/libworkflows/libworkflows/core/ops"
 )
@@ -67,6 +68,7 @@ func guarded(what string, f func()) {
 			logPanic(what, r)
 		}
 	}()
+	failpoint.Pass("goroutine", what)
 	f()
 }
 

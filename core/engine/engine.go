@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/libworkflows/libworkflows/core/failpoint"
 	"github.com/libworkflows/libworkflows/core/fault"
 	"github.com/libworkflows/libworkflows/core/model"
 	"github.com/libworkflows/libworkflows/core/store"
@@ -161,6 +162,7 @@ func (e *Engine) guarded(name string, loop func(context.Context)) (panicked bool
 			slog.Error("a loop of the engine panicked and is started anew", "loop", name, "panic", r, "stack", string(debug.Stack()))
 		}
 	}()
+	failpoint.Pass("loop", name)
 	loop(e.ctx)
 	return false
 }

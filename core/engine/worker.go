@@ -293,9 +293,12 @@ func (w *worker) claimsNow() map[uuid.UUID]bool {
 
 // stale says that the leases are so old that no new body may start: the next
 // beat decides whether they still hold.
-func (w *worker) stale() bool {
+func (w *worker) stale() bool { return w.unheard(staleShare) }
+
+// unheard says that no beat was acknowledged for this share of the timeout.
+func (w *worker) unheard(share float64) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	age := bootTime() - w.acknowledged
-	return age > time.Duration(staleShare*float64(w.request.HeartbeatTimeoutMS))*time.Millisecond
+	return age > time.Duration(share*float64(w.request.HeartbeatTimeoutMS))*time.Millisecond
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/libworkflows/libworkflows/core/failpoint"
 	"github.com/libworkflows/libworkflows/core/fault"
 	"github.com/libworkflows/libworkflows/core/model"
 	"github.com/libworkflows/libworkflows/migrations"
@@ -111,7 +112,11 @@ func (s *Store) migrateAlone(ctx context.Context, run func(*migration, *migrate.
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // no effect after the commit
 	d := &migration{ctx: ctx, tx: tx, schema: s.schema}
-	if alone, err = d.begin(s.texts[settingsSQL]); err != nil || !alone {
+	err = at(pointBegin, func() (err error) {
+		alone, err = d.begin(s.texts[settingsSQL])
+		return err
+	})
+	if err != nil || !alone {
 		return alone, err
 	}
 	files, err := iofs.New(migrations.Files, ".")
@@ -125,7 +130,26 @@ func (s *Store) migrateAlone(ctx context.Context, run func(*migration, *migrate.
 	if err := run(d, m); err != nil && !errors.Is(err, migrate.ErrNoChange) {
 		return alone, err
 	}
-	return alone, tx.Commit(ctx)
+	return alone, at(pointCommit, func() error { return tx.Commit(ctx) })
+}
+
+// Parts of a migration before and after which a test build may fail.
+const (
+	pointBegin  = "migrate_begin"
+	pointFile   = "migrate_file"
+	pointCommit = "migrate_commit"
+)
+
+var migrationPoints = []string{pointBegin, pointFile, pointCommit}
+
+func at(point string, do func() error) error {
+	if err := failpoint.Hit(failpoint.Before, point); err != nil {
+		return err
+	}
+	if err := do(); err != nil {
+		return err
+	}
+	return failpoint.Hit(failpoint.After, point)
 }
 
 // schemaSource puts the configured schema into the files.
@@ -210,8 +234,10 @@ func (d *migration) Run(file io.Reader) error {
 	if err != nil {
 		return err
 	}
-	_, err = d.tx.Exec(d.ctx, string(text))
-	return err
+	return at(pointFile, func() error {
+		_, err := d.tx.Exec(d.ctx, string(text))
+		return err
+	})
 }
 
 // SetVersion is called before and after each file; only what comes after it counts.

@@ -11,6 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/libworkflows/libworkflows/core/failpoint"
 )
 
 // pipeline is several statements in one round trip and one implicit
@@ -62,6 +64,9 @@ func (p *pipeline) run(ctx context.Context, pool *pgxpool.Pool) error {
 	if len(p.steps) == 0 {
 		return nil
 	}
+	if err := p.pass(failpoint.Before); err != nil {
+		return p.store.classify(err)
+	}
 	conn, err := p.store.acquire(ctx, pool)
 	if err != nil {
 		return p.store.classify(err)
@@ -75,10 +80,26 @@ func (p *pipeline) run(ctx context.Context, pool *pgxpool.Pool) error {
 	if closeErr := results.Close(); err == nil {
 		err = closeErr
 	}
+	if err == nil {
+		err = p.pass(failpoint.After)
+	}
 	if err != nil {
 		p.store.failed(ctx, conn.Conn(), err)
 	}
 	return p.store.classify(err)
+}
+
+// pass is where a test build may fail: each statement names a point.
+func (p *pipeline) pass(where string) error {
+	if !failpoint.Enabled {
+		return nil
+	}
+	for _, step := range p.steps {
+		if err := failpoint.Hit(where, step.stmt.name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // failed leaves the connection fit for others. It cannot wait for ctx, which may be over.

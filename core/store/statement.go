@@ -2,7 +2,10 @@
 // its method; what must be decided under lock is decided in SQL.
 package store
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // statement is one SQL text, written against the schema "workflows".
 type statement struct {
@@ -17,6 +20,16 @@ func define(name, text string) *statement {
 	s := &statement{name: name, text: text}
 	statements = append(statements, s)
 	return s
+}
+
+// Points lists the places before and after which a test build can fail: all statements, and
+// the parts of a migration.
+func Points() []string {
+	points := slices.Clone(migrationPoints)
+	for _, s := range statements {
+		points = append(points, s.name)
+	}
+	return points
 }
 
 // render answers every statement for one schema, with its name in a comment

@@ -1,0 +1,255 @@
+"""What some scenarios do beside the nemesis, and what they find."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import subprocess
+import time
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fault_clients import Caller, insisted, within
+from fault_server import ROOT, SCHEMA
+from fault_workload import Item, Signal
+from program_generator import Dice
+from workflows import Client, WorkflowsError
+
+if TYPE_CHECKING:
+    from fault_world import World
+
+_DATABASE = "faults"
+_COMMAND = ROOT / "build" / "faults" / "workflows"
+
+
+async def lose_notifications(world: World) -> None:
+    """No NotificationResponse gets through, from the first to the last."""
+    assert world.proxy is not None
+    await world.proxy.do("swallow_notifications")
+    world.fleet.note("swallow_notifications")
+
+
+# --- many starts on an empty database ------------------------------------------------------
+
+
+async def first_starts(world: World) -> None:
+    """Fifty processes migrate an empty database at once; in every other round some are killed."""
+    await asyncio.to_thread(_build_command)
+    dice, took, rounds, errors = Dice(world.seed), [0.0], 0, 0
+    deadline = time.monotonic() + world.duration
+    while time.monotonic() < deadline or rounds < 2:
+        rounds += 1
+        name = f"empty{rounds}"
+        await asyncio.to_thread(world.server.query, f"CREATE DATABASE {name} TEMPLATE template0")
+        began = time.monotonic()
+        url = world.server.url(name)
+        starts = [await _migrate(url) for _ in range(50)]
+        if rounds % 2 == 0:
+            await _kill_some(world, dice, starts)
+        codes = await asyncio.gather(*(each.wait() for each in starts))
+        if rounds % 2:
+            took.append(time.monotonic() - began)
+        errors += sum(code not in (0, -9) for code in codes)
+        if await (await _migrate(url)).wait() != 0:
+            world.wrong.append(f"database {name} cannot be migrated any more")
+    world.figures |= {"first_starts": 50 * rounds, "start_errors": errors}
+    world.figures["first_starts_max_s"] = round(max(took), 1)
+    if errors:
+        world.wrong.append(f"{errors} of {50 * rounds} first starts failed")
+
+
+async def _kill_some(world: World, dice: Dice, starts: list[asyncio.subprocess.Process]) -> None:
+    for each in starts[::3]:
+        await asyncio.sleep(dice.between(0, 30) / 1000)
+        with contextlib.suppress(ProcessLookupError):
+            each.kill()
+            world.fleet.note("kill9_migration")
+
+
+def _build_command() -> None:
+    command = ["go", "build", "-o", str(_COMMAND), "./core/cmd/workflows"]
+    subprocess.run(command, cwd=ROOT, check=True)
+
+
+async def _migrate(url: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        str(_COMMAND),
+        *("--database-url", url, "migrate", "up"),
+        stdout=subprocess.DEVNULL,
+    )
+
+
+# --- versions ------------------------------------------------------------------------------
+
+
+async def versions(world: World) -> None:
+    """Workers whose library is older or newer than the schema refuse it before they claim."""
+    [version] = await _rows(world, f"SELECT version FROM {SCHEMA}.schema_migrations")
+    for change, code in ((1, "schema_too_new"), (-1, "schema_outdated")):
+        await _set_version(world, int(version) + change)
+        try:
+            await _refused(world, code)
+        finally:
+            await _set_version(world, int(version))
+    world.figures["refused_versions"] = 2
+
+
+async def _refused(world: World, code: str) -> None:
+    members = [world.fleet.launch(language) for language in world.scenario.fleet]
+
+    async def ended() -> bool:
+        return all(member.process.exit_code is not None for member in members)
+
+    if not await within(30, ended):
+        world.wrong.append(f"a worker lives on that should say {code}")
+    words = {"schema_too_new": "knows only", "schema_outdated": "this library needs"}[code]
+    for member in members:
+        if not member.process.exit_code or words not in member.process.output:
+            world.wrong.append(f"{member.name} did not refuse ({code}): {member.process.output}")
+        member.process.clear_away()
+        query = f"SELECT count(*) FROM {SCHEMA}.workers WHERE name = '{member.name}'"
+        if await _rows(world, query) != ["0"]:
+            world.wrong.append(f"{member.name} was registered all the same")
+    try:
+        async with Client(world.server.url(_DATABASE), schema=SCHEMA, pool_size=2) as client:
+            await client.create([{"kind": "job", "name": "fault.job"}])
+        world.wrong.append(f"a client did not refuse ({code})")
+    except WorkflowsError as error:
+        if error.code != code:
+            world.wrong.append(f"a client said {error.code}, not {code}")
+
+
+async def _set_version(world: World, version: int) -> None:
+    await _rows(world, f"UPDATE {SCHEMA}.schema_migrations SET version = {version}")
+    world.fleet.note("schema_version", version=version)
+
+
+async def _rows(world: World, query: str) -> list[str]:
+    return (await asyncio.to_thread(world.server.query, query, _DATABASE)).split()
+
+
+# --- the server's limits ---------------------------------------------------------------------
+
+
+async def disk_full(world: World) -> None:
+    """Fill the disk of the data again and again, and make room a little later."""
+    assert world.disk is not None
+    ballast, dice = world.disk / "ballast", Dice(world.seed)
+    deadline, resumed = time.monotonic() + world.duration, [0.0]
+    while time.monotonic() < deadline:
+        await asyncio.sleep(dice.between(2000, 4000) / 1000)
+        await asyncio.to_thread(_fill, ballast)
+        world.fleet.note("disk_full")
+        await asyncio.sleep(dice.between(1500, 4000) / 1000)
+        ballast.unlink()
+        world.fleet.note("disk_room")
+        began, before = time.monotonic(), await _finished(world)
+
+        async def goes_on(before: int = before) -> bool:
+            return await _finished(world) > before or not (await world.left()).strip()
+
+        if not await within(30, goes_on):
+            world.wrong.append("nothing went on for 30 s after there was room again")
+        resumed.append(time.monotonic() - began)
+    world.figures["resumed_max_s"] = round(max(resumed), 1)
+
+
+def _fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(65536))
+
+
+async def _finished(world: World) -> int:
+    query = f"SELECT count(*) FROM {SCHEMA}.executions WHERE finished_at IS NOT NULL"
+    return int((await _rows(world, query))[0])
+
+
+async def queue_of_notifications(world: World) -> None:
+    """A listener idle in a transaction keeps the queue of NOTIFY from being cut: it runs full."""
+    held = await asyncio.create_subprocess_exec(
+        str(world.server.binaries / "psql"),
+        *("--quiet", "--no-psqlrc", world.server.url(_DATABASE)),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert held.stdin is not None
+    assert held.stdout is not None
+    held.stdin.write(b"SET idle_in_transaction_session_timeout = 0; LISTEN flood;\n")
+    held.stdin.write(b"BEGIN; SELECT 1;\n")
+    await held.stdin.drain()
+    await held.stdout.readline()
+    flood = "SELECT pg_notify('flood', repeat('x', 7000) || n) FROM generate_series(1, 5000) n"
+    deadline = time.monotonic() + world.duration
+    with contextlib.suppress(RuntimeError):  # full
+        while time.monotonic() < deadline:
+            await _rows(world, flood)
+    world.fleet.note("notify_queue_full")
+    usage = await _rows(world, "SELECT round(100 * pg_notification_queue_usage())")
+    world.figures["notify_queue_percent"] = int(usage[0])
+    if int(usage[0]) < 90:
+        world.wrong.append(f"the queue of notifications did not run full: {usage[0]} %")
+    await asyncio.sleep(max(0, deadline - time.monotonic()))
+    held.kill()
+    await held.wait()
+
+
+# --- batches that overlap ---------------------------------------------------------------------
+
+
+async def overlapping(world: World) -> None:
+    """Twelve engines write to the same workflows at once, each in an order of its own."""
+    dice = Dice(world.seed)
+    caller = Caller(world.client, world.directory, "overlap")
+    items = [_waiter(dice, n) for n in range(40)]
+    for item in items:
+        await insisted(lambda item=item: caller.create(item))
+    ids = [str(item.id) for item in items]
+    deadline = time.monotonic() + world.duration
+    sent = await asyncio.gather(*(_batches(world, n, ids, deadline) for n in range(12)))
+    world.figures["overlapping_signals"] = sum(sent)
+    for item in items:
+        go = Signal(1, "go", f"{item.uid}:go", keyed=True)
+        await insisted(lambda item=item, go=go: caller.signal(str(item.id), go))
+    caller.close()
+
+
+def _waiter(dice: Dice, n: int) -> Item:
+    language, uid = ("python", "node")[n % 2], f"overlap{n}"
+    take = {"do": "take", "uid": f"{uid}.take", "name": "go", "count": 1}
+    id = str(uuid.UUID(int=dice.roll() << 64 | dice.roll(), version=4))
+    spec = {"uid": uid, "deeds": [take]}
+    return Item(uid, "workflow", f"fault.{language}_flow", language, spec, id=id)
+
+
+async def _batches(world: World, n: int, ids: list[str], deadline: float) -> int:
+    """Signal all in one call, then all in another order."""
+    shuffled, sent = random.Random(world.seed + n), 0
+    async with Client(world.server.url(_DATABASE), schema=SCHEMA, pool_size=3 + n) as client:
+        caller = Caller(client, world.directory, f"overlap{n}")
+        while time.monotonic() < deadline:
+            shuffled.shuffle(ids := list(ids))
+            signals = [Signal(n, "other", f"o{n}.{sent}.{id}", keyed=False) for id in ids]
+            pairs = zip(ids, signals, strict=True)
+            await asyncio.gather(*(caller.signal(id, signal) for id, signal in pairs))
+            sent += len(ids)
+        caller.close()
+    return sent
+
+
+def tmpfs(size_mb: int, owner: int, at: Path) -> bool:
+    """Mount a small disk, and say whether that may be done here."""
+    at.mkdir(exist_ok=True)
+    command = [
+        "mount",
+        "-t",
+        "tmpfs",
+        "-o",
+        f"size={size_mb}m,uid={owner},mode=700",
+        "tmpfs",
+        str(at),
+    ]
+    return os.geteuid() == 0 and subprocess.run(command, check=False).returncode == 0

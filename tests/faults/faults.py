@@ -1,0 +1,169 @@
+"""Runs the rig: `faults.py --scenario kill9 --seed 7 --duration 60`. See README.md."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Generator
+from dataclasses import asdict
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "programs"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "crash"))
+
+import fault_proxy
+from fault_report import Report, build_checker, markdown, published, report, told
+from fault_scenarios import LONG, SCENARIOS
+from fault_server import ROOT
+from fault_world import Scenario, Skipped, World
+
+_BUILD = ROOT / "build" / "faults"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--scenario",
+        metavar="NAME",
+        action="append",
+        choices=sorted(SCENARIOS),
+        help="which; default: all of a long run. One of: %(choices)s",
+    )
+    parser.add_argument("--seed", type=int, help="default: from the clock")
+    parser.add_argument("--duration", type=float, help="seconds of faults, shared by the scenarios")
+    parser.add_argument("--library", type=Path, help="another libworkflows.so, as a mutant's")
+    parser.add_argument(
+        "--until-violated",
+        metavar="SECONDS",
+        type=float,
+        help="repeat with other seeds until the checker finds something, for so long at most;"
+        " fails if it does not",
+    )
+    parser.add_argument("--keep", type=Path, help="where to leave what runs leave")
+    parser.add_argument("--json", type=Path, help="a file for the figures")
+    parser.add_argument("--publish", type=Path, help="a file for the page of figures")
+    return parser.parse_args()
+
+
+class Rig:
+    """Runs scenarios one after the other, until all are done or Ctrl-C."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self._arguments = arguments
+        self._seed: int = time.time_ns() if arguments.seed is None else arguments.seed
+        self._interrupted = False
+        self.reports: list[Report] = []
+        # Runs that came to no report.
+        self.broken: list[str] = []
+
+    def run(self) -> bool:
+        """Run what was asked for, and say whether all was well."""
+        if self._arguments.until_violated is not None:
+            return self._until_violated(self._arguments.until_violated)
+        names = self._arguments.scenario or list(LONG)
+        total = self._arguments.duration or (60 if self._arguments.scenario else 1800)
+        weights = {name: LONG.get(name, 1.0) for name in names}
+        for name in names:
+            if not self._interrupted:
+                self._play(
+                    SCENARIOS[name], self._seed, total * weights[name] / sum(weights.values())
+                )
+        return not self.verdict
+
+    @property
+    def verdict(self) -> str:
+        """What is wrong; nothing if all is well."""
+        return " ".join([*self.broken, *(each.scenario for each in self.reports if each.wrong)])
+
+    def _until_violated(self, limit: float) -> bool:
+        [name] = self._arguments.scenario or ["smoke"]
+        began, seed = time.monotonic(), self._seed
+        while time.monotonic() - began < limit and not self._interrupted:
+            self._play(SCENARIOS[name], seed, self._arguments.duration or 10)
+            if self.verdict:
+                print(f"caught after {time.monotonic() - began:.0f} s, with seed {seed}")
+                return True
+            seed += 1
+        print(f"not caught in {time.monotonic() - began:.0f} s")
+        return False
+
+    def _play(self, scenario: Scenario, seed: int, duration: float) -> None:
+        directory = self._directory(scenario)
+        began = time.monotonic()
+        try:
+            with _log_into(directory / "clients.log"):
+                world = asyncio.run(self._lived(World(scenario, seed, duration, directory)))
+            made = report(world, time.monotonic() - began)
+        except Skipped as reason:
+            print(f"--- {scenario.name} is skipped: {reason}\n", flush=True)
+            return
+        except Exception:  # the others are played all the same
+            traceback.print_exc()
+            print(f"--- {scenario.name} broke; what it left is in {directory}\n", flush=True)
+            self.broken.append(scenario.name)
+            return
+        self.reports.append(made)
+        print(f"{told(made)}\nverdict of {made.scenario}: {made.verdict}\n", flush=True)
+        if made.wrong:
+            print(f"what it left is in {directory}", flush=True)
+
+    def _directory(self, scenario: Scenario) -> Path:
+        parent: Path = self._arguments.keep or _BUILD
+        parent.mkdir(parents=True, exist_ok=True)
+        directory = Path(tempfile.mkdtemp(prefix=f"{scenario.name}-", dir=parent))
+        directory.chmod(0o755)  # the server may run as another user
+        return directory
+
+    async def _lived(self, world: World) -> World:
+        def enough() -> None:
+            self._interrupted = True
+            world.enough.set()
+
+        for each in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(each, enough)
+        await world.run()
+        return world
+
+
+@contextlib.contextmanager
+def _log_into(path: Path) -> Generator[None]:
+    """Have what the library of this process logs go to a file."""
+    terminal = os.dup(2)
+    with path.open("wb") as file:
+        os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
+
+
+def main() -> int:
+    arguments = _arguments()
+    if arguments.library:
+        os.environ["WORKFLOWS_LIBRARY"] = str(arguments.library.resolve())
+    _BUILD.mkdir(parents=True, exist_ok=True)
+    build_checker()
+    fault_proxy.build()
+    rig = Rig(arguments)
+    fine = rig.run()
+    if arguments.json:
+        arguments.json.write_text(json.dumps([asdict(each) for each in rig.reports], indent=1))
+    if arguments.publish and rig.reports:
+        arguments.publish.write_text(published(rig.reports))
+    print(markdown(rig.reports))
+    print(f"verdict: {f'VIOLATED in {rig.verdict}' if rig.verdict else 'ok'}")
+    return 0 if fine else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fault_scenarios import SCENARIOS
+from fault_workload import Workload, agrees
+
+
+def test_a_seed_makes_the_same_items_whenever_it_is_asked() -> None:
+    one, other, third = Workload(7), Workload(7), Workload(8)
+    items = [one.item(n) for n in range(300)]
+    assert [other.item(n) for n in reversed(range(300))] == items[::-1]
+    assert [third.item(n) for n in range(300)] != items
+
+
+def test_ids_of_items_are_unique() -> None:
+    items = [Workload(7).item(n) for n in range(500)]
+    assert len({item.uid for item in items}) == 500
+    ids = [item.id for item in items if item.id]
+    assert len(set(ids)) == len(ids) > 100
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_every_scenario_has_items_and_known_faults(name: str) -> None:
+    from fault_nemesis import Nemesis
+
+    scenario = SCENARIOS[name]
+    workload = Workload(1, scenario.mix, scenario.languages)
+    assert all(workload.item(n).executions() for n in range(50))
+    assert all(hasattr(Nemesis, f"_{kind}") for kind in scenario.faults.kinds)
+
+
+_SPEC: dict[str, Any] = {
+    "deeds": [
+        {"do": "step", "uid": "a"},
+        {"do": "take", "uid": "t", "count": 2},
+        {"do": "all", "uid": "g", "deeds": [{"do": "sleep", "uid": "s"}]},
+        {"do": "first", "uid": "f", "deeds": []},
+    ]
+}
+
+
+@pytest.mark.parametrize(
+    ("value", "right"),
+    [
+        (["a", ["x", "y"], ["slept"], "call"], True),
+        (["a", ["y", "x"], ["slept"], "sleep"], True),
+        (["b", ["x", "y"], ["slept"], "call"], False),
+        (["a", ["x", "x"], ["slept"], "call"], False),
+        (["a", ["x", "y"], [], "call"], False),
+        (["a", ["x", "y"], ["slept"], "neither"], False),
+        (["a", ["x", "y"], ["slept"]], False),
+        (None, False),
+    ],
+)
+def test_the_model_knows_what_a_workflow_may_answer(value: object, right: bool) -> None:
+    assert agrees(_SPEC, value) == right

@@ -1,0 +1,176 @@
+/** A worker of the rig: `worker QUEUE...`; worker.py is its twin, which says more. */
+
+import { openSync, writeSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import {
+  activity,
+  all,
+  cancelled,
+  isReplaying,
+  job,
+  race,
+  sleep,
+  step,
+  Worker,
+  waitForSignal,
+  workflow,
+  workflowInfo,
+} from 'libworkflows'
+import type * as Attempts from '../../adapters/node/src/_attempts'
+import type * as Log from '../../adapters/node/src/_log'
+import type * as Loop from '../../adapters/node/src/_loop'
+
+/** What a workflow or a body is to do. */
+interface Deed {
+  readonly do: string
+  readonly uid: string
+  readonly ms?: number
+  readonly fails?: number
+  readonly how?: string
+  readonly block_ms?: number
+  readonly lang?: 'python' | 'node'
+  readonly count?: number
+  readonly name?: string
+  readonly deeds?: readonly Deed[]
+}
+
+// The lease of a body and the sequence of a command are told to nobody, so they are looked up.
+const home = dirname(require.resolve('libworkflows'))
+const { currentTry } = require(join(home, '_attempts.js')) as typeof Attempts
+const { active, outside } = require(join(home, '_loop.js')) as typeof Loop
+const { setLogLevel } = require(join(home, '_log.js')) as typeof Log
+
+const { FAULTS_RUN = '.', FAULTS_WORKER = 'here', FAULTS_BOOT_OFFSET_NS = '0' } = process.env
+const OFFSET = BigInt(FAULTS_BOOT_OFFSET_NS)
+const file = openSync(join(FAULTS_RUN, `worker-${FAULTS_WORKER}.jsonl`), 'a')
+
+function note(t: string, fields: object): void {
+  const at = outside(() => process.hrtime.bigint()) + OFFSET // workflow code has no clock
+  const line = JSON.stringify({ t, ...fields, at: '@' }).replace('"@"', String(at))
+  writeSync(file, `${line}\n`)
+}
+
+// --- bodies -------------------------------------------------------------------------------
+
+function facts(seq: number | null = null, name: string | null = null) {
+  const claimed = currentTry()?.attempt.claimed
+  if (claimed === undefined) throw new Error('no body runs here')
+  return {
+    x: claimed.id,
+    seq,
+    step: name,
+    attempt: claimed.attempt,
+    epoch: claimed.lease.epoch,
+    token: claimed.lease.token,
+    pid: process.pid,
+    lang: 'node',
+  }
+}
+
+type Facts = ReturnType<typeof facts>
+
+/** Does what a body is told to, between a line at its begin and one at its end. */
+async function body(deed: Deed, told: Facts): Promise<string> {
+  note('begin', told)
+  let ok = false
+  try {
+    harm(deed)
+    if (deed.ms) await pause(deed.ms)
+    if (cancelled()) note('late', { x: told.x, code: 'interrupted' })
+    if (told.attempt <= (deed.fails ?? 0)) throw new Error(deed.uid)
+    ok = true
+  } finally {
+    note('end', { ...told, ok })
+  }
+  return deed.uid
+}
+
+function harm(deed: Deed): void {
+  if (deed.how === 'kill') process.kill(process.pid, 'SIGKILL')
+  if (deed.how === 'block') {
+    const until = performance.now() + (deed.block_ms ?? 0)
+    while (performance.now() < until);
+  }
+  if (deed.how === 'huge') throw new Error('x'.repeat(10_000_000))
+  if (deed.how === 'fails') throw new Error('fails')
+}
+
+const QUICK = { initial: 0.05, max: 0.2, retries: 50 }
+
+const runs = async (deed: Deed) => await body(deed, facts())
+job({ name: 'fault.job', ...QUICK }, runs)
+job({ name: 'fault.doomed', initial: 0.05, max: 0.1, retries: 1 }, runs)
+const nodeActivity = activity({ name: 'fault.node', queue: 'node', ...QUICK }, runs)
+const pythonActivity = activity.external<(deed: Deed) => string>({
+  name: 'fault.python',
+  queue: 'python',
+  ...QUICK,
+})
+const faultStep = step({ name: 'fault.step', ...QUICK }, async (deed: Deed, sequence: number) => {
+  return await body(deed, facts(sequence, deed.uid))
+})
+
+// --- workflows ----------------------------------------------------------------------------
+
+const nodeFlow = workflow({ name: 'fault.node_flow', queue: 'node' }, async (spec: Deed) => {
+  const came: unknown[] = []
+  for (const deed of spec.deeds ?? []) came.push(await act(deed))
+  return came as any
+})
+const pythonFlow = workflow.external<(spec: Deed) => any>({
+  name: 'fault.python_flow',
+  queue: 'python',
+})
+
+async function take(deed: Deed): Promise<string[]> {
+  const { name = '', count = 0 } = deed
+  const taken: string[] = []
+  while (taken.length < count) {
+    const uid = await waitForSignal<string>(name)
+    taken.push(uid)
+    if (isReplaying()) continue
+    note('took', { x: workflowInfo().id, signal: name, uid, replaying: false })
+  }
+  return taken
+}
+
+async function first(deed: Deed): Promise<string> {
+  const [call] = deed.deeds ?? []
+  const [name] = await race({
+    sleep: () => sleep((deed.ms ?? 0) / 1000),
+    call: () => act(call as Deed),
+  })
+  return name
+}
+
+async function act(deed: Deed): Promise<unknown> {
+  switch (deed.do) {
+    case 'step':
+      return await faultStep.run(deed, active()?.history.nextSequence() ?? 0)
+    case 'call':
+      return await (deed.lang === 'node' ? nodeActivity : pythonActivity).run(deed)
+    case 'child':
+      return await (deed.lang === 'node' ? nodeFlow : pythonFlow).run(deed)
+    case 'sleep':
+      await sleep((deed.ms ?? 0) / 1000)
+      return 'slept'
+    case 'take':
+      return await take(deed)
+    case 'all':
+      return await all((deed.deeds ?? []).map((each) => () => act(each)))
+    case 'first':
+      return await first(deed)
+    default:
+      throw new Error(`nobody knows how to ${deed.do}`)
+  }
+}
+
+// --- the process --------------------------------------------------------------------------
+
+setLogLevel('info')
+const worker = new Worker({ queues: process.argv.slice(2), name: FAULTS_WORKER, drainTimeout: 5 })
+worker.run().catch((error: unknown) => {
+  console.error(error)
+  process.exitCode = 1
+})
