@@ -156,7 +156,7 @@ func TestTheAuditTellsWhatEachStatementDid(t *testing.T) {
 	c := a.claimOne(a.Engine, worker)
 	a.runs(c, "", 0)
 	a.complete(a.Engine, c, `{"a":1}`)
-	a.wantsRows(id, "I create:  -> pending, epoch 0", "U claim: pending -> running, epoch 1", "U finish_lone: running -> completed, epoch 1")
+	a.wantsRows(id, "I create:  -> pending, epoch 0", "U claim: pending -> running, epoch 1", "U plain: running -> completed, epoch 1")
 	if n := a.count(`SELECT count(*) FROM workflows.audit WHERE x = $1 AND result_hash = md5('{"a":1}') AND new_token = $2 AND worker = $3`, id, c.Lease.Token, worker); n != 1 {
 		t.Errorf("%d rows have the result's hash, the token and the worker", n)
 	}

@@ -166,6 +166,15 @@ func TestBrokenRunsAreCaught(t *testing.T) {
 			x.append(&auditRow{tab: "executions", op: "I", x: x.id, is: x.state, statement: "create_held", writer: w.writer})
 			(&lease{x, w, 2, x.token}).runs().complete("1")
 		}},
+		{"I5: a suspended workflow is claimed", []int{5}, func(s *story) {
+			w := s.worker("a")
+			x := s.start("workflow", "order")
+			l := x.claim(w)
+			c := l.child(1, "ship")
+			l.advance(true)
+			c.claim(w).runs().complete("1")
+			resumed(x, w, "claim").complete("1")
+		}},
 		{"I5: a new row has an epoch", []int{5}, func(s *story) {
 			x := s.make("job", "charge")
 			x.epoch = 3

@@ -161,6 +161,16 @@ func TestLegalRunsPass(t *testing.T) {
 			s.call("c1", "start", x, map[string]any{"from": from - boot})
 			finish(s, x)
 		},
+		"a parent that goes on at once when its child ends": func(s *story) {
+			w := s.worker("a")
+			x := s.start("workflow", "order")
+			l := x.claim(w)
+			c := l.child(1, "ship")
+			l.advance(true)
+			child := c.claim(w).runs()
+			child.write("plain_child", w.writer, func(r *state) { r.status, r.result, r.crashes, r.finishedAt = "completed", "1", 0, s.now })
+			resumed(x, w, "plain_child").complete("1")
+		},
 		"a failed child": func(s *story) { failedChild(s) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -266,6 +276,14 @@ func parked(s *story) (x *told, last *lease, peer *holder) {
 		r.crashes++
 	})
 	return x, last, peer
+}
+
+// resumed is a parent that was told of its child's end and claimed in one statement.
+func resumed(x *told, w *holder, statement string) *lease {
+	token := x.uuid()
+	x.also(statement, w.writer, func(r *state) { r.status, r.epoch, r.token, r.length = "running", r.epoch+1, token, r.length+1 })
+	x.adds("activity_completed", 1, "ship", "1", statement, w.writer)
+	return &lease{x, w, x.epoch, token}
 }
 
 func failedChild(s *story) (parent, child *told) {
