@@ -210,7 +210,7 @@ test: setup build pgbouncer $(C_EXAMPLES) ## run every test, on PostgreSQL 18 an
 	$(foreach bin,$(TEST_POSTGRES_BINS),$(call go_test,$(bin)))
 	$(call failpoint_test,$(firstword $(TEST_POSTGRES_BINS)),1)
 	$(call python_test,$(firstword $(TEST_POSTGRES_BINS)),2000)
-	$(call python_test,$(lastword $(TEST_POSTGRES_BINS)),0,--ignore=tests/bench --ignore=tests/readme)
+	$(call python_test,$(lastword $(TEST_POSTGRES_BINS)),0,--ignore=tests/bench --ignore=tests/readme --ignore=tests/faults)
 	@for python in .venv-3.*/bin/python; do $(call test_adapter); done
 	$(MAKE) --no-print-directory node-test
 	@for example in $(C_EXAMPLES); do echo "==> $$example"; $(EXAMPLE_ENV) timeout 60 $$example; done
