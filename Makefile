@@ -40,6 +40,10 @@ SCENARIO     ?=
 DURATION     ?=
 FAULTS_FLAGS ?= $(if $(SCENARIO),,--publish docs/reliability.md)
 
+# What `make simulate` plays: schedules from seed FIRST on for SIMULATE_FOR, and then some on PostgreSQL, too; or
+# with SEED=7 that one, step by step.
+SIMULATE_FOR ?= 1m
+
 # What `make bench` measures: this project, with PEERS=1 others, too, which it fetches; with SUSTAINED=1 only
 # minutes of load over a million finished rows. BENCH_FLAGS are more of bench/run.py's, as --quick.
 PEERS             ?=
@@ -286,6 +290,18 @@ build/faults/peers/.ready: bench/peers/python/requirements.txt | .venv/.created
 	.venv/bin/python -m venv --clear $(@D)
 	$(@D)/bin/python -m pip install --quiet --requirement bench/peers/python/requirements.txt
 	@touch $@
+
+SIMULATE := env -u WORKFLOWS_DATABASE_URL WORKFLOWS_TEST_POSTGRES_BIN=$(firstword $(TEST_POSTGRES_BINS)) GOGC=400 \
+	go test -count=1 -timeout=0 -v ./core/engine
+
+.PHONY: simulate
+simulate: setup ## play random schedules of faults on simulated engines, and on PostgreSQL: SEED=, SIMULATE_FOR=
+ifneq ($(SEED),)
+	$(SIMULATE) -run TestNoScheduleBreaksAnInvariant -simulate.from $(SEED) -simulate.one
+else
+	$(SIMULATE) -run 'TestNoScheduleBreaksAnInvariant|TestEveryMutantIsCaught|TestPostgreSQLDoesWhatTheModelDoes' \
+		-simulate.from $(FIRST) -simulate.for $(SIMULATE_FOR) -simulate.conform $(SIMULATE_FOR)
+endif
 
 .PHONY: check
 check: verify lint test docs ## what CI runs: verify, lint, test and docs

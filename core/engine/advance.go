@@ -344,6 +344,9 @@ func (e *Engine) advanced(w *work) (model.Advanced, error) {
 	case !a.Found:
 		err = notFound(x.ID)
 	case a.Held:
+		if n := len(a.Events); n > 0 { // what came later in the same batch is among them
+			reply.Position = a.Events[n-1].Position
+		}
 	case a.SameLease && x.Suspend && (a.Status == model.Suspended || a.Status == model.Pending):
 		reply.Status = model.Suspended // a repeat: it was suspended, and may be awake again
 	default:

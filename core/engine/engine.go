@@ -23,7 +23,7 @@ import (
 type Engine struct {
 	id       uuid.UUID
 	settings settings
-	store    *store.Store
+	store    database
 	// release gives an embedded server back.
 	release func() error
 
@@ -79,11 +79,22 @@ func Open(ctx context.Context, config model.Config) (*Engine, error) {
 }
 
 func assemble(s *store.Store, settings settings, release func() error) *Engine {
+	e := newEngine(s, settings)
+	e.release = release
+	for range lanes {
+		e.spawn("flusher", e.flusher.loop)
+	}
+	e.spawn("reader", e.reads.loop)
+	e.spawn("hints", e.hints.loop)
+	return e
+}
+
+// newEngine answers one whose loops do not run yet.
+func newEngine(s database, settings settings) *Engine {
 	e := &Engine{
 		id:       uuid.New(),
 		settings: settings,
 		store:    s,
-		release:  release,
 		leases:   newLeaseTable(),
 		workers:  map[uuid.UUID]*worker{},
 	}
@@ -93,11 +104,6 @@ func assemble(s *store.Store, settings settings, release func() error) *Engine {
 	e.reads = newReader(e)
 	e.ticker = newTicker(e)
 	e.flusher = newFlusher(e)
-	for range lanes {
-		e.spawn("flusher", e.flusher.loop)
-	}
-	e.spawn("reader", e.reads.loop)
-	e.spawn("hints", e.hints.loop)
 	return e
 }
 

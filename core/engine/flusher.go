@@ -125,16 +125,24 @@ func (f *flusher) next() []*work {
 				continue
 			}
 		}
-		if works := f.take(); len(works) > 0 {
-			f.busy, f.began = f.busy+1, time.Now()
-			for _, w := range works {
-				f.flying[w.root]++
-			}
+		if works := f.depart(); len(works) > 0 {
 			return works
 		}
 		f.changed.Wait()
 	}
 	return nil
+}
+
+// depart takes the next batch, and notes that it is on its way. The caller holds the lock.
+func (f *flusher) depart() []*work {
+	works := f.take()
+	if len(works) > 0 {
+		f.busy, f.began = f.busy+1, time.Now()
+	}
+	for _, w := range works {
+		f.flying[w.root]++
+	}
+	return works
 }
 
 func (f *flusher) over(works []*work) {

@@ -81,12 +81,7 @@ func (e *Engine) StartWorker(ctx context.Context, req model.StartWorkerRequest) 
 		return model.StartWorkerReply{}, err
 	}
 	id := uuid.New()
-	w := &worker{
-		engine: e, handle: id, id: id, request: req,
-		beatNow: make(chan struct{}, 1), wake: make(chan struct{}, 1), noticed: make(chan struct{}, 1),
-		claiming: make(chan struct{}, 1), stopped: make(chan struct{}),
-		slots: newSlots(), claims: map[uuid.UUID]bool{}, acknowledged: bootTime(),
-	}
+	w := newWorker(e, id, req)
 	if err := e.store.Register(ctx, id, req); err != nil {
 		return model.StartWorkerReply{}, err
 	}
@@ -99,6 +94,16 @@ func (e *Engine) StartWorker(ctx context.Context, req model.StartWorkerRequest) 
 	e.ticker.start()
 	e.hints.listen()
 	return model.StartWorkerReply{WorkerID: id, MaxHistory: e.settings.maxHistory}, nil
+}
+
+// newWorker answers one that does not beat yet.
+func newWorker(e *Engine, id uuid.UUID, req model.StartWorkerRequest) *worker {
+	return &worker{
+		engine: e, handle: id, id: id, request: req,
+		beatNow: make(chan struct{}, 1), wake: make(chan struct{}, 1), noticed: make(chan struct{}, 1),
+		claiming: make(chan struct{}, 1), stopped: make(chan struct{}),
+		slots: newSlots(), claims: map[uuid.UUID]bool{}, acknowledged: bootTime(),
+	}
 }
 
 func checkWorker(req *model.StartWorkerRequest) error {

@@ -48,13 +48,14 @@ type Advanced struct {
 }
 
 // advanceText appends a holder's events and suspends it where nothing newer has
-// come. An entry that the history already has after the holder's position is
+// come. Whoever has seen more than there is, because a failover has lost the rest, no
+// longer knows what it holds, and is no holder. An entry that the history already has after the holder's position is
 // left out, so that a write whose reply was lost can be repeated.
 const advanceText = `
 WITH i AS MATERIALIZED (SELECT * FROM %s),
 seen AS MATERIALIZED (
     SELECT i.*, e.id IS NOT NULL AS found, e.run, e.root_id, e.deadline_at, e.history_length, e.status, coalesce(e.epoch = i.epoch AND e.token = i.token, false) AS same,
-        coalesce(e.status = 'running' AND e.epoch = i.epoch AND e.token = i.token AND e.kind = 'workflow', false) AS holds
+        coalesce(e.status = 'running' AND e.epoch = i.epoch AND e.token = i.token AND e.kind = 'workflow' AND e.history_length >= i.position, false) AS holds
     FROM i LEFT JOIN LATERAL (SELECT * FROM workflows.executions e WHERE e.id = i.id OFFSET 0) e ON true),
 held AS MATERIALIZED (SELECT * FROM seen WHERE holds),
 given AS MATERIALIZED (
@@ -140,7 +141,7 @@ var (
 	advanceRows    = unnest(15, "x", newRowTypes...)
 
 	children     = fmt.Sprintf(scheduledChildren, advanceRows, "", noHolder+", NULL::uuid AS token", "", "")
-	heldChildren = fmt.Sprintf(scheduledChildren, advanceRows, holderOfNew(36)+",", holderColumns+", $37::uuid AS token", holderJoin, ", "+startedOfNew)
+	heldChildren = fmt.Sprintf(scheduledChildren, advanceRows, holderOfNew(36)+",", holderColumns+", CASE WHEN me.id IS NOT NULL THEN $37::uuid END AS token", holderJoin, ", "+startedOfNew)
 
 	advancePlainSQL    = define("advance_plain", advance(entriesOnly, "", ""))
 	advanceTimersSQL   = define("advance_timers", advance(cancelledEntries, startedTimers, ""))
@@ -173,7 +174,7 @@ func (p *pipeline) advance(items []Advance, to *Claim, advanced []*Advanced, cla
 		}
 		if id != nil {
 			h.Root, h.CreatedAt = *root, *created
-			*claimed = append(*claimed, h.claimedOf(rows[*id], to.Token))
+			*claimed = append(*claimed, h.ClaimedOf(rows[*id], to.Token))
 			return nil
 		}
 		*advanced[ord-1] = a

@@ -34,10 +34,11 @@ WITH x AS MATERIALIZED (
 // markCancelSQL marks what cannot be stopped from outside: a running body, and
 // a workflow that has begun and may want to clean up after itself. One that waits
 // to begin another run is told by the claim, behind "started": until then its error
-// says why.
+// says why. One that was put back for want of its function has begun all the same,
+// though nobody's language holds it.
 var markCancelSQL = define("mark_cancel", targetsOfCancel+`,
 asked AS MATERIALIZED (
-    SELECT x.id, x.mute, e.cancel_requested_at IS NULL AS fresh, e.kind = 'workflow' AND e.language IS NOT NULL AS told, x.error
+    SELECT x.id, x.mute, e.cancel_requested_at IS NULL AS fresh, e.kind = 'workflow' AND (e.language IS NOT NULL OR `+isBegun+`) AS told, x.error
     FROM (SELECT id, bool_or(mute) AS mute, (array_agg(error ORDER BY ord))[1] AS error FROM x WHERE NOT force GROUP BY 1) x JOIN workflows.executions e ON e.id = x.id
     WHERE e.parked IS NULL AND (e.cancel_requested_at IS NULL OR (x.mute AND NOT e.reported))
         AND (e.status = 'running' OR (e.kind = 'workflow' AND e.started_at IS NOT NULL AND e.status IN ('scheduled', 'pending', 'suspended')))),

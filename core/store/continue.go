@@ -26,7 +26,7 @@ WITH x AS MATERIALIZED (
 held AS MATERIALIZED (
     SELECT x.*, e.run, e.history_length, e.args AS old_args, e.kwargs AS old_kwargs
     FROM x CROSS JOIN LATERAL (SELECT * FROM workflows.executions e WHERE e.id = x.id OFFSET 0) e
-    WHERE e.status = 'running' AND e.epoch = x.epoch AND e.token = x.token AND e.kind = 'workflow' AND e.cancel_requested_at IS NULL),
+    WHERE e.status = 'running' AND e.epoch = x.epoch AND e.token = x.token AND e.kind = 'workflow' AND e.history_length >= x.position AND e.cancel_requested_at IS NULL),
 untaken AS (
     SELECT held.id, h.* FROM `+unnest(7, "c", "id uuid", "position int")+` JOIN held ON held.id = c.id
     CROSS JOIN LATERAL (

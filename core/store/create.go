@@ -70,7 +70,7 @@ var (
 )
 
 func createHeld(timed string) string {
-	return fmt.Sprintf(createText, newRows, holderOfNew(22)+",", holderColumns+", $23::uuid AS token", holderJoin, timed+", "+startedOfNew, handedOverColumns)
+	return fmt.Sprintf(createText, newRows, holderOfNew(22)+",", holderColumns+", CASE WHEN me.id IS NOT NULL THEN $23::uuid END AS token", holderJoin, timed+", "+startedOfNew, handedOverColumns)
 }
 
 // winnersSQL finds who has the key. It follows the insert, because what the
@@ -111,7 +111,7 @@ func (p *pipeline) create(rows []NewRow, to *Claim, made map[uuid.UUID]*Made, cl
 		m.Inserted, m.Winner, m.Root = true, id, id
 		*made[id] = m
 		if m.At != nil {
-			*claimed = append(*claimed, m.claimedOf(byID[id], to.Token))
+			*claimed = append(*claimed, m.ClaimedOf(byID[id], to.Token))
 		}
 		return nil
 	}, args...)

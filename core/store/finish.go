@@ -86,7 +86,7 @@ seen AS MATERIALIZED (
             coalesce((e.retry->>'initial_ms')::float8, ` + defaultInitialMS + `) * power(coalesce((e.retry->>'factor')::float8, ` + defaultFactor + `), least(e.failures, 40)))
             * (1 + coalesce((e.retry->>'jitter')::float8, ` + defaultJitter + `) * (2 * random() - 1)) * interval '1 ms' AS retry_at,
         CASE
-            WHEN e.status <> 'running' OR e.epoch <> x.epoch OR e.token IS DISTINCT FROM x.token THEN NULL
+            WHEN e.status <> 'running' OR e.epoch <> x.epoch OR e.token IS DISTINCT FROM x.token OR e.history_length < x.position THEN NULL
             WHEN e.kind = 'workflow' AND e.cancel_requested_at IS NOT NULL AND EXISTS (
                 SELECT FROM workflows.history h WHERE h.execution_id = e.id AND h.run = e.run
                 AND h.position > x.position AND h.type = 'cancel_requested' OFFSET 0) THEN 'running'

@@ -105,7 +105,7 @@ type outcomes struct {
 
 func outcomesOf(b *Batch, f *Flushed) (o outcomes) {
 	for i := range b.Advances {
-		if a := &b.Advances[i]; !a.isPlain() && !a.isPlainSchedule() {
+		if a := &b.Advances[i]; !a.IsPlain() && !a.IsPlainSchedule() {
 			o.advances, o.advanced = append(o.advances, b.Advances[i]), append(o.advanced, &f.Advances[i])
 		}
 	}
@@ -174,7 +174,7 @@ func (b *Batch) isPlain() bool {
 		}
 	}
 	for i := range b.Advances {
-		if !b.Advances[i].isPlain() {
+		if !b.Advances[i].IsPlain() {
 			return false
 		}
 	}

@@ -57,8 +57,8 @@ type HandedOver struct {
 	Started *string
 }
 
-// claimedOf is what a claim would have answered for a new row.
-func (h *HandedOver) claimedOf(row *NewRow, token uuid.UUID) model.Claimed {
+// ClaimedOf is what a claim would have answered for a new row.
+func (h *HandedOver) ClaimedOf(row *NewRow, token uuid.UUID) model.Claimed {
 	c := model.Claimed{
 		ID: row.ID, Run: 1, Kind: row.Kind, Name: row.Name, Queue: row.Queue, RootID: h.Root, ParentID: row.ParentID,
 		Lease: model.Lease{Epoch: 1, Token: token}, Priority: *row.Priority, Attempt: 1, Args: row.Args, Kwargs: row.Kwargs, Retry: row.Retry,

@@ -46,13 +46,13 @@ func holds(row, item string) string {
 	return fmt.Sprintf("CASE WHEN %[1]s.status = 'running' THEN %[1]s.epoch = %[2]s.epoch AND %[1]s.token = %[2]s.token ELSE false END", row, item)
 }
 
-// isPlain says whether an advance is but one event, and leaves the workflow with its holder.
-func (a *Advance) isPlain() bool {
+// IsPlain says whether an advance is but one event, and leaves the workflow with its holder.
+func (a *Advance) IsPlain() bool {
 	return len(a.Entries) == 1 && a.Entries[0].isPlain() && len(a.Children) == 0 && a.State == nil && (a.Waking || !a.Suspend)
 }
 
-// isPlainSchedule says whether an advance is but one activity, due at once and without a deadline.
-func (a *Advance) isPlainSchedule() bool {
+// IsPlainSchedule says whether an advance is but one activity, due at once and without a deadline.
+func (a *Advance) IsPlainSchedule() bool {
 	if len(a.Entries) != 1 || len(a.Children) != 1 || a.State != nil {
 		return false
 	}
@@ -92,9 +92,9 @@ func plainOf(b *Batch, f *Flushed) (p plainWrites) {
 	}
 	for i := range b.Advances {
 		switch x := &b.Advances[i]; {
-		case x.isPlain():
+		case x.IsPlain():
 			p.own = append(p.own, plainWrite{advance: x, advanced: &f.Advances[i]})
-		case x.isPlainSchedule():
+		case x.IsPlainSchedule():
 			p.schedules = append(p.schedules, plainWrite{advance: x, advanced: &f.Advances[i]})
 		}
 	}

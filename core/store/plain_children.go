@@ -25,7 +25,7 @@ WITH given_rows AS (
         AND e.kind = 'workflow' AND e.history_length = x.position AND e.deadline_at IS NULL
     RETURNING x.*, e.run AS parent_run, e.root_id, e.queue AS parent_queue, e.history_length, e.deadline_at AS parent_deadline, clock_timestamp() AS at),
 `+holderOfNew(27)+`,
-x AS MATERIALIZED (SELECT x.*, `+holderColumns+`, $28::uuid AS token FROM given_rows x `+holderJoin+`),
+x AS MATERIALIZED (SELECT x.*, `+holderColumns+`, CASE WHEN me.id IS NOT NULL THEN $28::uuid END AS token FROM given_rows x `+holderJoin+`),
 made AS (
     INSERT INTO workflows.executions (`+insertColumns+`)
     SELECT x.id, x.root_id, x.parent_id, x.parent_run, `+insertValues+` FROM x),
@@ -86,7 +86,7 @@ func (p *pipeline) plainSchedules(writes []plainWrite, to *Claim, claimed *[]mod
 		w := &writes[ord-1]
 		w.answerAdvance(queue, at)
 		if h.At != nil {
-			*claimed = append(*claimed, h.claimedOf(&w.advance.Children[0], to.Token))
+			*claimed = append(*claimed, h.ClaimedOf(&w.advance.Children[0], to.Token))
 		}
 		return nil
 	}, plainScheduleArgs(writes, to)...)

@@ -41,18 +41,19 @@ func (w *Woken) targets() []any {
 }
 
 // signalSQL appends signals in the order in which they were sent, each key once
-// for an execution, as long as there is room, and wakes who is suspended.
+// for an execution, as long as there is room, and wakes who is suspended. One whose
+// key comes again in the batch is known only if the first was taken.
 var signalSQL = define("signal", `
 WITH x AS MATERIALIZED (
-    SELECT x.*, row_number() OVER (PARTITION BY x.id, x.key ORDER BY x.ord) > 1
-            OR EXISTS (SELECT FROM workflows.history h WHERE h.execution_id = x.id AND h.key = x.key OFFSET 0) AS known,
+    SELECT x.*, row_number() OVER (PARTITION BY x.id, x.key ORDER BY x.ord) > 1 AS again,
+        EXISTS (SELECT FROM workflows.history h WHERE h.execution_id = x.id AND h.key = x.key OFFSET 0) AS known,
         e.id IS NOT NULL AS found, e.run, e.kind, e.status, e.queue, e.worker, e.history_length
     FROM `+unnest(1, "x", "id uuid", "name text", "payload text", "key text")+`
     LEFT JOIN LATERAL (SELECT * FROM workflows.executions e WHERE e.id = x.id OFFSET 0) e ON true),
 fresh AS MATERIALIZED (
     SELECT * FROM (
         SELECT x.*, x.history_length + row_number() OVER (PARTITION BY x.id ORDER BY x.ord) AS position FROM x
-        WHERE x.kind = 'workflow' AND x.status IN ('scheduled', 'pending', 'running', 'suspended') AND NOT x.known) x
+        WHERE x.kind = 'workflow' AND x.status IN ('scheduled', 'pending', 'running', 'suspended') AND NOT x.known AND NOT x.again) x
     WHERE x.position <= $5),
 told AS (
     UPDATE workflows.executions e SET
@@ -65,7 +66,8 @@ events AS (
     INSERT INTO workflows.history (execution_id, run, position, type, name, key, payload, at)
     SELECT id, run, position, 'signal_received', name, key, payload::json, clock_timestamp() FROM fresh)
 SELECT x.ord, x.id, x.found, coalesce(x.kind, ''), coalesce(told.status, x.status, ''), fresh.id IS NOT NULL,
-    coalesce(x.queue, ''), x.worker, coalesce(told.history_length, x.history_length, 0), x.known
+    coalesce(x.queue, ''), x.worker, coalesce(told.history_length, x.history_length, 0),
+    x.known OR x.again AND EXISTS (SELECT FROM fresh f WHERE f.id = x.id AND f.key = x.key)
 FROM x LEFT JOIN fresh ON fresh.ord = x.ord LEFT JOIN told ON told.id = x.id`)
 
 func (p *pipeline) signal(items []Signal, maxHistory int, signaled []Signaled) {

@@ -17,6 +17,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -141,6 +142,10 @@ func schemaName(test string) string {
 }
 
 func dropSchema(url, schema string) error {
+	return execute(url, "DROP SCHEMA IF EXISTS "+pgx.Identifier{schema}.Sanitize()+" CASCADE")
+}
+
+func execute(url, sql string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), cleanupPatience)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, url)
@@ -148,6 +153,29 @@ func dropSchema(url, schema string) error {
 		return err
 	}
 	defer conn.Close(ctx)
-	_, err = conn.Exec(ctx, "DROP SCHEMA IF EXISTS "+pgx.Identifier{schema}.Sanitize()+" CASCADE")
+	_, err = conn.Exec(ctx, sql)
 	return err
+}
+
+// Database answers the address and the name of a database of the test's own, for tests
+// that change what all schemas of a database share. It is dropped when the test ends.
+func Database(t testing.TB) (at, name string) {
+	t.Helper()
+	shared := URL(t)
+	name = schemaName(t.Name())
+	quoted := pgx.Identifier{name}.Sanitize()
+	if err := execute(shared, "CREATE DATABASE "+quoted+" ENCODING 'UTF8' TEMPLATE template0"); err != nil {
+		t.Fatalf("no database of its own for the test: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := execute(shared, "DROP DATABASE "+quoted+" WITH (FORCE)"); err != nil {
+			t.Errorf("cannot drop database %s: %v", name, err)
+		}
+	})
+	address, err := url.Parse(shared)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address.Path = "/" + name
+	return address.String(), name
 }
