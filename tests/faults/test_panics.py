@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 BUILT = HERE.parents[1] / "build/faults/libworkflows.so"
 RELEASED = Path(os.environ.get("WORKFLOWS_LIBRARY", HERE.parents[1] / "build/libworkflows.so"))
 
-EXPORTS = ("open", "operate", "channel_open", "channel_close", "close")
+EXPORTS = ("open", "channel_open", "channel_close", "close")
 GOROUTINES = ("channel", "request", "drain")
 LOOPS = ("flusher", "reader", "hints", "listener", "heartbeat", "ticker", "waiters")
 STATEMENTS = (
@@ -31,12 +31,22 @@ POINTS = (
 )
 
 
-def live(database_url: str, rules: str) -> subprocess.CompletedProcess[str]:
-    """Run the program under rules, in a schema of its own."""
+# No adapter calls what blocks.
+BLOCKING = """
+from abi_host import Host
+host = Host()
+status, engine, _ = host.open(b'{"migrate": true}')
+print(status, [host.call(engine, "stats", b"{}").status for _ in range(2)])
+"""
+
+
+def live(database_url: str, rules: str, *program: str) -> subprocess.CompletedProcess[str]:
+    """Run a program under rules, in a schema of its own."""
     return subprocess.run(
-        [sys.executable, str(HERE / "panic_program.py")],
+        [sys.executable, *(program or (str(HERE / "panic_program.py"),))],
         env={
             **os.environ,
+            "PYTHONPATH": str(HERE.parent / "abi"),
             "WORKFLOWS_LIBRARY": str(BUILT),
             "WORKFLOWS_DATABASE_URL": database_url,
             "WORKFLOWS_SCHEMA": f"panic_{uuid.uuid4().hex[:16]}",
@@ -55,6 +65,11 @@ def test_a_panic_ends_no_process_and_leaves_nobody_waiting(point: str, database_
     assert lived.returncode == 0, lived.stderr
     assert lived.stdout == "lived\n"
     assert f"failpoint {point}" in lived.stderr, "it was not passed"
+
+
+def test_a_panic_in_a_blocking_call_is_its_answer(database_url: str) -> None:
+    lived = live(database_url, "before:export_operate:1:panic", "-c", BLOCKING)
+    assert lived.stdout == "0 [-8, 0]\n", lived.stderr
 
 
 def test_a_released_library_has_no_failpoints() -> None:
