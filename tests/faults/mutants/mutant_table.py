@@ -82,7 +82,7 @@ MUTANTS = (
                 "SELECT e.id FROM (SELECT id FROM wanted ORDER BY random()) wanted CROSS",
             ),
         ),
-        scenario="overlap",
+        tests="TestABatchLocksItsRows",
     ),
     Mutant(
         "no_locks",
@@ -112,7 +112,7 @@ MUTANTS = (
                 "\tfor _, queue := range due.Queues[:0] {",
             ),
         ),
-        scenario="no_notify",
+        tests="TestWithoutHintsWorkIsFound",
     ),
     Mutant(
         "worker_clock_for_timers",
@@ -153,7 +153,7 @@ MUTANTS = (
             ),
             Edit(f"{ENGINE}/recover.go", "now.Sub(before.since) >= s.Timeout/2", "true"),
         ),
-        scenario="term",
+        tests="TestWhatAnOutageShowsMakesNobodyDead",
     ),
     Mutant(
         "crash_not_counted",
@@ -178,13 +178,13 @@ MUTANTS = (
                 2,
             ),
         ),
-        scenario="signals",
+        tests="TestSuspendingWhereNewsHasCome|TestASignalAtTheMoment",
     ),
     Mutant(
         "signals_by_number",
         "the key of a signal",
         (Edit(f"{STORE}/signal.go", "'suspended') AND NOT x.known) x", "'suspended')) x"),),
-        scenario="cut_commit",
+        tests="TestAReplyThatIsLost",
     ),
     Mutant(
         "advance_twice",
@@ -208,7 +208,7 @@ MUTANTS = (
                 "\tcase f.SameLease && isRepeat(x, f.Status) && false:",
             ),
         ),
-        scenario="cut_commit",
+        tests="TestAReplyThatIsLost",
     ),
     Mutant(
         "strays_kept",
@@ -226,7 +226,7 @@ MUTANTS = (
         "outage_is_death",
         "the look at a silent worker: the database's clock alone decides",
         (Edit(f"{ENGINE}/recover.go", "now.Sub(before.since) >= s.Timeout/2", "true"),),
-        scenario="pg_restart",
+        tests="TestWhatAnOutageShowsMakesNobodyDead",
     ),
     Mutant(
         "dead_beats",
@@ -262,7 +262,7 @@ MUTANTS = (
                 "e.store.RecoverFrom(ctx, s.ID, true, recoverBatch)",
             ),
         ),
-        scenario="term",
+        tests="TestARowThatAStoppedWorkerLeft",
     ),
     Mutant(
         "cancel_is_forgotten",
@@ -274,7 +274,7 @@ MUTANTS = (
                 "",
             ),
         ),
-        scenario="races",
+        tests="Cancel",
     ),
     Mutant(
         "ends_twice",
@@ -286,6 +286,6 @@ MUTANTS = (
                 "WHEN e.status NOT IN ('running', 'completed', 'failed') OR e.epoch <> x.epoch",
             ),
         ),
-        scenario="cut_commit",
+        tests="TestARepeatedOutcomeIsAccepted|TestAReplyThatIsLost",
     ),
 )
