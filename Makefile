@@ -55,8 +55,9 @@ NODE_TEST_FLAGS ?= --test-concurrency=2 --test-reporter=dot --test-timeout=30000
 
 GO_DIRS := $(wildcard capi cmd core migrations tests)
 LIBRARY := build/libworkflows.so
-# The package of npm that brings the library along; it is not tracked there.
-PLATFORM := adapters/node/platforms/linux-x64
+# The package of npm that brings the library along, if there is one for this machine; the library
+# is not tracked there.
+PLATFORM := $(wildcard adapters/node/platforms/linux-$(subst x86_64,x64,$(subst aarch64,arm64,$(shell uname -m))))
 MODEL   := github.com/libworkflows/libworkflows/core/model
 LDFLAGS := -X $(MODEL).Version=$(VERSION) -X $(MODEL).Commit=$(COMMIT) -extldflags=-Wl,-soname,libworkflows.so
 
@@ -75,6 +76,14 @@ export WORKFLOWS_LIBRARY := $(CURDIR)/$(LIBRARY)
 help:
 	@echo 'make TARGET, where TARGET is'
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# The licences of what is linked into the library, which go wherever the library goes. What is of Go
+# itself has that of golang.org/x/sys.
+define third_party
+echo 'libworkflows.so contains these modules, and the runtime and standard library of Go, which have the licence of golang.org/x/sys.'; \
+	go list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' ./capi | LC_ALL=C sort -u | \
+	while read -r path version directory; do printf '\n==== %s %s ====\n\n' "$$path" "$$version"; cat "$$directory"/LICENSE*; done
+endef
 
 # --- setup: each step leaves a stamp, so that a second run does nothing ---------
 
@@ -134,7 +143,8 @@ NODE_24 := 24.21.0
 build: node_modules/.ready ## build the C library, build/libworkflows.so, and the Node adapter
 	@for tool in go '$(CC)'; do command -v "$$tool" >/dev/null || { echo "$$tool is needed to build the library, which is written in Go with a little C, and was not found"; exit 1; }; done
 	go build -buildmode=c-shared -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(LIBRARY) ./capi
-	cmp --quiet $(LIBRARY) $(PLATFORM)/libworkflows.so || install -m 755 $(LIBRARY) $(PLATFORM)/libworkflows.so
+	[ -z '$(PLATFORM)' ] || cmp --quiet $(LIBRARY) $(PLATFORM)/libworkflows.so || install -m 755 $(LIBRARY) $(PLATFORM)/libworkflows.so
+	[ -z '$(PLATFORM)' ] || install -m 644 THIRD_PARTY_LICENSES $(PLATFORM)
 	npm run --silent --workspace=adapters/node build
 	@chmod +x adapters/node/dist/_cli.js
 
@@ -151,9 +161,10 @@ rig:
 	go build -o build/faults/proxy ./tests/faults/proxy
 
 .PHONY: generate
-generate: setup ## write what follows from core/ops/table.go, and the list of behaviours
+generate: setup ## write what follows from core/ops/table.go, the list of behaviours, and others' licences
 	go run ./core/ops/gen
 	.venv/bin/python tests/behaviours/listing.py
+	@($(third_party)) >THIRD_PARTY_LICENSES
 
 # --- checks ---------------------------------------------------------------------
 
@@ -161,6 +172,7 @@ generate: setup ## write what follows from core/ops/table.go, and the list of be
 verify: setup ## fail if generated files, go.mod or the format of Go code are out of date
 	go run ./core/ops/gen -check
 	.venv/bin/python tests/behaviours/listing.py --check
+	@($(third_party)) | diff THIRD_PARTY_LICENSES - || { echo 'THIRD_PARTY_LICENSES is not what is linked: make generate'; exit 1; }
 	go mod tidy -diff
 	@gofmt -d $(GO_DIRS) | (! grep .)
 
@@ -198,7 +210,7 @@ test: setup build rig pgbouncer $(C_EXAMPLES) ## run every test, on PostgreSQL 1
 	$(foreach bin,$(TEST_POSTGRES_BINS),$(call go_test,$(bin)))
 	$(call failpoint_test,$(firstword $(TEST_POSTGRES_BINS)),1)
 	$(call python_test,$(firstword $(TEST_POSTGRES_BINS)),2000)
-	$(call python_test,$(lastword $(TEST_POSTGRES_BINS)),0,--ignore=tests/bench --ignore=tests/readme)
+	$(call python_test,$(lastword $(TEST_POSTGRES_BINS)),0,--ignore=tests/bench --ignore=tests/readme --ignore=tests/faults)
 	@for python in .venv-3.*/bin/python; do $(call test_adapter); done
 	$(MAKE) --no-print-directory node-test
 	@for example in $(C_EXAMPLES); do echo "==> $$example"; $(EXAMPLE_ENV) timeout 60 $$example; done
@@ -272,8 +284,17 @@ mutants: setup build ## take one guard after another out of the library, and see
 	env -u WORKFLOWS_DATABASE_URL WORKFLOWS_TEST_POSTGRES_BIN=$(firstword $(TEST_POSTGRES_BINS)) .venv/bin/python \
 	  tests/faults/mutants/mutants.py $(MUTANTS)
 
+.PHONY: peers
+peers: setup build build/faults/peers/.ready ## do the same to workers of other libraries: what do they lose?
+	.venv/bin/python tests/faults/peers/peers.py --python build/faults/peers/bin/python $(SEED:%=--seed %) $(DURATION:%=--seconds %)
+
+build/faults/peers/.ready: bench/peers/python/requirements.txt | .venv/.created
+	.venv/bin/python -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet --requirement bench/peers/python/requirements.txt
+	@touch $@
+
 .PHONY: check
-check: verify lint test ## what CI runs: verify, lint and test
+check: verify lint test docs ## what CI runs: verify, lint, test and docs
 
 # --- use ------------------------------------------------------------------------
 
@@ -305,4 +326,4 @@ install: build ## install library, header and pkg-config file under PREFIX (and 
 
 .PHONY: clean
 clean: ## remove all that make made: build, .venv, .tools and caches
-	rm -rf build .venv .venv-3.* .tools .pytest_cache .ruff_cache node_modules bench/peers/node/node_modules adapters/node/dist $(PLATFORM)/libworkflows.so
+	rm -rf build .venv .venv-3.* .tools .pytest_cache .ruff_cache node_modules bench/peers/node/node_modules adapters/node/dist adapters/node/platforms/*/libworkflows.so adapters/node/platforms/*/THIRD_PARTY_LICENSES

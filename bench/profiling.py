@@ -25,6 +25,8 @@ RATES = [
     *("enqueue_single", "enqueue_batch", "drain"),
     *("workflow_1", "workflow_100", "steps_100"),
 ]
+# What only the adapters do.
+WORKFLOWS = ["workflow_1000", "activities_100", "parallel_100"]
 LATENCIES = ["pickup", "pickup_apart", "result", "result_apart"]
 
 # The comment with a statement's name is not in the view, which begins at the first keyword.
@@ -57,7 +59,7 @@ def heading(text: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Shows where the time of a workload goes.")
-    parser.add_argument("workload", choices=RATES + LATENCIES)
+    parser.add_argument("workload", choices=RATES + WORKFLOWS + LATENCIES)
     parser.add_argument("--seconds", default="3")
     options = parser.parse_args()
     workload = options.workload
@@ -65,25 +67,26 @@ def main() -> None:
 
     BUILD.mkdir(parents=True, exist_ok=True)
     keep_library()
-    c = next(each for each in CONTESTANTS if each.name == "c")
+    c, node = (next(x for x in CONTESTANTS if x.name == name) for name in ("c", "node"))
     c.build()
     build = ["go", "build", "-C", str(ROOT / "bench"), "-o", str(BUILD / "profile"), "./profile"]
     subprocess.run(build, check=True)
     binaries = Path(os.environ.get("WORKFLOWS_POSTGRES_BIN", ROOT / ".venv/postgres/bin"))
     settings = {"pg_stat_statements.track": "top", "pg_stat_statements.track_planning": "on"}
     with Server(binaries, BUILD, **settings) as server:
-        heading("PostgreSQL, under the C contestant")
-        run(c.command, server, workload)
+        under = node if workload in WORKFLOWS else c
+        heading(f"PostgreSQL, under the {under.title} contestant")
+        run(under.command, server, workload)
         print(server.query(STATEMENTS, aligned=True))
 
-        if workload not in RATES:
+        if workload in RATES:
+            heading("the engine")
+            profile = str(BUILD / "engine.pprof")
+            run([str(BUILD / "profile"), workload, profile], server, workload)
+            top = ["go", "tool", "pprof", "-top", "-cum", "-nodecount=60"]
+            subprocess.run([*top, str(BUILD / "profile"), profile], check=True)
+        if workload in LATENCIES:
             return
-        heading("the engine")
-        profile = str(BUILD / "engine.pprof")
-        run([str(BUILD / "profile"), workload, profile], server, workload)
-        top = ["go", "tool", "pprof", "-top", "-cum", "-nodecount=60"]
-        subprocess.run([*top, str(BUILD / "profile"), profile], check=True)
-
         heading("the Python adapter")
         profile = str(BUILD / "python.cprofile")
         script = str(ROOT / "bench/python/contestant.py")

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -23,7 +25,11 @@ type channel struct {
 
 	mu      sync.Mutex
 	cancels map[uint64]context.CancelCauseFunc // of what is in flight, by token
+	workers []json.RawMessage                  // the ids of those that were started over it
 }
+
+// lookEvery is how often a channel with workers looks whether its host is still there.
+const lookEvery = 2 * time.Second
 
 func newChannel(s *session, most limits) (*channel, error) {
 	box, err := newMailbox(most)
@@ -85,6 +91,38 @@ func (c *channel) run(ctx context.Context, f frame) {
 	defer func() { c.complete(completion{f.token, f.operation, reply}) }()
 	failpoint.Pass("goroutine", "request")
 	reply = c.session.operate(ctx, f.operation, f.request)
+	if id := startedWorker(f.operation, reply); id != nil {
+		c.mind(id)
+	}
+}
+
+// mind sees to it that a worker does not outlive the thread that drains the channel: one that
+// was ended from outside closes nothing, while heartbeats would keep for ever what it held.
+func (c *channel) mind(worker json.RawMessage) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.workers = append(c.workers, worker)
+	if len(c.workers) == 1 {
+		spawn("minding the host of a channel", c.look)
+	}
+}
+
+func (c *channel) look() {
+	ticker := time.NewTicker(lookEvery)
+	defer ticker.Stop()
+	for !c.box.deserted() {
+		select {
+		case <-ticker.C:
+		case <-c.ctx.Done():
+			return
+		}
+	}
+	slog.Warn("a thread has ended without closing its channel; what its workers held is put back")
+	c.close()
+	c.mu.Lock()
+	workers := c.workers
+	c.mu.Unlock()
+	_ = c.session.giveUp(workers, 0)
 }
 
 // complete is the only place where a request ends. One that has ended already

@@ -400,6 +400,29 @@ func TestAClaimForAClosedChannelIsPutBack(t *testing.T) {
 	})
 }
 
+// A thread that is ended from outside closes its descriptors, and nothing else.
+func TestTheWorkersOfAThreadThatWasEndedAreStopped(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.claimed = `{"ok":{"executions":[{"id":"a","lease":{"epoch":1}}]}}`
+	fd, err := r.c.box.watch()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.submit(frame{1, opStartWorker, []byte(`{}`)}, frame{2, opWait, nil}, frame{3, opClaim, nil})
+	r.waiting(2)
+	_ = syscall.Close(fd)
+	for _, what := range []string{`stop_worker {"worker_id":"w1"}`, `release {"items":[{"id":"a","lease":{"epoch":1},"reason":"drain"}]}`} {
+		r.until(what, func() bool { return r.wasAsked(what) })
+	}
+	if err := r.c.box.submit(pack(echoes(4, 1)...)); !errors.Is(err, errClosed) {
+		t.Errorf("it takes requests: %v", err)
+	}
+	if err := r.l.closeChannel(r.channel); err != nil {
+		t.Errorf("it cannot be closed: %v", err)
+	}
+}
+
 func TestErrorsOfTheBoundaryAreDistinct(t *testing.T) {
 	t.Parallel()
 	for _, err := range []error{errBusy, errClosed, errTimeout, errEngine} {

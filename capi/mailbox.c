@@ -30,8 +30,9 @@ enum stage {
  */
 struct mailbox {
 	unsigned refs;
-	pthread_mutex_t waking; /* taken before lock; guards watchers */
+	pthread_mutex_t waking; /* taken before lock; guards watchers and watched */
 	struct watchers watchers;
+	int watched; /* descriptors were given out */
 
 	pthread_mutex_t ringing; /* guards bell; nothing else is taken under it */
 	int bell;                /* -1 once nobody listens */
@@ -46,6 +47,8 @@ struct mailbox {
 	struct note *inbox, **inbox_end;
 	struct completion *outbox, **outbox_end;
 	size_t completed; /* in the outbox */
+	int waits;        /* of the host's threads, in mailbox_wait */
+	int called;       /* by the host, since somebody looked whether it is there */
 };
 
 /* ---- life ---- */
@@ -178,6 +181,7 @@ int mailbox_submit(struct mailbox *m, const void *packed, size_t n)
 	if (note == NULL)
 		return WF_INTERNAL;
 	pthread_mutex_lock(&m->lock);
+	m->called = 1;
 	code = accept(m, packed, n, count);
 	if (code == WF_OK && count > 0) {
 		first = leave(m, note);
@@ -201,6 +205,7 @@ int mailbox_cancel(struct mailbox *m, uint64_t token)
 		return WF_INTERNAL;
 	note->token = token;
 	pthread_mutex_lock(&m->lock);
+	m->called = 1;
 	use = tokens_find(&m->tokens, token);
 	if (m->stage >= FINISHED) {
 		code = WF_CLOSED;
@@ -261,6 +266,7 @@ int mailbox_drain(struct mailbox *m, uint32_t most, char **out, size_t *n)
 	int left;
 
 	pthread_mutex_lock(&m->lock);
+	m->called = 1;
 	while ((count = portion(m, most, &size)) > 0 && size > given) {
 		pthread_mutex_unlock(&m->lock);
 		free(room);
@@ -306,12 +312,15 @@ int mailbox_wait(struct mailbox *m, int timeout_ms)
 	int code = 0;
 
 	pthread_mutex_lock(&m->lock);
+	m->called = 1;
+	m->waits++;
 	while (m->completed == 0 && m->stage < FINISHED && code == 0) {
 		if (timeout_ms < 0)
 			pthread_cond_wait(&m->news, &m->lock);
 		else
 			code = pthread_cond_timedwait(&m->news, &m->lock, &deadline);
 	}
+	m->waits--;
 	if (m->completed > 0)
 		code = WF_OK;
 	else
@@ -333,6 +342,8 @@ int mailbox_watch(struct mailbox *m)
 		fd = watchers_add(&m->watchers, awake);
 		if (fd < 0)
 			fd = WF_INTERNAL;
+		else
+			m->watched = 1;
 	}
 	pthread_mutex_unlock(&m->waking);
 	return fd;
@@ -425,6 +436,20 @@ int mailbox_complete(struct mailbox *m, uint64_t token, uint16_t operation, cons
 	if (!posted)
 		free(c);
 	return posted;
+}
+
+int mailbox_deserted(struct mailbox *m)
+{
+	int unread, called;
+
+	pthread_mutex_lock(&m->waking);
+	unread = m->watched && watchers_left(&m->watchers) == 0;
+	pthread_mutex_lock(&m->lock);
+	called = m->called || m->waits > 0;
+	m->called = 0;
+	pthread_mutex_unlock(&m->lock);
+	pthread_mutex_unlock(&m->waking);
+	return unread && !called;
 }
 
 void mailbox_shut(struct mailbox *m)

@@ -138,6 +138,12 @@ func (m *mailbox) complete(done completion) (posted bool, err error) {
 	}
 }
 
+// deserted says whether the host is gone, and was at the look before, too.
+func (m *mailbox) deserted() bool {
+	defer runtime.KeepAlive(m)
+	return C.mailbox_deserted(m.c) != 0
+}
+
 // shut lets nothing more in.
 func (m *mailbox) shut() {
 	defer runtime.KeepAlive(m)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -67,6 +68,55 @@ func TestTheBellRingsForEachStepFromNothingToSomething(t *testing.T) {
 		if n := len(box.take()); n != 10 {
 			t.Fatalf("%d of 10 were there", n)
 		}
+	}
+}
+
+func TestAMailboxIsDesertedOnceItsDescriptorsAreClosedAndNobodyCalls(t *testing.T) {
+	t.Parallel()
+	box := newBox(t, limits{maxWaiting, maxWaitingBytes})
+	look := func(want bool, when string) {
+		t.Helper()
+		if got := box.deserted(); got != want {
+			t.Errorf("%s: deserted is %v", when, got)
+		}
+	}
+	look(false, "nobody was given a descriptor, and somebody may call")
+	fd, err := box.watch()
+	other, otherErr := box.watch()
+	if err := errors.Join(err, otherErr); err != nil {
+		t.Fatal(err)
+	}
+	look(false, "both are there")
+	_ = syscall.Close(fd)
+	look(false, "one is there")
+	_ = box.submit(pack(frame{1, opEcho, nil}))
+	if _, err := box.complete(completion{1, opEcho, []byte(`1`)}); err != nil {
+		t.Fatal(err)
+	}
+	_ = syscall.Close(other) // with a byte in it
+	look(false, "somebody has called since the last look")
+	look(true, "nobody has")
+	for name, call := range map[string]func(){
+		"submit": func() { _ = box.submit(nil) },
+		"cancel": func() { _ = box.cancel(1) },
+		"wait":   func() { _ = box.wait(0) },
+		"drain":  func() { _, _, _ = box.drain(1) },
+	} {
+		call()
+		look(false, name)
+		look(true, "after "+name)
+	}
+	waits := make(chan error)
+	go func() { waits <- box.wait(patienceMS) }()
+	for deadline := time.Now().Add(patience); box.deserted(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("a thread waits, and it is deserted")
+		}
+	}
+	look(false, "a thread waits, and has since the last look")
+	box.shut()
+	if err := <-waits; err == nil {
+		t.Error("something has completed")
 	}
 }
 

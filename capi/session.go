@@ -52,8 +52,8 @@ func (s *session) operate(ctx context.Context, number uint16, request []byte) []
 	if code, failed := failureCode(reply); failed && ctx.Err() != nil && (code == fault.Cancelled || code == fault.Internal) {
 		return ops.Failure(context.Cause(ctx)) // says who ended it
 	}
-	if number == opStartWorker {
-		s.noteWorker(reply)
+	if id := startedWorker(number, reply); id != nil {
+		s.noteWorker(id)
 	}
 	return reply
 }
@@ -146,22 +146,27 @@ func (s *session) giveUp(workers []json.RawMessage, patience time.Duration) erro
 
 // noteWorker remembers a worker, to stop it with the session. One that came too
 // late for that is stopped at once.
-func (s *session) noteWorker(reply []byte) {
+func (s *session) noteWorker(id json.RawMessage) {
+	s.mu.Lock()
+	late := s.ended
+	s.workers = append(s.workers, id)
+	s.mu.Unlock()
+	if late {
+		_ = s.giveUp([]json.RawMessage{id}, 0)
+	}
+}
+
+// startedWorker answers the id of the worker that an operation has started, or nil.
+func startedWorker(number uint16, reply []byte) json.RawMessage {
 	var answer struct {
 		OK *struct {
 			WorkerID json.RawMessage `json:"worker_id"`
 		} `json:"ok"`
 	}
-	if json.Unmarshal(reply, &answer) != nil || answer.OK == nil {
-		return
+	if number != opStartWorker || json.Unmarshal(reply, &answer) != nil || answer.OK == nil {
+		return nil
 	}
-	s.mu.Lock()
-	late := s.ended
-	s.workers = append(s.workers, answer.OK.WorkerID)
-	s.mu.Unlock()
-	if late {
-		_ = s.giveUp([]json.RawMessage{answer.OK.WorkerID}, 0)
-	}
+	return answer.OK.WorkerID
 }
 
 // putBack releases what a claim has won for a caller who is gone.

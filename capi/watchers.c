@@ -2,6 +2,7 @@
 #include "watchers.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -48,17 +49,33 @@ int watchers_add(struct watchers *w, int awake)
 	return pair[0];
 }
 
-void watchers_wake(struct watchers *w)
+/* Says whether somebody still has the other end. */
+static int has_reader(int end)
+{
+	struct pollfd look = {end, 0, 0};
+
+	return poll(&look, 1, 0) <= 0 || (look.revents & (POLLHUP | POLLERR)) == 0;
+}
+
+static void keep(struct watchers *w, int (*is_there)(int end))
 {
 	size_t kept = 0;
 
 	for (size_t i = 0; i < w->count; i++) {
-		if (wake(w->ends[i]))
+		if (is_there(w->ends[i]))
 			w->ends[kept++] = w->ends[i];
 		else
 			close(w->ends[i]);
 	}
 	w->count = kept;
+}
+
+void watchers_wake(struct watchers *w) { keep(w, wake); }
+
+size_t watchers_left(struct watchers *w)
+{
+	keep(w, has_reader);
+	return w->count;
 }
 
 void watchers_close(struct watchers *w)

@@ -17,6 +17,9 @@ int watchers_add(struct watchers *w, int awake);
 /* Makes every descriptor readable, and forgets those that were closed. */
 void watchers_wake(struct watchers *w);
 
+/* Forgets those that were closed, without a word to the others. Answers how many are left. */
+size_t watchers_left(struct watchers *w);
+
 /* Makes every descriptor read as ended, after the bytes that are in it. */
 void watchers_close(struct watchers *w);
 

@@ -236,6 +236,10 @@ int wf_channel_close(uint64_t channel);
  *
  * Read what there is *before* wf_drain: in the other order a wake-up can be lost.
  *
+ * A thread that was ended from outside closes nothing but its descriptors. A channel over which
+ * workers were started counts as closed, and what they hold is put back, when all its descriptors
+ * were closed and some seconds have passed without a call.
+ *
  * Returns a descriptor, 0 or more; or WF_CLOSED, WF_INVALID_HANDLE, WF_FORKED or WF_INTERNAL.
  */
 int wf_channel_fd(uint64_t channel);

@@ -21,8 +21,9 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 FILE = "libworkflows.so"
+NOTICES = "THIRD_PARTY_LICENSES"  # of what is linked into it
 MODEL = "github.com/libworkflows/libworkflows/core/model"
-SOURCES = ["go.mod", "go.sum", "capi", "core", "include", "migrations", "LICENSE"]
+SOURCES = ["go.mod", "go.sum", "capi", "core", "include", "migrations", "LICENSE", NOTICES]
 
 
 class LibraryHook(BuildHookInterface[Any]):
@@ -36,6 +37,9 @@ class LibraryHook(BuildHookInterface[Any]):
             build_data["force_include"].update(self.sources())
         elif version != "editable":
             build_data["force_include"][str(self.library())] = f"workflows/_native/{FILE}"
+            for notices in (place / NOTICES for place in self.places()):
+                if notices.is_file():
+                    build_data["force_include"][str(notices)] = f"workflows/_native/{NOTICES}"
             build_data["pure_python"] = False
             platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
             build_data["tag"] = f"py3-none-{platform}"
@@ -50,10 +54,14 @@ class LibraryHook(BuildHookInterface[Any]):
         engine = self.engine()
         return {str(engine / name): f"engine/{name}" for name in SOURCES}
 
+    def places(self) -> tuple[Path, Path]:
+        """Answer where the Go sources are in an sdist, and in a checkout."""
+        here = Path(self.root)
+        return here / "engine", here.parents[1]
+
     def engine(self) -> Path:
         """Answer the directory with the Go sources."""
-        here = Path(self.root)
-        for candidate in (here / "engine", here.parents[1]):
+        for candidate in self.places():
             if (candidate / "go.mod").is_file() and (candidate / "capi").is_dir():
                 return candidate
         raise SystemExit(

@@ -32,7 +32,7 @@ struct held {
 	double sent;
 };
 
-enum tag { NONE, CREATED, AWAITED, CLAIMED, COMPLETED, RECORDED, OTHER };
+enum tag { NONE, CREATED, CLAIMED, COMPLETED, RECORDED, OTHER };
 
 /* A call in flight, by the low bits of its token. */
 struct call {

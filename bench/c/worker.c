@@ -7,6 +7,8 @@
 
 #include "bench.h"
 
+enum { WAIT_MS = 30000 };
+
 struct worker worker;
 struct load load;
 
@@ -14,8 +16,8 @@ void create(void)
 {
 	if (load.create == NULL) { /* a job that says when it was sent */
 		begin(WF_OP_CREATE_EXECUTION, CREATED);
-		put("{\"items\":[{\"kind\":\"job\",\"name\":\"timed\",\"queue\":\"pickup\",\"awaited\":%s,\"args\":[%.9f]}]}",
-		    load.awaits ? "true" : "false", now());
+		put("{\"items\":[{\"kind\":\"job\",\"name\":\"timed\",\"queue\":\"pickup\",\"args\":[%.9f]}],\"wait_ms\":%d}",
+		    now(), load.awaits ? WAIT_MS : 0);
 	} else {
 		int i, n = strcmp(load.create, "batch") == 0 ? BATCH : 1;
 		int job = strcmp(load.create, "workflows") != 0;
@@ -23,9 +25,8 @@ void create(void)
 		begin(WF_OP_CREATE_EXECUTION, CREATED)->n = n;
 		put("{\"items\":[");
 		for (i = 0; i < n; i++)
-			put("%s{\"kind\":\"%s\",\"name\":\"noop\",\"queue\":\"%s\"%s}", i > 0 ? "," : "", job ? "job" : "workflow",
-			    load.create, job ? "" : ",\"awaited\":true");
-		put("]}");
+			put("%s{\"kind\":\"%s\",\"name\":\"noop\",\"queue\":\"%s\"}", i > 0 ? "," : "", job ? "job" : "workflow", load.create);
+		put("],\"wait_ms\":%d}", job ? 0 : WAIT_MS);
 	}
 	finish();
 }
@@ -164,30 +165,20 @@ static void recorded(struct call *call, char *reply)
 
 static void created(struct call *call, char *reply)
 {
-	char id[40];
-
 	if (!load.awaits) {
 		load.done += call->n;
-		load.answered = 1;
-		if (load.again && now() < load.end)
-			create();
-		return;
-	}
-	copy(id, sizeof id, after(reply, "\"id\":\""), '"');
-	begin(WF_OP_WAIT_EXECUTION, AWAITED)->at = call->at;
-	put("{\"id\":\"%s,\"wait_ms\":30000}", id);
-	finish();
-}
+	} else {
+		char *result;
 
-static void awaited(struct call *call, char *reply)
-{
-	if (strstr(reply, "\"status\":\"completed\"") == NULL)
-		die("wait_execution", reply);
-	if (strstr(reply, "\"name\":\"timed\"") != NULL)
-		load.picked_up = atof(after(reply, "\"result\":"));
-	if (load.took != NULL && load.took_n < SAMPLES)
-		load.took[load.took_n++] = now() - call->at;
-	load.done++;
+		if (strstr(reply, "\"outcome\":{\"status\":\"completed\"") == NULL)
+			die("create_execution", reply);
+		result = after(reply, "\"result\":");
+		if (*result != 'n') /* null */
+			load.picked_up = atof(result);
+		if (load.took != NULL && load.took_n < SAMPLES)
+			load.took[load.took_n++] = now() - call->at;
+		load.done++;
+	}
 	load.answered = 1;
 	if (load.again && now() < load.end)
 		create();
@@ -203,7 +194,6 @@ static void completion(uint64_t token, char *reply)
 		die("reply", reply);
 	switch (call.tag) {
 	case CREATED: created(&call, reply); break;
-	case AWAITED: awaited(&call, reply); break;
 	case CLAIMED: claimed(reply); break;
 	case RECORDED: recorded(&call, reply); break;
 	case COMPLETED:

@@ -94,15 +94,23 @@ func (e *Engine) prepareAdvance(i int, a model.Advance) (*work, error) {
 		}
 	}
 	w := &work{size: b.size + len(a.Result) + len(a.Error) + len(a.Args) + len(a.Kwargs), cancels: b.cancels}
-	known := e.leases.begin(a.ID, a.Lease)
+	known := e.leases.begin(a.ID, a.Lease, b.opens())
 	w.root, w.finished = known.root, finish
 	if finish == nil || len(b.out.Entries) > 0 || b.out.State != nil {
 		w.advance = &b.out
 	}
 	if finish != nil {
-		finish.Root, finish.Lone = known.isRoot(a.ID), known.isLone(a.ID) && w.advance == nil && finish.Continue == nil
+		finish.Root = known.isRoot(a.ID)
+		finish.Plain = finish.OK && finish.Continue == nil && w.advance == nil && known.isPlain(a.ID)
 	}
 	return w, nil
+}
+
+// opens says whether it starts what an end has to close.
+func (b *advanceBuilder) opens() bool {
+	return slices.ContainsFunc(b.request.Commands, func(c model.Command) bool {
+		return c.Type == model.CommandSchedule || c.Type == model.CommandStartTimer
+	})
 }
 
 // endOf answers the outcome in an advance, if it has one.

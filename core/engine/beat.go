@@ -42,7 +42,7 @@ func (e *Engine) prepareProgress(i int, item model.Progress) (*work, error) {
 	if err := e.checkPayload(path+".progress", item.Progress); err != nil {
 		return nil, err
 	}
-	root := e.leases.begin(item.ID, item.Lease).root
+	root := e.leases.begin(item.ID, item.Lease, false).root
 	return &work{root: root, size: len(item.Progress), progress: &store.Progress{ID: item.ID, Lease: item.Lease, Progress: item.Progress}}, nil
 }
 

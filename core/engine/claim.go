@@ -62,7 +62,9 @@ func (e *Engine) Claim(ctx context.Context, req model.ClaimRequest) (model.Claim
 func (w *worker) claim(ctx context.Context, req model.ClaimRequest) (model.ClaimReply, error) {
 	over := time.NewTimer(time.Duration(req.WaitMS) * time.Millisecond)
 	defer over.Stop()
-	w.slots.open(req)
+	if w.slots.open(req) {
+		w.exhausted = false // what the last look passed over may be due
+	}
 	defer func() { w.slots.close(req.WaitMS > 0 && ctx.Err() == nil) }()
 	for {
 		if w.draining.Load() {
@@ -82,7 +84,6 @@ func (w *worker) claim(ctx context.Context, req model.ClaimRequest) (model.Claim
 		}
 		select {
 		case <-w.wake:
-			w.exhausted = false
 		case <-w.slots.filled:
 		case <-over.C:
 			return model.ClaimReply{Executions: []model.Claimed{}}, nil
@@ -104,14 +105,15 @@ func (w *worker) collect(n int) (claimed []model.Claimed) {
 }
 
 // look claims, unless the last look took all that was due and nobody has said since
-// that there is more.
+// that there is more. Where it is known how much more, it asks for that, and leaves the
+// other slots for flushes to fill.
 func (w *worker) look(ctx context.Context) ([]model.Claimed, error) {
-	select {
-	case <-w.wake:
-	default:
-		if w.exhausted {
-			return nil, nil
-		}
+	known, beyond := w.rumour.take()
+	if w.exhausted && known == 0 && !beyond {
+		return nil, nil
+	}
+	if w.known = maxClaim; w.exhausted && !beyond {
+		w.known = known
 	}
 	w.exhausted = false
 	if ctx.Err() != nil || !w.mayClaim() {
@@ -128,7 +130,7 @@ func (w *worker) tryClaim(ctx context.Context) ([]model.Claimed, error) {
 	suspect, may := e.solo.mode(e.leases.len())
 	if may && !suspect {
 		defer e.claiming.RUnlock()
-		return w.ask(ctx, maxClaim, false)
+		return w.ask(ctx, w.known, false)
 	}
 	e.claiming.RUnlock()
 	if !may {
@@ -142,13 +144,13 @@ func (w *worker) tryAlone(ctx context.Context) ([]model.Claimed, error) {
 	e.claiming.Lock()
 	defer e.claiming.Unlock()
 	if suspect, may := e.solo.mode(e.leases.len()); !suspect || !may {
-		poke(w.wake)
+		w.rouse(0)
 		return nil, nil
 	}
 	claimed, err := w.ask(ctx, 1, true)
 	e.solo.took(len(claimed))
 	if err == nil && len(claimed) == 0 {
-		return w.ask(ctx, maxClaim, false)
+		return w.ask(ctx, w.known, false)
 	}
 	return claimed, err
 }
@@ -163,7 +165,7 @@ func (w *worker) mayClaim() bool {
 		return false
 	}
 	if w.engine.behind() > writeLag {
-		time.AfterFunc(writeLag/10, func() { poke(w.wake) })
+		time.AfterFunc(writeLag/10, func() { w.rouse(0) })
 		return false
 	}
 	return true
@@ -172,7 +174,8 @@ func (w *worker) mayClaim() bool {
 // ask claims for the free slots under a token of its own. The query is not cut short when
 // the caller gives up, because then nobody would know what it took.
 func (w *worker) ask(ctx context.Context, n int, suspect bool) (claimed []model.Claimed, err error) {
-	if n = w.slots.reserve(n, true, w.isScarce); n == 0 {
+	isKnown := n < maxClaim && !suspect
+	if n = w.slots.reserve(n, true, w.isScarce && !isKnown); n == 0 {
 		return nil, nil // a flush fills them
 	}
 	defer func() { w.slots.settle(n, len(claimed)) }()
@@ -181,7 +184,7 @@ func (w *worker) ask(ctx context.Context, n int, suspect bool) (claimed []model.
 	defer cancel()
 	claimed, err = w.engine.store.Claim(limited, claim)
 	w.isScarce = err == nil && len(claimed) < n
-	w.exhausted = w.isScarce && !suspect
+	w.exhausted = err == nil && !suspect && (w.isScarce || isKnown && n == w.known)
 	return w.took(claim, claimed, err), err
 }
 

@@ -46,6 +46,7 @@ func (e *Engine) CreateExecution(ctx context.Context, req model.CreateExecutionR
 			return model.CreateExecutionReply{}, invalid(fmt.Sprintf("items[%d].id", i), "is there twice; ids must differ")
 		}
 		ids[row.ID] = true
+		row.Awaited = row.Awaited || req.WaitMS > 0
 		w.creates[i] = row
 		w.signals = append(w.signals, row.Signals...)
 		w.size += rowSize(&row)
@@ -54,6 +55,8 @@ func (e *Engine) CreateExecution(ctx context.Context, req model.CreateExecutionR
 		return model.CreateExecutionReply{}, invalid("items", "have %d signals; at most %d are sent at once", len(w.signals), maxItems)
 	}
 	w.root = w.creates[0].ID
+	waits := e.expectEnds(req.WaitMS, w.creates)
+	defer waits.remove()
 	if err := e.write(ctx, w); err != nil {
 		return model.CreateExecutionReply{}, err
 	}
@@ -62,17 +65,47 @@ func (e *Engine) CreateExecution(ctx context.Context, req model.CreateExecutionR
 		return reply, err
 	}
 	if req.WaitMS > 0 {
-		e.awaitCreated(ctx, req.WaitMS, reply.Results)
+		e.awaitCreated(ctx, req.WaitMS, waits, reply.Results)
 	}
 	return reply, nil
 }
 
+// expected are waits for the outcomes of rows that are about to be created: they may have
+// ended before whoever created them hears of it.
+type expected struct {
+	waits   []*wait
+	removes []func()
+}
+
+func (e *Engine) expectEnds(waitMS int64, rows []store.NewRow) (x expected) {
+	if waitMS <= 0 {
+		return x
+	}
+	for i := range rows {
+		waiting, _, remove := e.waiters.add(rows[i].ID, true)
+		x.waits, x.removes = append(x.waits, waiting), append(x.removes, remove)
+	}
+	return x
+}
+
+func (x *expected) remove() {
+	for _, remove := range x.removes {
+		remove()
+	}
+}
+
 // awaitCreated waits for what was created, one after another, and notes what has ended.
-func (e *Engine) awaitCreated(ctx context.Context, waitMS int64, results []model.Created) {
+func (e *Engine) awaitCreated(ctx context.Context, waitMS int64, waits expected, results []model.Created) {
 	until := time.Now().Add(time.Duration(waitMS) * time.Millisecond)
 	for i := range results {
-		left := max(time.Until(until).Milliseconds(), 0)
-		x, err := e.WaitExecution(ctx, model.WaitExecutionRequest{ID: results[i].ID, WaitMS: left})
+		req := model.WaitExecutionRequest{ID: results[i].ID, WaitMS: max(time.Until(until).Milliseconds(), 0)}
+		var x model.Execution
+		var err error
+		if results[i].Created {
+			x, err = e.waitTold(ctx, req, waits.waits[i].told)
+		} else { // another one has the key
+			x, err = e.WaitExecution(ctx, req)
+		}
 		if err != nil {
 			return
 		}

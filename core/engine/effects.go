@@ -54,7 +54,7 @@ func (e *Engine) finishEffects(id uuid.UUID, f *store.Finished, claimed map[uuid
 	switch {
 	case claimed[id]:
 	case f.Continued:
-		e.wake(f.Queue)
+		e.wakeForOne(f.Queue)
 	case f.Held && f.Status.Final():
 		if f.Parent != nil && claimed[*f.Parent] {
 			f.Parent = nil
@@ -74,7 +74,7 @@ func (e *Engine) advanceEffects(a *store.Advance, claimed map[uuid.UUID]bool) {
 		case c.RunAt != nil:
 			e.ticker.at(*c.RunAt)
 		default:
-			e.wake(c.Queue)
+			e.wakeForOne(c.Queue)
 		}
 	}
 	for i := range a.Entries {
@@ -99,7 +99,7 @@ func (e *Engine) wokenEffects(w store.Woken) {
 	}
 	switch w.Status {
 	case model.Pending:
-		e.wake(w.Queue)
+		e.wakeForOne(w.Queue)
 	case model.Running:
 		e.news(w.Worker, w)
 	}

@@ -221,6 +221,33 @@ func TestWhatAnOutageShowsMakesNobodyDead(t *testing.T) {
 	}
 }
 
+// A full disk refuses every heartbeat, and shows everybody's silence.
+func TestADatabaseThatTakesNoHeartbeatsMakesNobodyDead(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	other := w.another(model.Config{})
+	w.worker(w.Engine)
+	w.createOne(model.Job, "j")
+	c := w.claimOne(other, w.worker(other))
+	w.exec(`CREATE FUNCTION workflows.full() RETURNS trigger LANGUAGE plpgsql AS $$
+		BEGIN RAISE disk_full; END $$;
+		CREATE TRIGGER no_beats BEFORE UPDATE OF heartbeat_at ON workflows.workers FOR EACH ROW EXECUTE FUNCTION workflows.full()`)
+	w.eventually("the silence of both", func() bool {
+		return w.count(`SELECT count(*) FROM workflows.workers WHERE heartbeat_at < now() - interval '2.5 s'`) == 2
+	})
+	w.exec(`DROP TRIGGER no_beats ON workflows.workers`)
+	w.eventually("beats of both", func() bool {
+		return w.count(`SELECT count(*) FROM workflows.workers WHERE heartbeat_at > now() - interval '0.5 s'`) == 2
+	})
+	if n := w.count(`SELECT count(*) FROM workflows.workers WHERE status <> 'active'`); n != 0 {
+		t.Fatalf("%d were declared dead", n)
+	}
+	w.complete(other, c, `1`)
+	if got := w.wants(c.ID, model.Completed); got.Attempts != 1 {
+		t.Fatalf("it took %d attempts", got.Attempts)
+	}
+}
+
 func TestBadRequestsAreRefusedByPathAndNothingIsWritten(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -52,8 +52,11 @@ func (e *Engine) prepareFinish(i int, finish store.Finish) (*work, error) {
 	if err := checkID(fmt.Sprintf("items[%d].id", i), finish.ID); err != nil {
 		return nil, err
 	}
-	known := e.leases.begin(finish.ID, finish.Lease)
-	finish.Root, finish.Lone = known.isRoot(finish.ID), known.isLone(finish.ID)
+	known := e.leases.begin(finish.ID, finish.Lease, false)
+	finish.Root, finish.Plain = known.isRoot(finish.ID), finish.OK && known.isPlain(finish.ID)
+	if finish.OK {
+		finish.Parent = known.plainParent()
+	}
 	finish.Workflow = known.kind == model.Workflow || finish.Position > 0
 	return &work{root: known.root, size: len(finish.Result) + len(finish.Error), finished: &finish}, nil
 }

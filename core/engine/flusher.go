@@ -257,6 +257,9 @@ func (f *flusher) attempt(ctx context.Context, works []*work) error {
 	var next cursor
 	for _, w := range works {
 		next = w.takeFrom(&flushed, next)
+		if w.finished != nil {
+			e.waiters.settle(w.finished, &w.out.finished)
+		}
 		e.effects(w, claimed)
 		w.finish(nil)
 	}

@@ -31,7 +31,9 @@ func (e *Engine) handover(works []*work) *handover {
 		}
 		if suspect, may := e.solo.mode(e.leases.len()); !suspect && may && w.mayClaim() {
 			if n = w.slots.reserve(n, false, false); n > 0 {
-				return &handover{worker: w, reserved: n, claim: w.newClaim(n, false)}
+				claim := w.newClaim(n, false)
+				claim.Spare = w.slots.spare()
+				return &handover{worker: w, reserved: n, claim: claim}
 			}
 		}
 		e.claiming.RUnlock()
@@ -72,8 +74,10 @@ func (x *work) endsForAnother() bool {
 }
 
 // attach takes the claim along with a batch of works. New rows are handed over as they
-// are written; for the rest the batch looks into the queue.
+// are written, and parents by the end of a child; for the rest the batch looks into the
+// queue.
 func (h *handover) attach(works []*work, b *store.Batch) {
+	parents := map[uuid.UUID]bool{}
 	for _, w := range works {
 		for i := range w.creates {
 			h.mark(&w.creates[i], w.tries == 0, b)
@@ -83,13 +87,26 @@ func (h *handover) attach(works []*work, b *store.Batch) {
 				h.mark(&w.advance.Children[i], w.tries == 0, b)
 			}
 		}
-		b.Look = b.Look || w.endsForAnother()
+		if w.finished != nil && w.finished.Parent != uuid.Nil {
+			w.finished.Plain = !parents[w.finished.Parent]
+			parents[w.finished.Parent] = true
+		}
+		b.Look = b.Look || w.endsForAnother() && !h.resume(w.finished)
 	}
 	if h == nil {
 		b.Look = false
 		return
 	}
 	b.Claim, b.Look = &h.claim, b.Look && h.claim.N > 0
+}
+
+// resume lets the end of a child give its parent a slot.
+func (h *handover) resume(child *store.Finish) bool {
+	child.Resume = child.Plain && child.Parent != uuid.Nil && h != nil && h.claim.Warm && h.claim.N > 0
+	if child.Resume {
+		h.claim.N--
+	}
+	return child.Resume
 }
 
 // mark hands a row over, unless it is there already perhaps: a try before this one may

@@ -183,6 +183,17 @@ func TestWhatWaitsInTheQueueGoesBeforeWhatIsNew(t *testing.T) {
 	w.wants(w.create(model.NewExecution{Kind: model.Job, Name: "above", Priority: &high})[0].ID, model.Running)
 }
 
+func TestWhatIsNewIsHandedOverBesideWhatHasSlotsOfItsOwn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	worker := w.worker(w.Engine)
+	waits := w.create(model.NewExecution{Kind: model.Job, Name: "waits", DelayMS: 60_000})[0].ID
+	w.exec(`UPDATE workflows.executions SET status = 'pending', run_at = now() WHERE id = $1`, waits) // nobody has been told
+	w.offers(worker, model.ClaimRequest{N: 2})
+	w.wants(w.createOne(model.Job, "first"), model.Running)  // the other slot is for what waits
+	w.wants(w.createOne(model.Job, "second"), model.Pending) // none is to spare
+}
+
 func TestARowOfAQueueNobodyHereServesOrThatIsForLaterIsNotHandedOver(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -255,6 +266,7 @@ func TestACallerThatDoesNotWaitIsHandedNothing(t *testing.T) {
 func TestADeadWorkerIsHandedNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	w.Engine = w.another(model.Config{ListenURL: listenOff}) // whoever begins to listen looks at its leases
 	worker := w.worker(w.Engine, func(r *model.StartWorkerRequest) { r.HeartbeatTimeoutMS, r.HeartbeatIntervalMS = 60_000, 30_000 })
 	got := w.waiting(worker, 5)
 	w.exec(`UPDATE workflows.workers SET status = 'dead'`)

@@ -61,16 +61,23 @@ func newHints(e *Engine) *hints {
 
 // wake tells workers of a queue that something is due there.
 func (e *Engine) wake(queue string) {
-	e.wakeLocal(queue)
+	e.wakeAbout(queue, 0)
+}
+
+// wakeForOne does so for a single execution that this process has made due.
+func (e *Engine) wakeForOne(queue string) { e.wakeAbout(queue, 1) }
+
+func (e *Engine) wakeAbout(queue string, known int) {
+	e.wakeLocal(queue, known)
 	e.hints.mu.Lock()
 	e.hints.queues[queue] = true
 	e.hints.mu.Unlock()
 }
 
-func (e *Engine) wakeLocal(queue string) {
+func (e *Engine) wakeLocal(queue string, known int) {
 	for _, w := range e.listWorkers() {
 		if w.serves(queue) {
-			poke(w.wake)
+			w.rouse(known)
 		}
 	}
 }
@@ -128,7 +135,7 @@ func (e *Engine) ended(id uuid.UUID, awaited bool) {
 func (e *Engine) dueEffects(status model.Status, queue string, at time.Time) {
 	switch status {
 	case model.Pending:
-		e.wake(queue)
+		e.wakeForOne(queue)
 	case model.Scheduled:
 		e.ticker.at(at)
 	}
@@ -256,7 +263,7 @@ func (h *hints) hearing(ctx context.Context) {
 // missed makes up for what was not heard: everybody looks once.
 func (h *hints) missed() {
 	for _, w := range h.engine.listWorkers() {
-		poke(w.wake)
+		w.rouse(0)
 		poke(w.beatNow)
 	}
 	h.engine.ticker.in(0)
@@ -269,7 +276,7 @@ func (h *hints) hear(payload string) {
 		return
 	}
 	for _, queue := range x.Queues {
-		h.engine.wakeLocal(queue)
+		h.engine.wakeLocal(queue, 0)
 	}
 	for _, worker := range x.Workers {
 		h.engine.beatLocal(worker)

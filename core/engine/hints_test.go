@@ -45,7 +45,7 @@ func TestAHintOfOnesOwnOrAForeignPayloadIsIgnored(t *testing.T) {
 	e.hints, e.waiters = newHints(e), newWaiters(e)
 	told := make(chan *store.Read, 1)
 	id := uuid.New()
-	e.waiters.byID[id] = []chan *store.Read{told}
+	e.waiters.byID[id] = []*wait{{told: told}}
 	e.hints.hear("not json")
 	e.hints.hear(hint{From: e.id, Ended: []uuid.UUID{id}}.text())
 	if len(told) != 0 {

@@ -22,6 +22,7 @@ type lease struct {
 	lease  model.Lease
 	kind   model.Kind
 	root   uuid.UUID
+	parent uuid.UUID
 	// position up to which the holder knows the history.
 	position int
 	// known is how long the history is at least.
@@ -30,8 +31,8 @@ type lease struct {
 	// the lease may be older or newer than ours.
 	writing int
 	touched time.Time
-	// wrote: it has written before.
-	wrote bool
+	// opened: there may be children or timers.
+	opened bool
 	// cancelTold: the holder has been told to stop.
 	cancelTold bool
 }
@@ -43,41 +44,53 @@ func (t *leaseTable) add(w *worker, claimed []model.Claimed) {
 	defer t.mu.Unlock()
 	for i := range claimed {
 		c := &claimed[i]
-		t.leases[c.ID] = &lease{
+		held := &lease{
 			id: c.ID, worker: w, lease: c.Lease, kind: c.Kind, root: c.RootID, position: c.Position,
-			touched: time.Now(), cancelTold: c.CancelRequested,
+			touched: time.Now(), cancelTold: c.CancelRequested, opened: c.Kind == model.Workflow && c.Lease.Epoch > 1,
 		}
+		if c.ParentID != nil {
+			held.parent = *c.ParentID
+		}
+		t.leases[c.ID] = held
 	}
 }
 
 // written is what is known of an execution that is written under a lease; nothing, if the
 // lease is none of this process.
 type written struct {
-	root uuid.UUID
-	kind model.Kind
-	// first: nothing was written under the lease before.
-	first bool
+	root, parent uuid.UUID
+	kind         model.Kind
+	// opened: there may be children or timers, by what came before this write.
+	opened bool
 }
 
 // isRoot: only of a lease of this process is the root known.
 func (w written) isRoot(id uuid.UUID) bool { return w.kind != "" && w.root == id }
 
-// isLone says whether an end has nothing to mind but the execution's own row.
-func (w written) isLone(id uuid.UUID) bool {
-	return w.isRoot(id) && (w.kind != model.Workflow || w.first)
+// isPlain says whether a result has nothing to mind but the execution's own row, as far
+// as is known here.
+func (w written) isPlain(id uuid.UUID) bool { return w.isRoot(id) && !w.opened }
+
+// plainParent is the one other row that a result has to mind, of what has no children.
+func (w written) plainParent() uuid.UUID {
+	if w.kind == model.Workflow {
+		return uuid.Nil
+	}
+	return w.parent
 }
 
-// begin notes a write under a lease.
-func (t *leaseTable) begin(id uuid.UUID, l model.Lease) written {
+// begin notes a write under a lease, and whether it starts children or timers.
+func (t *leaseTable) begin(id uuid.UUID, l model.Lease, opens bool) written {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	held, ok := t.leases[id]
 	if !ok || held.lease != l {
 		return written{root: id}
 	}
-	w := written{held.root, held.kind, !held.wrote}
+	w := written{held.root, held.parent, held.kind, held.opened}
 	held.writing++
-	held.wrote, held.touched = true, time.Now()
+	held.opened = held.opened || opens
+	held.touched = time.Now()
 	return w
 }
 

@@ -47,7 +47,7 @@ func TestAnAnswerOlderThanAClaimOrBesideAWriteLosesNothing(t *testing.T) {
 	if notices := w.takeNotices(); len(notices) != 0 {
 		t.Fatalf("an older answer: told %s", asText(notices))
 	}
-	table.begin(row.ID, row.Lease)
+	table.begin(row.ID, row.Lease, false)
 	table.reconcile(w, nil, later())
 	if notices := w.takeNotices(); len(notices) != 0 {
 		t.Fatalf("beside a write: told %s", asText(notices))
@@ -58,7 +58,7 @@ func TestNewsIsToldOnceAndNotWhileAWriteBringsIt(t *testing.T) {
 	t.Parallel()
 	table, w, row := holding()
 	news := store.Woken{ID: row.ID, Kind: model.Workflow, HistoryLength: 2}
-	table.begin(row.ID, row.Lease)
+	table.begin(row.ID, row.Lease, false)
 	table.tell(news)
 	if notices := w.takeNotices(); len(notices) != 0 {
 		t.Fatalf("during a write: told %s", asText(notices))

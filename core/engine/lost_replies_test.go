@@ -108,7 +108,7 @@ var lostReplies = map[string]func(p *proxied){
 	},
 	"complete": func(p *proxied) {
 		_, c := p.holds(aJob)
-		p.cut("finish_lone")
+		p.cut("plain")
 		if got := p.complete(p.Engine, c, "7"); got.Status != model.Completed {
 			p.Errorf("answered %s", asText(got))
 		}
@@ -120,16 +120,37 @@ var lostReplies = map[string]func(p *proxied){
 		worker, flow := p.holds(aFlow)
 		p.advance(p.Engine, flow, model.Advance{Then: model.ThenSuspend, Commands: []model.Command{schedule(1, model.Activity, "a")}})
 		activity := p.claimOne(p.Engine, worker)
-		p.cut("finish")
+		p.cut("plain_child")
 		p.complete(p.Engine, activity, "7")
 		p.isOnce(`SELECT count(*) FROM workflows.history WHERE type = 'activity_completed'`)
 		if again := p.claimOne(p.Engine, worker); again.ID != flow.ID || len(again.Events) != 3 {
 			p.Errorf("its parent came as %s", asText(again))
 		}
 	},
+	"fail an activity": func(p *proxied) {
+		worker, flow := p.holds(aFlow)
+		p.advance(p.Engine, flow, model.Advance{Then: model.ThenSuspend, Commands: []model.Command{schedule(1, model.Activity, "a")}})
+		activity := p.claimOne(p.Engine, worker)
+		p.cut("finish")
+		reply, err := p.FailExecution(p.ctx, model.FailExecutionRequest{Items: []model.Failure{{ID: activity.ID, Lease: activity.Lease, Error: model.Payload(`{"type":"E","message":"","non_retryable":true}`)}}})
+		if got := only(p.world, reply.Results, err); got.Status != model.Failed {
+			p.Errorf("answered %s", asText(got))
+		}
+		p.isOnce(`SELECT count(*) FROM workflows.history WHERE type = 'activity_failed'`)
+	},
+	"schedule an activity": func(p *proxied) {
+		_, flow := p.holds(aFlow)
+		p.cut("plain_schedule")
+		got := p.advance(p.Engine, flow, model.Advance{Then: model.ThenSuspend, Commands: []model.Command{schedule(1, model.Activity, "a")}})
+		if got.Status != model.Suspended {
+			p.Errorf("answered %s", asText(got))
+		}
+		p.isOnce(`SELECT count(*) FROM workflows.executions WHERE parent_id IS NOT NULL`)
+		p.isOnce(`SELECT count(*) FROM workflows.history WHERE type = 'activity_scheduled'`)
+	},
 	"fail": func(p *proxied) {
 		_, c := p.holds(aJob)
-		p.cut("finish_lone")
+		p.cut("finish_roots")
 		reply, err := p.FailExecution(p.ctx, model.FailExecutionRequest{Items: []model.Failure{{ID: c.ID, Lease: c.Lease, Error: model.Payload(`{"type":"E","message":""}`)}}})
 		if got := only(p.world, reply.Results, err); got.Status != model.Scheduled {
 			p.Errorf("answered %s", asText(got))
@@ -161,7 +182,7 @@ var lostReplies = map[string]func(p *proxied){
 	},
 	"record a step": func(p *proxied) {
 		_, c := p.holds(aFlow)
-		p.cut("advance_plain")
+		p.cut("plain")
 		reply, err := p.RecordStep(p.ctx, model.RecordStepRequest{Items: []model.StepRecord{{ID: c.ID, Lease: c.Lease, Position: c.Position, Event: model.StepEvent{Type: model.EventStepCompleted, Sequence: 1, Name: "s"}}}})
 		if got := only(p.world, reply.Results, err); got.Position != 2 {
 			p.Errorf("answered %s", asText(got))

@@ -34,7 +34,7 @@ func (e *Engine) prepareRelease(i int, r model.Release) (*work, error) {
 	case len(parked) > maxParked:
 		return nil, invalid(path+".message", "has %d bytes; at most %d are kept", len(parked), maxParked)
 	}
-	root := e.leases.begin(r.ID, r.Lease).root
+	root := e.leases.begin(r.ID, r.Lease, false).root
 	return &work{root: root, size: len(parked), release: &store.Release{ID: r.ID, Lease: r.Lease, Reason: r.Reason, Parked: parked}}, nil
 }
 

@@ -30,12 +30,15 @@ type slots struct {
 
 func newSlots() *slots { return &slots{filled: make(chan struct{}, 1)} }
 
-// open begins a claim, which says how many slots are free.
-func (s *slots) open(req model.ClaimRequest) {
+// open begins a claim, which says how many slots are free, and answers whether it
+// lacks other functions than the last one.
+func (s *slots) open(req model.ClaimRequest) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	others := !slices.Equal(s.request.Lacking, req.Lacking)
 	s.request, s.waiting = req, true
 	s.free = req.N - s.reserved - len(s.ready)
+	return others
 }
 
 // close ends it. Who did not want to wait is not expected to come again.
@@ -72,6 +75,13 @@ func (s *slots) reserve(n int, asked, half bool) int {
 	n = min(n, free)
 	s.free, s.reserved = s.free-n, s.reserved+n
 	return n
+}
+
+// spare are slots that nobody has reserved.
+func (s *slots) spare() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return max(s.free, 0)
 }
 
 // settle gives back what a claim has not used of its reservation.

@@ -37,7 +37,7 @@ func (e *Engine) noteSuspect(due store.Due) {
 
 func (e *Engine) wakeAll() {
 	for _, w := range e.listWorkers() {
-		poke(w.wake)
+		w.rouse(0)
 	}
 }
 

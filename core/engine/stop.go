@@ -29,7 +29,7 @@ func (e *Engine) StopWorker(ctx context.Context, req model.StopWorkerRequest) (m
 // afterwards takes nothing.
 func (e *Engine) drainWorker(ctx context.Context, w *worker) error {
 	w.draining.Store(true)
-	poke(w.wake)
+	w.rouse(0)
 	w.returnReady()
 	return e.store.SetWorker(ctx, w.current(), "draining")
 }

@@ -167,7 +167,7 @@ func (t *ticker) tick(ctx context.Context) error {
 	t.ahead = due.Now.Sub(asked)
 	t.mu.Unlock()
 	for _, queue := range due.Queues {
-		t.engine.wakeLocal(queue)
+		t.engine.wakeLocal(queue, 0)
 	}
 	t.engine.noteSuspect(due)
 	return t.act(ctx, due)

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,7 +28,7 @@ const (
 type waiters struct {
 	engine *Engine
 	mu     sync.Mutex
-	byID   map[uuid.UUID][]chan *store.Read
+	byID   map[uuid.UUID][]*wait
 	// awaited are executions that were started here, by somebody who said that they will
 	// wait, and that have not ended as far as is known.
 	awaited map[uuid.UUID]bool
@@ -35,8 +36,15 @@ type waiters struct {
 	once    sync.Once
 }
 
+// wait is one call's. It is told of the end, with the execution as it has ended if that is
+// known; who wants no more than the outcome gets just that in it.
+type wait struct {
+	told    chan *store.Read
+	outcome bool
+}
+
 func newWaiters(e *Engine) *waiters {
-	return &waiters{engine: e, byID: map[uuid.UUID][]chan *store.Read{}, awaited: map[uuid.UUID]bool{}, now: make(chan struct{}, 1)}
+	return &waiters{engine: e, byID: map[uuid.UUID][]*wait{}, awaited: map[uuid.UUID]bool{}, now: make(chan struct{}, 1)}
 }
 
 // expect remembers an execution that was started to be awaited.
@@ -50,35 +58,30 @@ func (w *waiters) expect(id uuid.UUID) {
 }
 
 // add begins a wait. What is known not to have ended need not be looked at first.
-func (w *waiters) add(id uuid.UUID) (told chan *store.Read, awaited bool, remove func()) {
+func (w *waiters) add(id uuid.UUID, outcome bool) (x *wait, awaited bool, remove func()) {
 	w.once.Do(func() { w.engine.spawn("waiters", w.loop) })
-	told = make(chan *store.Read, 1)
+	x = &wait{make(chan *store.Read, 1), outcome}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.byID[id] = append(w.byID[id], told)
-	return told, w.awaited[id], func() { w.remove(id, told) }
+	w.byID[id] = append(w.byID[id], x)
+	return x, w.awaited[id], func() { w.remove(id, x) }
 }
 
-func (w *waiters) remove(id uuid.UUID, told chan *store.Read) {
+func (w *waiters) remove(id uuid.UUID, x *wait) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	kept := w.byID[id][:0]
-	for _, other := range w.byID[id] {
-		if other != told {
-			kept = append(kept, other)
-		}
-	}
+	kept := slices.DeleteFunc(w.byID[id], func(other *wait) bool { return other == x })
 	if w.byID[id] = kept; len(kept) == 0 {
 		delete(w.byID, id)
 	}
 }
 
-// among answers those whose end some call waits for.
+// among answers those that some call waits for to have them whole.
 func (w *waiters) among(finishes []store.Finish) (ids []uuid.UUID) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for i := range finishes {
-		if len(w.byID[finishes[i].ID]) > 0 {
+		if slices.ContainsFunc(w.byID[finishes[i].ID], func(x *wait) bool { return !x.outcome }) {
 			ids = append(ids, finishes[i].ID)
 		}
 	}
@@ -99,8 +102,32 @@ func (w *waiters) tell(id uuid.UUID, ended *store.Read) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.awaited, id)
-	for _, told := range w.byID[id] {
-		pass(told, ended)
+	for _, x := range w.byID[id] {
+		pass(x.told, ended)
+	}
+}
+
+// settle tells who wants no more than the outcome what a finish has written.
+func (w *waiters) settle(x *store.Finish, f *store.Finished) {
+	ended := store.Read{Execution: model.Execution{ID: x.ID, Status: f.Status}}
+	switch {
+	case !f.Held:
+		return
+	case f.Status == model.Completed:
+		if ended.Result = x.Result; len(x.Result) == 0 {
+			ended.Result = null
+		}
+	case f.Status == model.Failed:
+		ended.Error = x.Error
+	default:
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, waiting := range w.byID[x.ID] {
+		if waiting.outcome {
+			pass(waiting.told, &ended)
+		}
 	}
 }
 
@@ -175,12 +202,17 @@ func (e *Engine) WaitExecution(ctx context.Context, req model.WaitExecutionReque
 	if err := checkDelay("wait_ms", req.WaitMS); err != nil {
 		return model.Execution{}, err
 	}
-	told, awaited, remove := e.waiters.add(req.ID)
+	x, awaited, remove := e.waiters.add(req.ID, false)
 	defer remove()
-	e.hints.listen()
 	if awaited && req.WaitMS > 0 {
-		return e.waitTold(ctx, req, told)
+		return e.waitTold(ctx, req, x.told)
 	}
+	return e.waitFor(ctx, req, x.told)
+}
+
+// waitFor looks first, and waits for what has not ended.
+func (e *Engine) waitFor(ctx context.Context, req model.WaitExecutionRequest, told chan *store.Read) (model.Execution, error) {
+	e.hints.listen()
 	read, err := e.get(ctx, req.ID)
 	if err != nil || read.Status.Final() || req.WaitMS == 0 {
 		return read.Execution, err
@@ -198,6 +230,7 @@ func (e *Engine) WaitExecution(ctx context.Context, req model.WaitExecutionReque
 }
 
 func (e *Engine) waitTold(ctx context.Context, req model.WaitExecutionRequest, told chan *store.Read) (model.Execution, error) {
+	e.hints.listen()
 	over := time.NewTimer(time.Duration(req.WaitMS) * time.Millisecond)
 	defer over.Stop()
 	for {

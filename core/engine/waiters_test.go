@@ -18,7 +18,7 @@ func TestWhatWasStartedToBeAwaitedIsNotReadBeforeItsEnd(t *testing.T) {
 	for name, e := range map[string]*Engine{"here": w.Engine, "elsewhere": other} {
 		worker := w.worker(e, func(r *model.StartWorkerRequest) { r.Queues = []string{name} })
 		id := w.create(model.NewExecution{Kind: model.Job, Name: name, Awaited: true, Queue: name})[0].ID
-		if _, awaited, remove := w.waiters.add(id); !awaited {
+		if _, awaited, remove := w.waiters.add(id, false); !awaited {
 			t.Fatalf("%s: nobody remembers the start", name)
 		} else {
 			remove()
@@ -65,18 +65,43 @@ func TestOnlyWhatHasEndedIsHandedToWhoWaits(t *testing.T) {
 	w := newWaiters(nil)
 	w.once.Do(func() {}) // no loop: there is no database
 	id := uuid.New()
-	told, _, remove := w.add(id)
+	x, _, remove := w.add(id, false)
 	defer remove()
 	w.hand(map[uuid.UUID]store.Read{id: {Execution: model.Execution{ID: id, Status: model.Scheduled}}})
-	if len(told) != 0 {
+	if len(x.told) != 0 {
 		t.Fatal("it was told of an attempt's end")
 	}
 	if ids := w.among([]store.Finish{{ID: uuid.New()}, {ID: id}}); len(ids) != 1 || ids[0] != id {
 		t.Fatalf("waits for %v", ids)
 	}
 	w.hand(map[uuid.UUID]store.Read{id: {Execution: model.Execution{ID: id, Status: model.Failed}}})
-	if read := <-told; read == nil || read.Status != model.Failed {
+	if read := <-x.told; read == nil || read.Status != model.Failed {
 		t.Fatal("it was not told of the end")
+	}
+}
+
+func TestWhoWantsTheOutcomeOnlyIsToldWithoutReadingIt(t *testing.T) {
+	t.Parallel()
+	w := newWaiters(nil)
+	w.once.Do(func() {}) // no loop: there is no database
+	id := uuid.New()
+	x, _, remove := w.add(id, true)
+	defer remove()
+	if ids := w.among([]store.Finish{{ID: id}}); len(ids) != 0 {
+		t.Fatalf("%v are read", ids)
+	}
+	w.settle(&store.Finish{ID: id}, &store.Finished{Held: true, Status: model.Scheduled})
+	w.settle(&store.Finish{ID: id}, &store.Finished{Status: model.Completed})
+	if len(x.told) != 0 {
+		t.Fatal("it was told of an attempt's end, or of a write that was refused")
+	}
+	w.settle(&store.Finish{ID: id, OK: true}, &store.Finished{Held: true, Status: model.Completed})
+	if read := <-x.told; read == nil || read.Status != model.Completed || string(read.Result) != "null" {
+		t.Fatalf("told %s", asText(read))
+	}
+	w.settle(&store.Finish{ID: id, Error: model.Payload(`{"type":"E"}`)}, &store.Finished{Held: true, Status: model.Failed})
+	if read := <-x.told; read == nil || read.Status != model.Failed || string(read.Error) != `{"type":"E"}` {
+		t.Fatalf("told %s", asText(read))
 	}
 }
 

@@ -41,10 +41,13 @@ type worker struct {
 
 	draining atomic.Bool
 	slots    *slots
+	rumour   rumour
 	// claiming lets one claim ask for all free slots, and guards exhausted: the last
 	// look took all that was due.
 	claiming  chan struct{}
 	exhausted bool
+	// known is how much the present look has to find, at most.
+	known int
 	// isScarce: it found less than it asked for.
 	isScarce bool
 
@@ -253,7 +256,7 @@ func (w *worker) declaredDead(ctx context.Context, id uuid.UUID) error {
 	w.mu.Lock()
 	w.id, w.acknowledged = next, sent
 	w.mu.Unlock()
-	poke(w.wake)
+	w.rouse(0)
 	return nil
 }
 
@@ -290,9 +293,12 @@ func (w *worker) claimsNow() map[uuid.UUID]bool {
 
 // stale says that the leases are so old that no new body may start: the next
 // beat decides whether they still hold.
-func (w *worker) stale() bool {
+func (w *worker) stale() bool { return w.unheard(staleShare) }
+
+// unheard says that no beat was acknowledged for this share of the timeout.
+func (w *worker) unheard(share float64) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	age := bootTime() - w.acknowledged
-	return age > time.Duration(staleShare*float64(w.request.HeartbeatTimeoutMS))*time.Millisecond
+	return age > time.Duration(share*float64(w.request.HeartbeatTimeoutMS))*time.Millisecond
 }

@@ -140,7 +140,7 @@ var (
 	advanceRows    = unnest(15, "x", newRowTypes...)
 
 	children     = fmt.Sprintf(scheduledChildren, advanceRows, "", noHolder+", NULL::uuid AS token", "", "")
-	heldChildren = fmt.Sprintf(scheduledChildren, advanceRows, holderOfNew("$36")+",", holderColumns+", $37::uuid AS token", holderJoin, ", "+startedOfNew)
+	heldChildren = fmt.Sprintf(scheduledChildren, advanceRows, holderOfNew(36)+",", holderColumns+", $37::uuid AS token", holderJoin, ", "+startedOfNew)
 
 	advancePlainSQL    = define("advance_plain", advance(entriesOnly, "", ""))
 	advanceTimersSQL   = define("advance_timers", advance(cancelledEntries, startedTimers, ""))
@@ -153,7 +153,7 @@ func advance(entries, writes, answers string) string {
 	return fmt.Sprintf(advanceText, advanceItems, advanceEntries, entries, writes, answers)
 }
 
-func (p *pipeline) advance(items []Advance, to *Claim, advanced []Advanced, claimed *[]model.Claimed) {
+func (p *pipeline) advance(items []Advance, to *Claim, advanced []*Advanced, claimed *[]model.Claimed) {
 	if len(items) == 0 {
 		return
 	}
@@ -176,7 +176,7 @@ func (p *pipeline) advance(items []Advance, to *Claim, advanced []Advanced, clai
 			*claimed = append(*claimed, h.claimedOf(rows[*id], to.Token))
 			return nil
 		}
-		advanced[ord-1] = a
+		*advanced[ord-1] = a
 		return nil
 	}, args...)
 }
@@ -224,7 +224,7 @@ func advanceOf(items []Advance, to *Claim) (n needs, args []any) {
 		args = append(args, newRowArgs(n.children)...)
 	}
 	if n.handed {
-		args = append(args, to.Worker, to.Token)
+		args = append(args, to.Worker, to.Token, to.Spare)
 	}
 	return n, args
 }

@@ -23,6 +23,9 @@ type Claim struct {
 	Suspect bool
 	// Lacking are functions that the worker does not have.
 	Lacking []model.FunctionName
+	// Spare slots of the worker, beside N: what is due and ranks before what is handed over
+	// has one of these.
+	Spare int
 	// Warm: the worker keeps what it suspended in memory and needs only later events of it.
 	Warm bool
 }
@@ -71,10 +74,13 @@ started AS (
     FROM claimed c, me WHERE c.fresh
     UNION ALL
     SELECT c.id, c.run, c.history_length, 'cancel_requested', c.error, clock_timestamp() FROM claimed c WHERE c.fresh AND c.cancel_requested_at IS NOT NULL)
-SELECT c.id, c.run, c.kind, c.name, c.queue, c.root_id, c.parent_id, c.epoch, c.priority, c.attempts, coalesce(c.args, '[]')::text, coalesce(c.kwargs, '{}')::text,
-    c.retry::text, coalesce(c.attempt_timeout_ms, 0), c.deadline_at, c.created_at, clock_timestamp(), c.cancel_requested_at IS NOT NULL,
-    c.progress::text, c.version, c.history_length, coalesce(c.suspended_position, 0), coalesce(c.seen, 0), c.previous_token
+SELECT ` + claimedColumns + `
 FROM claimed c ORDER BY c.priority DESC, c.run_at, c.id`
+
+// claimedColumns read what scanClaimed needs.
+const claimedColumns = `c.id, c.run, c.kind, c.name, c.queue, c.root_id, c.parent_id, c.epoch, c.priority, c.attempts, coalesce(c.args, '[]')::text, coalesce(c.kwargs, '{}')::text,
+    c.retry::text, coalesce(c.attempt_timeout_ms, 0), c.deadline_at, c.created_at, clock_timestamp(), c.cancel_requested_at IS NOT NULL,
+    c.progress::text, c.version, c.history_length, coalesce(c.suspended_position, 0), coalesce(c.seen, 0), c.previous_token`
 
 // isBegun looks into the history only of what was put back before.
 const isBegun = `(e.releases > 0 AND EXISTS (

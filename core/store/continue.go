@@ -59,7 +59,7 @@ closing AS (
 SELECT moved.ord, moved.queue, EXISTS (SELECT FROM closing WHERE closing.execution_id = moved.id) FROM moved`)
 
 // continueAsNew notes in finished which of the items have gone on.
-func (p *pipeline) continueAsNew(items []Finish, finished []Finished) {
+func (p *pipeline) continueAsNew(items []Finish, finished []*Finished) {
 	args, carried, which := continueArgs(items)
 	if len(which) == 0 {
 		return
@@ -70,7 +70,7 @@ func (p *pipeline) continueAsNew(items []Finish, finished []Finished) {
 		if err := row.Scan(&ord, &f.Queue, &f.Closing); err != nil {
 			return err
 		}
-		finished[which[ord-1]] = f
+		*finished[which[ord-1]] = f
 		return nil
 	}, append(args, carried...)...)
 }

@@ -70,7 +70,7 @@ var (
 )
 
 func createHeld(timed string) string {
-	return fmt.Sprintf(createText, newRows, holderOfNew("$22")+",", holderColumns+", $23::uuid AS token", holderJoin, timed+", "+startedOfNew, handedOverColumns)
+	return fmt.Sprintf(createText, newRows, holderOfNew(22)+",", holderColumns+", $23::uuid AS token", holderJoin, timed+", "+startedOfNew, handedOverColumns)
 }
 
 // winnersSQL finds who has the key. It follows the insert, because what the
@@ -127,9 +127,9 @@ func createOf(rows []NewRow, to *Claim) (*statement, []any) {
 	args := newRowArgs(rows)
 	switch {
 	case held && timed:
-		return createHeldTimedSQL, append(args, to.Worker, to.Token)
+		return createHeldTimedSQL, append(args, to.Worker, to.Token, to.Spare)
 	case held:
-		return createHeldSQL, append(args, to.Worker, to.Token)
+		return createHeldSQL, append(args, to.Worker, to.Token, to.Spare)
 	case timed:
 		return createTimedSQL, args
 	}

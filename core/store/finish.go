@@ -31,10 +31,13 @@ type Finish struct {
 	Continue *Continue
 	// Root: it has no parent to tell.
 	Root bool
-	// Lone: nothing but its own row decides, which the statement locks as it reads it. It is
-	// a root, and a workflow only with the first write under its lease: none before that can
-	// still be on its way.
-	Lone bool
+	// Parent, where it is known and nothing but the child's own row and the parent's decide.
+	Parent uuid.UUID
+	// Plain: a result of what has, as far as is known, neither children nor timers: only its
+	// own row decides, and that of its parent is told. Of one parent a batch has one such child.
+	Plain bool
+	// Resume the parent of a plain one, if it can be.
+	Resume bool
 }
 
 // Finished is what became of an outcome.
@@ -84,7 +87,9 @@ seen AS MATERIALIZED (
             * (1 + coalesce((e.retry->>'jitter')::float8, ` + defaultJitter + `) * (2 * random() - 1)) * interval '1 ms' AS retry_at,
         CASE
             WHEN e.status <> 'running' OR e.epoch <> x.epoch OR e.token IS DISTINCT FROM x.token THEN NULL
-            WHEN e.kind = 'workflow' AND e.cancel_requested_at IS NOT NULL AND %s THEN 'running'
+            WHEN e.kind = 'workflow' AND e.cancel_requested_at IS NOT NULL AND EXISTS (
+                SELECT FROM workflows.history h WHERE h.execution_id = e.id AND h.run = e.run
+                AND h.position > x.position AND h.type = 'cancel_requested' OFFSET 0) THEN 'running'
             WHEN e.cancel_requested_at IS NOT NULL THEN 'cancelled'
             WHEN x.continues THEN NULL
             WHEN x.ok THEN 'completed'
@@ -94,7 +99,7 @@ seen AS MATERIALIZED (
                 AND (e.deadline_at IS NULL OR e.deadline_at > now()) THEN 'scheduled'
             WHEN e.id IS NOT NULL THEN 'failed'
         END AS verdict
-    FROM (SELECT * FROM x ORDER BY id) x LEFT JOIN LATERAL (SELECT * FROM workflows.executions e WHERE e.id = x.id %s) e ON true),
+    FROM x LEFT JOIN LATERAL (SELECT * FROM workflows.executions e WHERE e.id = x.id OFFSET 0) e ON true),
 decided AS MATERIALIZED (
     SELECT seen.*, CASE WHEN verdict = 'scheduled' AND retry_at < now() + interval '1 ms' THEN 'pending' ELSE verdict END AS becomes FROM seen),
 done AS (
@@ -117,35 +122,20 @@ SELECT d.ord, true, true, d.status, true, d.run_at, d.kind, d.queue, %s WHERE d.
 var (
 	finishItems = unnest(1, "x", "id uuid", "epoch bigint", "token uuid", "position int", "ok boolean", "result text",
 		"error text", "error_type text", "final boolean", "failed_sequence int", "continues boolean")
-	finishSQL      = define("finish", fmt.Sprintf(finishText, finishItems, unseenCancel, "OFFSET 0", settle, toldColumns+` FROM done d LEFT JOIN told ON told.id = d.parent_id`))
-	finishRootsSQL = define("finish_roots", fmt.Sprintf(finishText, finishItems, unseenCancel, "OFFSET 0", settleRoots, noToldColumns+` FROM done d`))
-	finishLoneSQL  = define("finish_lone", fmt.Sprintf(finishText, finishItems, unseenEvent, "FOR NO KEY UPDATE", settleRoots, noToldColumns+` FROM done d`))
-)
-
-// What a workflow has not seen yet. A snapshot from before the lock may lack a cancel that
-// the locked row tells of; that there is more than it has seen is in the row itself.
-const (
-	unseenCancel = `EXISTS (
-                SELECT FROM workflows.history h WHERE h.execution_id = e.id AND h.run = e.run
-                AND h.position > x.position AND h.type = 'cancel_requested' OFFSET 0)`
-	unseenEvent = `e.history_length > x.position`
+	finishSQL      = define("finish", fmt.Sprintf(finishText, finishItems, settle, toldColumns+` FROM done d LEFT JOIN told ON told.id = d.parent_id`))
+	finishRootsSQL = define("finish_roots", fmt.Sprintf(finishText, finishItems, settleRoots, noToldColumns+` FROM done d`))
 )
 
 func finishOf(items []Finish) *statement {
-	lone, roots := true, true
 	for i := range items {
-		lone, roots = lone && items[i].Lone, roots && items[i].Root
+		if !items[i].Root {
+			return finishSQL
+		}
 	}
-	switch {
-	case lone:
-		return finishLoneSQL
-	case roots:
-		return finishRootsSQL
-	}
-	return finishSQL
+	return finishRootsSQL
 }
 
-func (p *pipeline) finish(items []Finish, finished []Finished) {
+func (p *pipeline) finish(items []Finish, finished []*Finished) {
 	if len(items) == 0 {
 		return
 	}
@@ -155,10 +145,10 @@ func (p *pipeline) finish(items []Finish, finished []Finished) {
 		if err := scanInto(row, []any{&ord, &f.Found, &f.Held, &f.Status, &f.SameLease, &f.RunAt, &f.Kind, &f.Queue}, f.targets()); err != nil {
 			return err
 		}
-		if before := &finished[ord-1]; before.Continued {
+		if before := finished[ord-1]; before.Continued {
 			f.Continued, f.Queue, f.Closing = true, before.Queue, before.Closing
 		}
-		finished[ord-1] = f
+		*finished[ord-1] = f
 		return nil
 	}, finishArgs(items)...)
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"log/slog"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -44,10 +45,11 @@ type Flushed struct {
 	Claimed  []model.Claimed
 }
 
-// Flush writes a batch in one round trip. Keyed inserts come first and in key
-// order, then the one lock, then signals before outcomes, advances before new
-// runs, and those before ends, so that each sees what the ones before it wrote. A
-// claim is last: it waits for no lock, so its rows may be out of order.
+// Flush writes a batch in one round trip, unless some of it turns out not to be as plain
+// as it looked: that takes another. Keyed inserts come first and in key order, then the
+// one lock, then signals before outcomes, advances before new runs, and those before ends,
+// so that each sees what the ones before it wrote. A claim is last: it waits for no lock,
+// so its rows may be out of order.
 func (s *Store) Flush(ctx context.Context, b Batch) (Flushed, error) {
 	f := Flushed{
 		Made:     make(map[uuid.UUID]*Made, len(b.Creates)),
@@ -60,22 +62,29 @@ func (s *Store) Flush(ctx context.Context, b Batch) (Flushed, error) {
 		Ended:    make([]Ended, len(b.Cancels)),
 		Awaited:  make(map[uuid.UUID]Read, len(b.Awaited)),
 	}
+	plain, rest := plainOf(&b, &f), outcomesOf(&b, &f)
 	p := s.pipeline()
 	p.create(b.Creates, b.Claim, f.Made, &f.Claimed)
 	p.lock(b)
 	p.signal(b.Signals, b.MaxHistory, f.Signals)
 	p.progress(b.Progress, f.Progress)
 	p.release(b.Releases, f.Releases)
-	p.advance(b.Advances, b.Claim, f.Advances, &f.Claimed)
+	p.plain(plain.own)
+	p.plainSchedules(plain.schedules, b.Claim, &f.Claimed)
+	p.plainChildren(plain.children, b.Claim, &f.Claimed)
+	p.advance(rest.advances, b.Claim, rest.advanced, &f.Claimed)
 	p.cancel(b.Cancels, f.Marked, f.Ended)
-	p.continueAsNew(b.Finishes, f.Finishes)
-	p.finish(b.Finishes, f.Finishes)
-	p.readNews(b, &f)
+	p.continueAsNew(rest.finishes, rest.finished)
+	p.finish(rest.finishes, rest.finished)
+	p.readNews(rest)
 	p.get(b.Awaited, f.Awaited)
 	if b.Look {
 		p.claim(*b.Claim, &f.Claimed)
 	}
 	if err := p.run(ctx, s.pool); err != nil {
+		return f, err
+	}
+	if err := s.flushUnplain(ctx, plain); err != nil {
 		return f, err
 	}
 	if err := s.missed(ctx, b, &f); err != nil {
@@ -85,8 +94,68 @@ func (s *Store) Flush(ctx context.Context, b Batch) (Flushed, error) {
 	return f, nil
 }
 
+// outcomes are the advances and finishes of a batch that are not plain, each with the
+// place for its answer.
+type outcomes struct {
+	advances []Advance
+	advanced []*Advanced
+	finishes []Finish
+	finished []*Finished
+}
+
+func outcomesOf(b *Batch, f *Flushed) (o outcomes) {
+	for i := range b.Advances {
+		if a := &b.Advances[i]; !a.isPlain() && !a.isPlainSchedule() {
+			o.advances, o.advanced = append(o.advances, b.Advances[i]), append(o.advanced, &f.Advances[i])
+		}
+	}
+	for i := range b.Finishes {
+		if !b.Finishes[i].Plain {
+			o.finishes, o.finished = append(o.finishes, b.Finishes[i]), append(o.finished, &f.Finishes[i])
+		}
+	}
+	return o
+}
+
+// flushUnplain writes what was taken for plain and has more to mind: what the rest goes
+// through, a little later. If it fails, the whole batch is written again, and finds what
+// it wrote before.
+func (s *Store) flushUnplain(ctx context.Context, plain plainWrites) error {
+	var b Batch
+	var o outcomes
+	writes := slices.Concat(plain.own, plain.schedules, plain.children)
+	for i := range writes {
+		switch w := &writes[i]; {
+		case w.isWritten():
+		case w.finish != nil:
+			b.Finishes = append(b.Finishes, *w.finish)
+			o.finishes, o.finished = append(o.finishes, *w.finish), append(o.finished, w.finished)
+		default:
+			a := *w.advance
+			a.Children = queued(a.Children)
+			b.Advances = append(b.Advances, a)
+			o.advances, o.advanced = append(o.advances, a), append(o.advanced, w.advanced)
+		}
+	}
+	p := s.pipeline()
+	p.lock(b)
+	p.advance(o.advances, nil, o.advanced, nil)
+	p.finish(o.finishes, o.finished)
+	p.readNews(o)
+	return p.run(ctx, s.pool)
+}
+
+// queued are rows that are handed over to nobody.
+func queued(rows []NewRow) []NewRow {
+	rows = slices.Clone(rows)
+	for i := range rows {
+		rows[i].HandOver = false
+	}
+	return rows
+}
+
 func (p *pipeline) lock(b Batch) {
-	if b.isLone() {
+	if b.isPlain() {
 		return
 	}
 	if ids, parents, sequences := b.targets(); len(ids) > 0 {
@@ -94,10 +163,22 @@ func (p *pipeline) lock(b Batch) {
 	}
 }
 
-// isLone: the finishes lock what they need, and nothing else is written that was there before.
-func (b Batch) isLone() bool {
-	return len(b.Finishes) > 0 && finishOf(b.Finishes) == finishLoneSQL &&
-		len(b.Signals)+len(b.Progress)+len(b.Releases)+len(b.Advances)+len(b.Cancels) == 0
+// isPlain: one statement locks all that there is to lock, in the order of ids.
+func (b *Batch) isPlain() bool {
+	if len(b.Signals)+len(b.Progress)+len(b.Releases)+len(b.Cancels) > 0 {
+		return false
+	}
+	for i := range b.Finishes {
+		if !b.Finishes[i].Plain || !b.Finishes[i].Root {
+			return false
+		}
+	}
+	for i := range b.Advances {
+		if !b.Advances[i].isPlain() {
+			return false
+		}
+	}
+	return true
 }
 
 // targets are the executions that a batch writes: by id, and children by their
@@ -135,12 +216,12 @@ func orEmpty[T any](s []T) []T {
 }
 
 // readNews reads last what holders have not seen, in a snapshot after every write.
-func (p *pipeline) readNews(b Batch, f *Flushed) {
-	n := len(b.Advances)
+func (p *pipeline) readNews(o outcomes) {
+	n := len(o.advances)
 	ids, tokens, positions, sinks := make([]uuid.UUID, n), make([]uuid.UUID, n), make([]int32, n), make([]*[]model.Event, n)
-	for i := range b.Advances {
-		a := &b.Advances[i]
-		ids[i], tokens[i], positions[i], sinks[i] = a.ID, a.Lease.Token, int32(a.Position), &f.Advances[i].Events
+	for i := range o.advances {
+		a := &o.advances[i]
+		ids[i], tokens[i], positions[i], sinks[i] = a.ID, a.Lease.Token, int32(a.Position), &o.advanced[i].Events
 	}
 	p.news(ids, positions, tokens, sinks)
 }

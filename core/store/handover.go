@@ -1,6 +1,7 @@
 package store
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -10,20 +11,22 @@ import (
 
 // A new row can be handed over to a worker of the process that writes it: it is inserted
 // as claimed, and its place in the queue is never written. It must be due at once and of
-// a queue that the worker serves, and is handed over if nothing that waits there ranks
-// before it; among equals who came first does.
+// a queue that the worker serves, and is handed over if what waits there and ranks before
+// it has slots of its own, those that the worker has to spare; among equals who came first
+// ranks before.
 
 // holderOfNew is the worker to hand over to, if it is alive, and what its workflows'
-// histories begin with. Its statement's other parameters end before first.
-func holderOfNew(first string) string {
-	return `me AS MATERIALIZED (
+// histories begin with. Its statement's other parameters end before first, which is the
+// worker; behind it come the token and the spare slots.
+func holderOfNew(first int) string {
+	return fmt.Sprintf(`me AS MATERIALIZED (
     SELECT w.id, w.language, clock_timestamp() AS at,
         json_build_object('language', w.language, 'runtime', w.runtime, 'sdk_version', w.sdk_version) AS started
-    FROM workflows.workers w WHERE w.id = ` + first + ` AND w.status = 'active'),
+    FROM workflows.workers w WHERE w.id = $%d AND w.status = 'active'),
 ahead AS MATERIALIZED (
     SELECT q.queue, p.priority FROM (SELECT DISTINCT queue FROM given_rows WHERE hand_over) q CROSS JOIN LATERAL (
         SELECT e.priority FROM workflows.executions e WHERE e.status = 'pending' AND e.crashes < 2 AND e.queue = q.queue
-        ORDER BY e.priority DESC LIMIT 1) p)`
+        ORDER BY e.priority DESC OFFSET $%d LIMIT 1) p)`, first, first+2)
 }
 
 // holderColumns are NULL in a row that is not handed over.

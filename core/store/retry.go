@@ -28,7 +28,9 @@ func (s *Store) Resume(ctx context.Context, id uuid.UUID) (queue string, changed
 // on from a copy of its history up to where it went wrong: the request to stop,
 // or the failure that nobody caught. What it asked for later belongs to the
 // cleaning up. Of what it had asked for before, only what had an outcome is
-// kept: timers and children went with the old run, so the code asks anew.
+// kept: timers and children went with the old run, so the code asks anew. And so
+// it does for what failed in the same moment or later: it never heard of that, or
+// it would fail once more at once.
 var retrySQL = define("retry", `
 WITH old AS (
     SELECT id, run, error, history_length, failed_sequence AS voided FROM workflows.executions WHERE id = $1 AND status IN ('failed', 'cancelled')),
@@ -40,7 +42,8 @@ asked AS (SELECT coalesce(max(h.sequence), 0) AS last FROM h, wrong WHERE h.posi
 settled AS (
     SELECT h.sequence FROM h, old, asked WHERE h.sequence <= asked.last AND h.sequence IS DISTINCT FROM old.voided
         AND h.type NOT IN ('activity_scheduled', 'child_started', 'timer_started')
-    EXCEPT SELECT h.sequence FROM h WHERE h.type IN ('activity_cancelled', 'child_cancelled', 'timer_cancelled')),
+    EXCEPT SELECT h.sequence FROM h, wrong WHERE h.type IN ('activity_cancelled', 'child_cancelled', 'timer_cancelled')
+        OR (h.position > wrong.position AND h.type IN ('activity_failed', 'child_failed', 'step_failed'))),
 kept AS (
     SELECT h.*, row_number() OVER (ORDER BY h.position) AS place FROM h
     WHERE h.type <> 'cancel_requested' AND (h.sequence IS NULL OR h.sequence IN (SELECT sequence FROM settled))),

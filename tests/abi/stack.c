@@ -1,5 +1,5 @@
 /* Calls into the library from a stack that is not the thread's own, as koffi does, and
- * prints nanoseconds a call: on the main thread, then on another. */
+ * prints nanoseconds of processor time a call: on the main thread, then on another. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <stdio.h>
@@ -9,7 +9,7 @@
 
 #include "workflows.h"
 
-enum { CALLS = 4000, ROUNDS = 5, STACK = 1 << 20 };
+enum { CALLS = 200, ROUNDS = 100, STACK = 1 << 20 };
 
 static ucontext_t home;
 static double nanoseconds;
@@ -18,7 +18,7 @@ static double now(void)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t); /* on a busy machine time goes by without us */
 	return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
 }
 

@@ -133,6 +133,41 @@ async def test_running_activities_learn_of_the_cancel_of_their_workflow_within_a
     assert "activity_completed" not in await here.stage.types(handle)
 
 
+@pytest.mark.parametrize("is_async", [True, False], ids=["async", "sync"])
+async def test_a_cancel_reaches_an_activity_that_holds_the_only_slot(
+    here: Here, is_async: bool
+) -> None:
+    """C2: its workflow, which cancels it, needs none; and the slot is free for others after it."""
+    heard = Heard()
+
+    @activity
+    async def on_the_loop() -> str:
+        return await heard.on_the_loop("activity")
+
+    @activity
+    def in_a_thread() -> str:
+        return heard.in_a_thread("activity")
+
+    @workflow
+    async def parent() -> None:
+        await (on_the_loop if is_async else in_a_thread).run()
+
+    @job
+    async def behind() -> str:
+        return "served"
+
+    await here.work(concurrency=1, poll_interval=60)
+    handle = await here.queue(parent)
+    with heard.released():
+        await heard.all_began(here, 1)
+        waits = await here.queue(behind)
+        await handle.cancel()
+        await here.stage.until(lambda: "activity" in heard.at, "the activity to hear of it")
+    with pytest.raises(ExecutionCancelled):
+        await handle.result(PATIENCE)
+    assert await waits.result(PATIENCE) == "served"
+
+
 async def test_an_activity_that_waits_for_its_next_attempt_is_cancelled_at_once(here: Here) -> None:
     """C1: nothing of it runs any more."""
     ran: list[int] = []

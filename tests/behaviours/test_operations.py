@@ -89,6 +89,42 @@ async def test_a_retried_workflow_goes_on_from_its_history(stage: Stage) -> None
     assert "activity_failed" not in types
 
 
+async def test_one_retry_is_enough_for_all_that_failed_together(stage: Stage) -> None:
+    """O9, G3: the workflow heard of the first failure only; what succeeded is not run again."""
+    ran: Counter[int] = Counter()
+    up = asyncio.Event()
+    with code() as functions:
+
+        @activity(retries=0, queue="activities")
+        async def fetch(n: int) -> int:
+            ran[n] += 1
+            if n > 0 and not up.is_set():
+                raise ConnectionError(n)
+            return n
+
+        @workflow
+        async def fetches() -> list[int]:
+            return await gather(*(fetch.run(n) for n in range(5)))
+
+    handle = await stage.queue(fetches)
+
+    async def ends() -> int:
+        types = await stage.types(handle)
+        return types.count("activity_failed") + types.count("activity_completed")
+
+    async with stage.serving(functions):
+        await stage.is_in(handle, "suspended")
+    async with stage.serving(functions, "activities"):
+        await stage.becomes(ends, 5)
+    async with stage.serving(functions, "default", "activities"):
+        with pytest.raises(ExecutionFailed, match="ConnectionError"):
+            await handle.result(PATIENCE)
+        up.set()
+        await stage.client.retry(handle.id)
+        assert await handle.result(PATIENCE) == [0, 1, 2, 3, 4]
+    assert ran == {0: 1, 1: 2, 2: 2, 3: 2, 4: 2}
+
+
 async def test_a_workflow_that_failed_in_its_own_code_goes_on_with_better_code(
     stage: Stage,
 ) -> None:

@@ -324,6 +324,32 @@ async def test_the_timer_that_loses_is_cancelled_once_and_never_fires(here: Here
     ]
 
 
+async def test_a_race_is_decided_though_bodies_hold_every_slot(here: Here) -> None:
+    """G5: or what it is to cancel would hold them for ever; no more bodies run than slots."""
+    running: list[int] = []
+    most = 0
+
+    @activity
+    async def endless(n: int) -> None:
+        nonlocal most
+        running.append(n)
+        most = max(most, len(running))
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            running.remove(n)
+
+    @workflow
+    async def first_of(n: int) -> str:
+        name, _ = await race(work=endless.run(n), patience=sleep("200ms"))
+        return name
+
+    await here.work(concurrency=2, poll_interval=60)
+    handles = [await here.queue(first_of, n) for n in range(5)]
+    assert [await handle.result(PATIENCE) for handle in handles] == ["patience"] * 5
+    assert most == 2
+
+
 @pytest.mark.parametrize(
     ("when", "done"),
     [("FIRST_COMPLETED", [1]), ("FIRST_EXCEPTION", [1, 2]), ("ALL_COMPLETED", [0, 1, 2])],

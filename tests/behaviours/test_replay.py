@@ -302,6 +302,38 @@ async def test_a_version_before_a_point_that_was_passed_is_the_oldest(stage: Sta
     assert (await stage.types(fresh)).count("activity_completed") == 3
 
 
+async def test_a_version_before_a_wait_that_was_passed_is_the_oldest(stage: Stage) -> None:
+    """R6: also where it has asked for nothing since, as it waits for one signal after another."""
+    old, new = Release(), Release()
+
+    async def before() -> list[int]:
+        await wait_for_signal("first")
+        await wait_for_signal("second")
+        return []
+
+    async def after() -> list[int]:
+        versions = [get_version("c", 1, 2)]
+        await wait_for_signal("first")
+        versions.append(get_version("d", 1, 2))
+        await wait_for_signal("second")
+        return [*versions, get_version("ahead", 1, 2)]
+
+    order = old.workflow(before)
+    new.workflow(after)
+    async with stage.serving(old.functions):
+        live = await stage.queue(order)
+        await stage.is_in(live, "suspended")
+        await live.signal("first")
+        await stage.is_in(live, "suspended")
+    async with stage.serving(new.functions, warm=0):
+        fresh = await stage.queue(order)
+        await fresh.signal("first")
+        for handle in (live, fresh):
+            await handle.signal("second")
+        assert await live.result(PATIENCE) == [1, 1, 2]
+        assert await fresh.result(PATIENCE) == [2, 2, 2]
+
+
 async def test_a_change_has_one_version_in_a_loop_and_in_two_places(stage: Stage) -> None:
     """R7: also when the workflow was in the middle of the loop as the change came."""
     old, new = Release(), Release()

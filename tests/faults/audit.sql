@@ -41,12 +41,13 @@ CREATE TABLE workflows.audit (
     writer         text                    -- one for each engine, however many connections it has
 );
 
--- What the engine's statements say of themselves in their first comment, and its sessions in a setting.
+-- What the engine's statements say of themselves in their first comment, and its sessions in a setting, whose
+-- name is put together here so that it stays what it is when the schema's is replaced.
 CREATE FUNCTION workflows.audit_statement() RETURNS text LANGUAGE sql VOLATILE AS
 $$ SELECT substring(left(current_query(), 80) FROM '/\* workflows:([a-z_]+) \*/') $$;
 
 CREATE FUNCTION workflows.audit_writer() RETURNS text LANGUAGE sql VOLATILE AS
-$$ SELECT nullif(current_setting('libworkflows.session', true), '') $$;
+$$ SELECT nullif(current_setting(format('lib%s.session', 'workflows'), true), '') $$;
 
 CREATE FUNCTION workflows.audit_execution() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE

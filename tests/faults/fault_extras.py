@@ -149,7 +149,7 @@ async def disk_full(world: World) -> None:
         began, before = time.monotonic(), await _finished(world)
 
         async def goes_on(before: int = before) -> bool:
-            return await _finished(world) > before
+            return await _finished(world) > before or not (await world.left()).strip()
 
         if not await within(30, goes_on):
             world.wrong.append("nothing went on for 30 s after there was room again")

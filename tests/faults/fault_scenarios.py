@@ -112,6 +112,7 @@ _DATABASE = (
         "a replica that is a second behind is promoted; no two hold the same lease",
         proxied=True,
         proxied_clients=True,
+        mix={"jobs": 12, "job": 30, "twins": 10, "call": 15, "delayed": 5, "deaf": 30},
         also=failover,
         allows={"lost_acks": True},
     ),

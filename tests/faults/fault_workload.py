@@ -141,10 +141,14 @@ class Workload:
         """Answer a job that fails with ten megabytes of words."""
         return Item(uid, "job", "fault.doomed", "default", {"uid": uid, "how": "huge"}, key=uid)
 
-    def _flow(self, dice: Dice, uid: str, **more: Any) -> Item:
+    def _deaf(self, dice: Dice, uid: str) -> Item:
+        """Answer a workflow that waits for nobody: a signal that a failover loses never comes."""
+        return self._flow(dice, uid, signalled=False)
+
+    def _flow(self, dice: Dice, uid: str, *, signalled: bool = True, **more: Any) -> Item:
         language = dice.pick(self._languages)
         deeds = self._deeds(dice, uid, depth=0)
-        signals = _signals(dice, uid, dice.between(1, 6)) if dice.chance(40) else []
+        signals = _signals(dice, uid, dice.between(1, 6)) if dice.chance(40) and signalled else []
         if signals:
             take = {"do": "take", "uid": f"{uid}.take", "name": "go", "count": _wanted(signals)}
             deeds.insert(dice.between(0, len(deeds)), take)

@@ -27,6 +27,9 @@ from workflows import Client, WorkflowsError
 HERE = Path(__file__).parent
 DATABASE = "faults"
 _PATIENCE = 90.0
+# For a machine that does other things as well, and for inserts that commit late; what is lost for
+# good, such as a wake-up, still shows.
+_LEEWAY = {"wake_slack_ms": 4000, "recovery_slack_ms": 4000, "grace_ms": 4000}
 _TROUBLE = ("failed inside the adapter", "panicked", "Segmentation", "fatal error", "Traceback")
 
 
@@ -179,7 +182,7 @@ class World:
             "scenario": self.scenario.name,
             "heartbeat_timeout_ms": round(HEARTBEAT_TIMEOUT * 1000),
             "poll_ms": round(POLL * 1000),
-            "limits": dict(self.scenario.allows),
+            "limits": {**_LEEWAY, **self.scenario.allows},
             "boottime_offset_ns": time.time_ns() - now(),
         }
         (self.directory / "meta.json").write_text(json.dumps(meta))
@@ -205,10 +208,14 @@ class World:
         playing = asyncio.create_task(self.clients.play())
         tasks = {playing}
         async with self._haunted():
+            beside: set[asyncio.Task[None]] = set()
             if self.scenario.also:
-                tasks.add(asyncio.create_task(self._also()))
+                beside.add(asyncio.create_task(self._also()))
+                tasks |= beside
             enough = asyncio.create_task(self.enough.wait())
             await self._until_over({playing, enough}, tasks)
+            if beside:  # the load goes on as long as that takes
+                await asyncio.wait(beside, timeout=_PATIENCE)
             enough.cancel()
         self.fleet.journal.note("calm", at=now())
         self.clients.ending = True
@@ -222,7 +229,7 @@ class World:
         if pending:
             self.wrong.append(f"clients still waited {_PATIENCE:g} s after the last fault")
         if not await within(max(10, _PATIENCE - time.monotonic() + began), self._nothing_left):
-            self.wrong.append(f"executions are left: {await self._left()}")
+            self.wrong.append(f"executions are left: {await self.left()}")
         self.figures["calm_s"] = round(time.monotonic() - began, 1)
 
     async def _until_over(
@@ -250,7 +257,8 @@ class World:
         assert self.scenario.also is not None
         await self.scenario.also(self)
 
-    async def _left(self) -> str:
+    async def left(self) -> str:
+        """Answer what has not ended and is not parked; nothing if there is nothing."""
         return await asyncio.to_thread(
             self.server.query,
             f"SELECT count(*), min(id::text), array_agg(DISTINCT name || ' ' || status)"
@@ -261,7 +269,7 @@ class World:
 
     async def _nothing_left(self) -> bool:
         try:
-            return not (await self._left()).strip()
+            return not (await self.left()).strip()
         except RuntimeError:
             return False
 
@@ -271,20 +279,27 @@ class World:
         """Have workers drain; nothing of them may be left in the database then."""
         for name in self.scenario.defaults:
             self.server.query(f"ALTER DATABASE {DATABASE} RESET {name}")
+        if self.proxy:
+            self.figures["proxy"] = await self.proxy.do("stats")
         killed = await self.fleet.dismiss(30)
         if killed:
             self.wrong.append(f"workers did not end within 30 s of SIGTERM: {killed}")
         with contextlib.suppress(WorkflowsError):
             await asyncio.to_thread(self.client.close)
         if not await within(10, self._nobody_there):
-            self.wrong.append(f"sessions are left: {self.server.query(_SESSIONS, DATABASE)}")
+            self.wrong.append(f"sessions are left: {self._sessions()}")
         self.fleet.journal.note("over", at=now())
         self.server.dump(DATABASE, self.directory)
         self._look_at_logs()
         (self.directory / "server.log").write_text(self.server.log)
 
     async def _nobody_there(self) -> bool:
-        return not self.server.query(_SESSIONS, DATABASE).strip()
+        return not self._sessions()
+
+    def _sessions(self) -> str:
+        """Answer who is still connected; idle ones of a pooler are its own."""
+        idle = " AND state <> 'idle'" if self.pooler else ""
+        return self.server.query(_SESSIONS + idle, DATABASE).strip()
 
     def _look_at_logs(self) -> None:
         for member in self.fleet.everybody:

@@ -11,6 +11,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Generator
 from dataclasses import asdict
 from pathlib import Path
@@ -23,7 +24,7 @@ import fault_proxy
 from fault_report import Report, build_checker, markdown, published, report, told
 from fault_scenarios import LONG, SCENARIOS
 from fault_server import ROOT
-from fault_world import Scenario, World
+from fault_world import Scenario, Skipped, World
 
 _BUILD = ROOT / "build" / "faults"
 
@@ -61,6 +62,8 @@ class Rig:
         self._seed: int = time.time_ns() if arguments.seed is None else arguments.seed
         self._interrupted = False
         self.reports: list[Report] = []
+        # Runs that came to no report.
+        self.broken: list[str] = []
 
     def run(self) -> bool:
         """Run what was asked for, and say whether all was well."""
@@ -74,14 +77,19 @@ class Rig:
                 self._play(
                     SCENARIOS[name], self._seed, total * weights[name] / sum(weights.values())
                 )
-        return not any(each.wrong for each in self.reports)
+        return not self.verdict
+
+    @property
+    def verdict(self) -> str:
+        """What is wrong; nothing if all is well."""
+        return " ".join([*self.broken, *(each.scenario for each in self.reports if each.wrong)])
 
     def _until_violated(self, limit: float) -> bool:
         [name] = self._arguments.scenario or ["smoke"]
         began, seed = time.monotonic(), self._seed
         while time.monotonic() - began < limit and not self._interrupted:
             self._play(SCENARIOS[name], seed, self._arguments.duration or 10)
-            if self.reports[-1].wrong:
+            if self.verdict:
                 print(f"caught after {time.monotonic() - began:.0f} s, with seed {seed}")
                 return True
             seed += 1
@@ -91,9 +99,18 @@ class Rig:
     def _play(self, scenario: Scenario, seed: int, duration: float) -> None:
         directory = self._directory(scenario)
         began = time.monotonic()
-        with _log_into(directory / "clients.log"):
-            world = asyncio.run(self._lived(World(scenario, seed, duration, directory)))
-        made = report(world, time.monotonic() - began)
+        try:
+            with _log_into(directory / "clients.log"):
+                world = asyncio.run(self._lived(World(scenario, seed, duration, directory)))
+            made = report(world, time.monotonic() - began)
+        except Skipped as reason:
+            print(f"--- {scenario.name} is skipped: {reason}\n", flush=True)
+            return
+        except Exception:  # the others are played all the same
+            traceback.print_exc()
+            print(f"--- {scenario.name} broke; what it left is in {directory}\n", flush=True)
+            self.broken.append(scenario.name)
+            return
         self.reports.append(made)
         print(f"{told(made)}\nverdict of {made.scenario}: {made.verdict}\n", flush=True)
         if made.wrong:
@@ -111,7 +128,8 @@ class Rig:
             self._interrupted = True
             world.enough.set()
 
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, enough)
+        for each in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(each, enough)
         await world.run()
         return world
 
@@ -140,10 +158,10 @@ def main() -> int:
     fine = rig.run()
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(each) for each in rig.reports], indent=1))
-    if arguments.publish:
+    if arguments.publish and rig.reports:
         arguments.publish.write_text(published(rig.reports))
     print(markdown(rig.reports))
-    print(f"verdict: {'ok' if all(not each.wrong for each in rig.reports) else 'VIOLATED'}")
+    print(f"verdict: {f'VIOLATED in {rig.verdict}' if rig.verdict else 'ok'}")
     return 0 if fine else 1
 
 

@@ -17,7 +17,7 @@ def _evidence(directory: Path, written: list[str], calls: list[str] | None = Non
     kill = {"t": "fault", "kind": "kill9", "target": {"name": "w"}, "at": 2 * 10**9}
     (directory / "nemesis.jsonl").write_text(json.dumps(kill) + "\n")
     (directory / "workers.csv").write_text("id,name\nW1,w\n")
-    (directory / "executions.csv").write_text("id,status,parked,args\nx,completed,,[]\n")
+    (directory / "executions.csv").write_text("id,status,parked,args,error\nx,completed,,[],\n")
     (directory / "audit.csv").write_text("\n".join([_HEAD, *written]) + "\n")
     (directory / "client-c.jsonl").write_text("".join(f"{call}\n" for call in calls or []))
     return Evidence(directory)

@@ -22,6 +22,7 @@ from fault_journal import Journal, now
 from workflows import (
     Function,
     Worker,
+    WorkflowsError,
     activity,
     client,
     configure,
@@ -211,4 +212,7 @@ async def main() -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    asyncio.run(main())
+    try:
+        asyncio.run(main())
+    except WorkflowsError as error:  # such as a schema of another version
+        sys.exit(f"error: {error}")

@@ -34,7 +34,9 @@ _TSX = ["node", "--import", (ROOT / "node_modules" / "tsx" / "dist" / "loader.mj
 _NODE = (_TSX, [*_TSX, "--test"])
 
 
-def _ran(command: list[str], directory: Path) -> subprocess.CompletedProcess[str]:
+def _ran(
+    command: list[str], directory: Path, patience: float = 100
+) -> subprocess.CompletedProcess[str]:
     binaries = os.environ.get("WORKFLOWS_TEST_POSTGRES_BIN")
     environment = os.environ | ({"WORKFLOWS_POSTGRES_BIN": binaries} if binaries else {})
     environment.pop("WORKFLOWS_DATABASE_URL", None)
@@ -44,7 +46,7 @@ def _ran(command: list[str], directory: Path) -> subprocess.CompletedProcess[str
         env=environment,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=patience,
         check=False,
     )
 
@@ -66,6 +68,15 @@ def test_the_node_quickstart_is_an_es_module_as_well(tmp_path: Path) -> None:
     done = _ran([*_TSX, "quickstart.mts"], tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Hello, Ada!" in done.stdout
+
+
+@pytest.mark.timeout(240)
+def test_the_demo_keeps_its_promises_when_a_worker_of_each_language_is_killed() -> None:
+    done = _ran([sys.executable, "examples/python/orders/demo.py"], ROOT, patience=200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for language in ("Python", "Node"):
+        assert f"{language} worker 2 is dead" in done.stdout
+    assert len(re.findall(r"^  yes  ", done.stdout, re.MULTILINE)) == 6
 
 
 def test_every_link_in_the_documents_leads_somewhere() -> None:

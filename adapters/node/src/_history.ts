@@ -43,6 +43,8 @@ const MAX_PLACE = 120
 export class History {
   readonly #id: string
   readonly #name: string
+  /** The last event that code has suspended with, which need not have been this code. */
+  readonly #seen: number
   /** The run in which this history began: a retry goes on from a copy of it. */
   origin: number
   /** The sequence given last. */
@@ -80,6 +82,7 @@ export class History {
   ) {
     this.#id = claimed.id
     this.#name = claimed.name
+    this.#seen = claimed.seen ?? 0
     this.origin = claimed.run ?? 1
   }
 
@@ -194,8 +197,10 @@ export class History {
       version = minimum // it passed this point without a marker
       this.versions.set(change, version)
     } else if (version === undefined) {
-      version = maximum
-      sequence = this.mark(change, maximum)
+      // Code without the call has passed it too where it went on to wait and asked for nothing,
+      // as for a signal. Later claims may not tell of that, so it is recorded.
+      version = this.length <= this.#seen ? minimum : maximum
+      sequence = this.mark(change, version)
     }
     if (version < minimum || version > maximum) {
       throw new VersionError(

@@ -21,6 +21,7 @@ import {
   type WorkflowsError,
 } from './_errors'
 import { ABI_VERSION, DIGEST } from './_operations'
+import { PACKAGES } from './_version'
 import { faultToException } from './_wire_errors'
 
 export const OK = 0
@@ -198,7 +199,7 @@ export function findLibrary(): string {
   }
   const found = [inPackage(), inCheckout()].find((path) => path !== undefined && existsSync(path))
   if (found !== undefined) return found
-  throw new LibraryNotFound(`${FILE} was not found. ${HOW_TO_GET_IT}`)
+  throw new LibraryNotFound(`${FILE} was not found. ${howToGetIt()}`)
 }
 
 /** Answers where the package for this platform has it, if that is installed. */
@@ -215,10 +216,27 @@ function inCheckout(): string | undefined {
   return existsSync(join(CHECKOUT, 'go.mod')) ? join(CHECKOUT, 'build', FILE) : undefined
 }
 
-const HOW_TO_GET_IT =
-  `Install the package @libworkflows/${PLATFORM}, which brings it along (npm does so with` +
-  ' libworkflows, unless optional dependencies are left out); or build it with `make build` in a' +
-  ' checkout of the repository; or set WORKFLOWS_LIBRARY to the path of one'
+/** Says how to get a library for a platform, which need not have a package. */
+export function howToGetIt(platform = PLATFORM, musl = hasMusl()): string {
+  const name = `@libworkflows/${platform}`
+  const first =
+    PACKAGES.includes(name) && !musl
+      ? `Install the package ${name}, which brings it along (npm does so with libworkflows, unless` +
+        ' optional dependencies are left out); or build it'
+      : `No package brings it along for ${platform}${musl ? ' with musl' : ''}. Build it`
+  return (
+    `${first} with \`make build\` in a checkout of the repository, which takes Go and a C compiler;` +
+    ' or set WORKFLOWS_LIBRARY to the path of one'
+  )
+}
+
+/** Whether this Linux has another C library than the one that packages are built for. */
+function hasMusl(): boolean {
+  if (process.platform !== 'linux') return false
+  const { header } = process.report.getReport() as { header?: { glibcVersionRuntime?: string } }
+  return header?.glibcVersionRuntime === undefined
+}
+
 const HOW_TO_MATCH_IT =
   'Install libworkflows and its package for the platform in one version; in a checkout run' +
   ' `make build`, and look where WORKFLOWS_LIBRARY points'
@@ -261,7 +279,7 @@ function load(koffi: Koffi, path: string): Loaded {
   try {
     return koffi.load(path)
   } catch (error) {
-    throw new LibraryNotFound(`${path} cannot be loaded: ${said(error)}. ${HOW_TO_GET_IT}`, {
+    throw new LibraryNotFound(`${path} cannot be loaded: ${said(error)}. ${howToGetIt()}`, {
       cause: error,
     })
   }

@@ -11,6 +11,7 @@ import type { Turn } from './_calls'
 import { Client } from './_client'
 import { WrongLanguage } from './_errors'
 import type { DurableFunction } from './_functions'
+import { installGuards } from './_guards'
 import {
   type Claimed,
   type Event,
@@ -83,8 +84,12 @@ export async function check(
   fn: DurableFunction,
 ): Promise<Verdict> {
   refuseOtherLanguage(execution, events)
-  const claimed = { ...execution, ...argumentsOf(execution, events) } as unknown as Claimed
-  const replay = new Replay(claimed, fn)
+  installGuards() // code that asks for the time fails in a worker, and does not fit here
+  // One that waits has been seen by code to its end.
+  const waits = execution.status === 'suspended' && !execution.parked
+  const seen = waits && { seen: events.length }
+  const claimed = { ...execution, ...argumentsOf(execution, events), ...seen }
+  const replay = new Replay(claimed as unknown as Claimed, fn)
   const { id, run, name } = execution
   const about = { id, run, name, events: events.length }
   try {

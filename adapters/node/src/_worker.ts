@@ -16,6 +16,7 @@ import { names } from './_names'
 import {
   type CallOptions,
   type Claimed,
+  type ClaimRequest,
   type Event,
   type FunctionName,
   Operation,
@@ -41,6 +42,8 @@ const CLAIM_WAIT_MS = 10_000
 const MAX_CLAIM = 1000
 const MAX_LACKING = 1000
 const WARM = 2000
+/** For which a worker may have no free slot before it looks for workflows alone, in milliseconds. */
+const FULL_PAUSE = 1000
 const HISTORY_PAGE = 10_000
 const DRAIN = 30_000
 const CLOSE = 2000
@@ -69,6 +72,7 @@ export class Worker implements WorkflowHome, AsyncDisposable {
   /** What keeps the worker from going on. */
   failure: unknown
   protected readonly held = new Map<string, Held<any>>()
+  protected readonly looksBeyond: boolean = true
   readonly #options: WorkerOptions
   readonly #request: StartWorkerRequest
   readonly strays = new Strays()
@@ -368,17 +372,17 @@ export class Worker implements WorkflowHome, AsyncDisposable {
   async #claiming(): Promise<void> {
     while (!this.#isStopping) {
       const free = this.#free
-      if (free <= 0) {
-        this.#crowd.tell(this.bodies.abandonedNames)
-        await this.#changed.wait()
-        continue
-      }
-      const request = {
-        worker_id: this.workerId,
+      let request: ClaimRequest | undefined = {
+        worker_id: this.workerId as string,
         n: Math.min(free, MAX_CLAIM),
         wait_ms: CLAIM_WAIT_MS,
         lacking: this.stillLacking(),
       }
+      if (free <= 0) {
+        this.#crowd.tell(this.bodies.abandonedNames)
+        request = await this.#beyond(request)
+      }
+      if (request === undefined) continue
       try {
         const reply = await this.#patiently(Operation.CLAIM, request)
         this.#take(reply.executions)
@@ -388,6 +392,32 @@ export class Worker implements WorkflowHome, AsyncDisposable {
         await this.#declaredDead()
       }
     }
+  }
+
+  /**
+   * Waits for a free slot, and answers what to ask for if none comes for a while.
+   *
+   * Workflows alone, as if every other function were lacking: what holds the slots may be what
+   * one of them is to cancel, and would hold them for ever.
+   */
+  async #beyond(request: ClaimRequest): Promise<ClaimRequest | undefined> {
+    let isLate = false
+    const late = () => {
+      isLate = true
+      this.#changed.ring()
+    }
+    const undo = this.looksBeyond ? this.later(FULL_PAUSE, late) : () => {}
+    await this.#changed.wait()
+    undo()
+    if (!isLate) return undefined
+    const names = this.functions.names()
+    const bodies = (['activity', 'job'] as const).flatMap((kind) =>
+      (names[kind] ?? []).map((name) => ({ kind, name })),
+    )
+    const lacking = [...(request.lacking ?? []), ...bodies]
+    const more = 2 * this.concurrency - this.held.size
+    if (this.#isStopping || more <= 0 || lacking.length > MAX_LACKING) return undefined
+    return { ...request, n: Math.min(more, MAX_CLAIM), wait_ms: 0, lacking }
   }
 
   /** Answers the functions that executions were put back for, and that are not here yet. */

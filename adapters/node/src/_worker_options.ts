@@ -9,7 +9,11 @@ import { type Duration, milliseconds, type Settings } from './_settings'
 export interface WorkerOptions {
   /** Whose executions it runs. Default ['default']. */
   readonly queues?: readonly string[] | undefined
-  /** How many it holds at a time. Default `WORKFLOWS_WORKER_MAX_CONCURRENT`, then 10. */
+  /**
+   * How many it holds at a time. Default `WORKFLOWS_WORKER_MAX_CONCURRENT`, then 10. Workflows may
+   * be as many again while bodies hold all slots for more than a second: who cancels a body, or
+   * limits its time, is not kept waiting by it.
+   */
   readonly concurrency?: number | undefined
   /**
    * How many suspended workflows stay in memory; 0 replays each from the start. Default

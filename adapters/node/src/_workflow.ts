@@ -102,8 +102,9 @@ export function isReplaying(): boolean {
  * Answers by which version of a change this workflow goes, one for all its life.
  *
  * A workflow that has passed this point already, with code that did not have the call, goes by
- * `min`; a new one by `max`, which is recorded. When no workflow goes by `min` any more, raise it;
- * the call may be removed when only one version is left.
+ * `min`: it has asked for something since, or waits there or further on. A new one goes by `max`,
+ * which is recorded. When no workflow goes by `min` any more, raise it; the call may be removed
+ * when only one version is left.
  *
  * @param change - names the change; the same name gives the same version everywhere in a workflow.
  * @param min - the oldest version that this code still has.

@@ -272,6 +272,23 @@ scenario('a retried workflow keeps what had an outcome', async (w) => {
   return [w.events(answer.events), early, keyed, w.events(held.events), again]
 })
 
+scenario('a retried workflow keeps no failure that came later', async (w) => {
+  const { queue } = w
+  const id = await w.create('workflow', 'w')
+  const asked = [1, 2].map((n) => schedule(n, `a${n}`, { queue, retry: { retries: 0 } }))
+  await w.advance(await w.claim(), 'suspend', asked)
+  for (const each of await w.claimPair()) await w.fail(each)
+  const error = { type: 'E', message: 'm', sequence: 1 }
+  await w.advance(await w.claim(), 'fail', [], { error })
+  await w.one(Operation.RETRY_EXECUTION, { id })
+  const { events } = await w.claim()
+  assert.deepEqual(
+    events.map(({ type }: Json) => type),
+    ['started', 'retried'],
+  )
+  return w.events(events)
+})
+
 scenario('a retried job begins anew', async (w) => {
   const id = await w.create('job', 'j', { retry: { retries: 0 }, timeout_ms: 60_000 })
   await w.fail(await w.claim())

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { FORKED, findLibrary, Library } from '../src/_library'
+import { FORKED, findLibrary, howToGetIt, Library } from '../src/_library'
 import { ABI_VERSION, DIGEST } from '../src/_operations'
-import { compiled, host, scratch, well } from './hosts'
+import { ADAPTER, compiled, host, scratch, well } from './hosts'
 
 const directory = scratch()
 
@@ -69,6 +69,7 @@ test('without a library anywhere the error says how to get one', async () => {
   const ended = await host(
     `const { cpSync } = require('node:fs')
      cpSync('src', ${JSON.stringify(join(installed, 'src'))}, { recursive: true })
+     cpSync('package.json', ${JSON.stringify(join(installed, 'package.json'))})
      const { findLibrary } = require(${JSON.stringify(join(installed, 'src/_library'))})
      findLibrary()`,
     { WORKFLOWS_LIBRARY: undefined },
@@ -77,6 +78,31 @@ test('without a library anywhere the error says how to get one', async () => {
     ended.stdout,
     /^LibraryNotFound: libworkflows\.so was not found\. Install the package/,
   )
+})
+
+test('where no package brings the library along, none is recommended', () => {
+  assert.match(howToGetIt('linux-x64', false), /^Install the package @libworkflows\/linux-x64, /)
+  for (const [platform, musl, name] of [
+    ['plan9-mips', false, 'plan9-mips'],
+    ['linux-x64', true, 'linux-x64 with musl'],
+  ] as const) {
+    const said = howToGetIt(platform, musl)
+    assert.ok(said.startsWith(`No package brings it along for ${name}. Build it with \`make`), said)
+  }
+})
+
+test('each package with the library is of the version and the platform that it says', () => {
+  const { version, optionalDependencies } = require('../package.json')
+  const packages = readdirSync(join(ADAPTER, 'platforms')).sort()
+  assert.deepEqual(
+    Object.keys(optionalDependencies).sort(),
+    packages.map((name) => `@libworkflows/${name}`),
+  )
+  for (const name of packages) {
+    const about = require(join(ADAPTER, 'platforms', name, 'package.json'))
+    assert.equal(`${about.os}-${about.cpu}`, name)
+    assert.deepEqual([about.version, optionalDependencies[about.name]], [version, version])
+  }
 })
 
 test('importing the package loads neither the library nor koffi', async () => {

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { ADAPTER, ROOT, scratch } from './hosts'
@@ -22,19 +22,12 @@ function pack(at: string): string {
   return join(directory, packed.filename)
 }
 
-const QUICK_START = `
-import { activity, client, Worker, workflow } from 'libworkflows'
+const TSC = join(ROOT, 'node_modules/.bin/tsc')
+const STRICT = ['--ignoreConfig', '--strict', '--module', 'nodenext', '--target', 'es2022']
+const TYPES = ['--types', 'node', '--typeRoots', join(ROOT, 'node_modules/@types')]
+const LIBS = ['--lib', 'es2023,esnext.disposable']
 
-const charge = activity({ name: 'charge' }, async (card, cents) => card + ' paid ' + cents)
-const order = workflow('order', async (card) => await charge.run(card, 100))
-await client().migrate()
-const worker = await new Worker().start()
-console.log(await order.run('4242'))
-await worker.close()
-await client().close()
-`
-
-test('the packages install into an empty project and run a quick start, types and command', () => {
+test('the packages install into an empty project and run the quick start and the command', () => {
   assert.ok(existsSync(join(PLATFORM, 'libworkflows.so')), 'run `make build` first')
   writeFileSync(join(directory, 'package.json'), '{"name": "app", "version": "1.0.0"}')
   const tarballs = [pack(PLATFORM), pack(ADAPTER)]
@@ -49,11 +42,17 @@ test('the packages install into an empty project and run a quick start, types an
     ...tarballs,
     `koffi@${version}`,
   ])
-  assert.ok(existsSync(join(directory, 'node_modules/@libworkflows/linux-x64/libworkflows.so')))
+  for (const name of ['libworkflows.so', 'LICENSE', 'THIRD_PARTY_LICENSES']) {
+    assert.ok(existsSync(join(directory, 'node_modules/@libworkflows/linux-x64', name)), name)
+  }
+  assert.ok(existsSync(join(directory, 'node_modules/libworkflows/LICENSE')))
   assert.ok(!existsSync(join(directory, 'node_modules/libworkflows/dist/.tsbuildinfo')))
 
-  writeFileSync(join(directory, 'app.mjs'), QUICK_START)
-  assert.equal(run(process.execPath, ['app.mjs']), '4242 paid 100\n')
+  for (const kind of ['m', 'c']) {
+    copyFileSync(join(ROOT, 'examples/node/quickstart.ts'), join(directory, `quick.${kind}ts`))
+    run(TSC, [...STRICT, ...LIBS, ...TYPES, `quick.${kind}ts`])
+    assert.equal(run(process.execPath, [`quick.${kind}js`]), 'Hello, Ada! How do you do?\n')
+  }
 
   const told = run('npx', ['--offline', 'workflows', '--version'])
   assert.match(
@@ -70,8 +69,5 @@ export const sum: Promise<number> = add.run(1, 2)
 add.run('1', 2)
 `
   for (const name of ['use.mts', 'use.cts']) writeFileSync(join(directory, name), use)
-  const tsc = join(ROOT, 'node_modules/.bin/tsc')
-  const options = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2022']
-  const types = ['--types', 'node', '--typeRoots', join(ROOT, 'node_modules/@types')]
-  run(tsc, ['--ignoreConfig', ...options, ...types, 'use.mts', 'use.cts'])
+  run(TSC, [...STRICT, ...TYPES, '--noEmit', 'use.mts', 'use.cts'])
 })

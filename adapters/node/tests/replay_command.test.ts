@@ -121,6 +121,13 @@ test('a result that was refused is nothing that the code does', async (t) => {
   )
 })
 
+test('code that asks for the time raises, as it does in a worker', async (t) => {
+  const w = new Rig(t).workflow('w', async () => Date.now())
+  const verdict = await check(execution({ status: 'suspended' }), history(STARTED), w.definition)
+  assert.equal(verdict.verdict, 'raises')
+  assert.match(verdict.message, /NotDurableError: Date\.now\(\) is not durable/)
+})
+
 test('code that fails where it waited raises', async (t) => {
   const w = new Rig(t).workflow('w', async () => {
     throw new RangeError('new bug')

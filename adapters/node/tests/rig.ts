@@ -35,7 +35,8 @@ export class RigEngine extends MemoryEngine {
     await null
     let reply = this.perform(operation, request)
     if (operation === Operation.CLAIM) {
-      while (reply.executions.length === 0 && !reply.draining) {
+      const waits = (request as Json).wait_ms > 0
+      while (waits && reply.executions.length === 0 && !reply.draining) {
         await this.#pause(true, signal)
         reply = this.perform(operation, request)
       }

@@ -27,13 +27,13 @@ before(async () => {
 after(async () => await engine.close())
 
 /** Answers the least of several measurements, since other processes only ever add to it. */
-function best(measure: () => number, times = 5): number {
+function best(measure: () => number, times = 100): number {
   return Math.min(...Array.from({ length: times }, measure))
 }
 
 test('a call through koffi that does nothing costs less than 5 microseconds', (t) => {
   const library = Library.get()
-  const many = 20_000
+  const many = 1000
   const cost = best(() => {
     const started = process.hrtime.bigint()
     for (let i = 0; i < many; i++) library.cancel(1, 1)
@@ -51,7 +51,7 @@ test('a thousand operations in flight do not hold up the event loop', async (t) 
     .trim()
     .split('\n')
     .map((line) => JSON.parse(line) as Busy)
-  const least = (what: keyof Busy) => Math.min(...tries.map((each) => each[what]))
+  const least = (what: 'loop' | 'submit' | 'drain') => Math.min(...tries.map((each) => each[what]))
   for (const { loop, submit, drain } of tries)
     t.diagnostic(
       `p99 in ms: loop ${loop.toFixed(1)}, submit ${submit.toFixed(2)}, drain ${drain.toFixed(2)}`,
@@ -59,15 +59,15 @@ test('a thousand operations in flight do not hold up the event loop', async (t) 
   // The library's part never waits for a processor of Go's, whatever the load.
   assert.ok(least('submit') < 5, `${least('submit')} ms`)
   assert.ok(least('drain') < 5, `${least('drain')} ms`)
-  // The rest is the loop's own: it collects garbage, some 10 ms, and waits for a core itself, which
-  // other tests may have.
-  assert.ok(least('loop') < 60, `${least('loop')} ms`)
+  // The rest is the loop's own, some 2 ms; without the privilege to go first it waits for a core,
+  // too, which other tests may have.
+  assert.ok(least('loop') < (tries[0]?.first ? 10 : 60), `${least('loop')} ms`)
 })
 
 test('an operation costs little processor time at 100 in flight', async (t) => {
   // Refused before it reaches the database, so that what is left is the way there and back.
   const request = { no_such_field: 1 }
-  const many = 20_000
+  const many = 1000
   let sent = 0
   const one = async () => {
     while (sent++ < many) await engine.call(Operation.STATS, request).catch(() => {})

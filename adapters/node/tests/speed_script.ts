@@ -7,6 +7,7 @@
  */
 
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { Engine } from '../src/_engine'
 import { Library } from '../src/_library'
@@ -17,23 +18,41 @@ export interface Busy {
   readonly loop: number
   readonly submit: number
   readonly drain: number
+  /** Whether the loop had a core whenever it wanted one. */
+  readonly first: boolean
 }
 
 const [, , url = '', tries = '', most = ''] = process.argv
 
 async function main(): Promise<void> {
+  const first = goFirst()
   const engine = Engine.shared(url)
   await busy(engine, 1) // so that what is measured is compiled
   for (let left = Number(tries); left > 0; left--) {
     const tried = await busy(engine, 5)
-    process.stdout.write(`${JSON.stringify(tried)}\n`)
+    process.stdout.write(`${JSON.stringify({ ...tried, first })}\n`)
     if (Math.max(...Object.values(tried)) < Number(most)) break
   }
   await engine.close()
 }
 
+/**
+ * Has the loop's thread, and no other, go before whatever else wants a core: what is left of the
+ * delay is the loop's own. Answers whether it may, which takes a privilege.
+ */
+function goFirst(): boolean {
+  try {
+    execFileSync('chrt', ['--reset-on-fork', '--rr', '--pid', '10', `${process.pid}`], {
+      stdio: 'ignore',
+    })
+    return true
+  } catch {
+    return false
+  }
+}
+
 /** Keeps a thousand creates and gets in flight. */
-async function busy(engine: Engine, rounds: number): Promise<Busy> {
+async function busy(engine: Engine, rounds: number): Promise<Omit<Busy, 'first'>> {
   const held = monitorEventLoopDelay({ resolution: 1 })
   const [submits, drains] = [timed('submit'), timed('drain')]
   const ids = new Set<string>()

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { getVersion } from '../src/_workflow'
+import { getVersion, waitForSignal } from '../src/_workflow'
 import { activity, bothWays, numbers, Story, workflow } from './story'
 
 const a = activity('v.a')
@@ -30,6 +30,35 @@ for (const place of ['before', 'after']) {
     await fresh.complete(3)
     assert.equal(fresh.result, 2)
     assert.equal(fresh.types.filter((type) => type === 'version_marked').length, 1)
+    await fresh.checkPrefixes()
+  })
+}
+
+for (const place of ['before', 'at']) {
+  // R6: it waits there, or has heard a signal since; a crash forgets none of that.
+  test(`a version is the minimum ${place} a point where it has only waited since`, async () => {
+    const old = workflow(async () => {
+      await a.run()
+      await waitForSignal('one')
+      await waitForSignal('two')
+      return 0
+    })
+    const changed = workflow(async () => {
+      await a.run()
+      let version = place === 'before' ? getVersion('c', 1, 2) : 0
+      await waitForSignal('one')
+      version ||= getVersion('c', 1, 2)
+      await waitForSignal('two')
+      return version
+    })
+    const story = await (await Story.of(old)).complete(1)
+    await (await story.signal('one')).deploy(changed).signal('three')
+    story.crash().row.seen = 0 // nobody knows any more what code had seen
+    assert.equal((await story.signal('two')).result, 1)
+    assert.equal(story.types.filter((type) => type === 'version_marked').length, 1)
+    const fresh = await (await Story.of(changed)).signal('one')
+    await fresh.complete(1)
+    assert.equal((await fresh.signal('two')).result, 2)
     await fresh.checkPrefixes()
   })
 }

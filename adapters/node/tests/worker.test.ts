@@ -41,6 +41,23 @@ test('a suspended workflow holds no slot', async (t) => {
   assert.equal((await rig.run(w)).result, 190)
 })
 
+// G5: in Node.
+test('a race is decided though the body that it cancels holds the only slot', async (t) => {
+  const rig = new Rig(t)
+  const endless = rig.activity('endless', () => {
+    return pause(3_600_000, undefined, { signal: abortSignal() })
+  })
+  const late = rig.workflow('late', async () => {
+    const [name] = await race({ work: endless.run(), signal: waitForSignal('late') })
+    return name
+  })
+  await rig.start({ concurrency: 1 })
+  const row = rig.queue(late)
+  await until(() => row.status === 'suspended' && row.children[0]?.status === 'running')
+  await rig.signal(row.id, 'late')
+  assert.equal((await rig.end(row)).result, 'signal')
+})
+
 for (const [retries, times] of [
   [0, 1],
   [3, 4],

@@ -1,11 +1,14 @@
 /** How the process of a worker ends that is told to, or that is ended by what it runs. */
 
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { Worker as Thread } from 'node:worker_threads'
 import { Client } from '../src/_client'
+import { job } from '../src/_functions'
 import { scratch, start } from './hosts'
 import { Stage, temporary } from './stage'
 import { deadly, quickJob, slowJob } from './stage_functions'
@@ -69,6 +72,36 @@ for (const how of ['exit', 'throw', 'SIGKILL'] as const) {
     assert.equal(crashes, 3)
     assert.equal(stage.count('deadly began'), 3)
     assert.equal(await beside.result({ timeout: 20 }), 'last', 'others run')
+  })
+}
+
+// `terminate()` runs nothing in the thread: what it has left is the library's to find.
+for (const how of ['waits', 'blocks its event loop']) {
+  test(`a thread that is terminated while a body ${how} puts back what it holds`, async (t) => {
+    const stage = new Stage(t, URL)
+    const program = `
+      const { workerData, parentPort } = require('node:worker_threads')
+      require(workerData.tsx)
+      const { job, Worker } = require(workerData.adapter)
+      job('held', async () => {
+        parentPort.postMessage('began')
+        if (workerData.blocks) for (;;);
+        await new Promise((resolve) => setTimeout(resolve, 60_000))
+      })
+      const { url, schema } = workerData
+      void new Worker({ queues: ['jobs'], url, schema }).start()`
+    const { url, schema } = stage
+    const tsx = require.resolve('tsx/cjs')
+    const adapter = require.resolve('../src')
+    const workerData = { tsx, adapter, url, schema, blocks: how !== 'waits' }
+    const thread = new Thread(program, { eval: true, workerData })
+    const handle = await job.external<() => void>({ name: 'held', queue: 'jobs' }).queue()
+    const [said] = await once(thread, 'message')
+    assert.equal(said, 'began')
+    await thread.terminate()
+    await stage.until(async () => (await handle.status()) === 'pending', 'it to be put back')
+    const { failures = 0, releases } = await stage.client.get(handle.id)
+    assert.deepEqual([failures, releases], [0, 1])
   })
 }
 

@@ -306,6 +306,30 @@ async def a_retried_workflow_keeps_what_had_an_outcome(w: World) -> Any:  # O9
 
 
 @scenario
+async def a_retried_workflow_keeps_no_failure_that_came_later(w: World) -> Any:  # O9
+    id = await w.create("workflow", "w")
+    asked = [schedule(n, f"a{n}", queue=w.queue, retry={"retries": 0}) for n in range(1, 5)]
+    await w.advance(await w.claim(), "suspend", *asked)
+    first, second, third, fourth = await w.claims(4)
+    await w.fail(first)
+    await w.fail(second)
+    await w.fail(third)
+    await w.complete(fourth, 4)
+    held = await w.claim()
+    await w.advance(held, "fail", error={"type": "E", "message": "m", "sequence": 2})
+    await w.one(Operation.RETRY_EXECUTION, id=id)
+    held = await w.claim()
+    kept = [(event["type"], event.get("sequence")) for event in held["events"]]
+    assert kept == [
+        ("started", None),
+        *((f"activity_{what}", n) for what, n in [("scheduled", 1), ("scheduled", 4)]),
+        *((f"activity_{what}", n) for what, n in [("failed", 1), ("completed", 4)]),
+        ("retried", None),
+    ]
+    return w.events(held["events"])
+
+
+@scenario
 async def a_retried_job_begins_anew(w: World) -> Any:
     id = await w.create("job", "j", retry={"retries": 0}, timeout_ms=60_000)
     await w.fail(await w.claim())

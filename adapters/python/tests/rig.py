@@ -31,7 +31,7 @@ class RigEngine(MemoryEngine):
         await asyncio.sleep(0)
         reply = self.perform(operation, request)
         if operation is Operation.CLAIM:
-            while not reply["executions"] and not reply.get("draining"):
+            while request["wait_ms"] and not reply["executions"] and not reply.get("draining"):
                 await self._pause(skip=True)
                 reply = self.perform(operation, request)
         elif operation is Operation.PULL_EVENTS:

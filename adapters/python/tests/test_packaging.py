@@ -20,7 +20,9 @@ from workflows._library import find_library
 
 PROJECT = Path(__file__).parents[1]
 LIBRARY = "workflows/_native/libworkflows.so"
+NOTICES = "workflows/_native/THIRD_PARTY_LICENSES"
 PLUGIN = "_workflows_pytestplugin.py"
+QUICK_START = PROJECT.parents[1] / "examples" / "python" / "quickstart.py"
 
 # There is no pytest where this runs.
 RUN_IN_MEMORY = """
@@ -55,8 +57,8 @@ def install(wheel: Path, directory: Path) -> Path:
     return directory / "bin"
 
 
-def run(*command: str | Path, cwd: Path) -> str:
-    environ = {"PATH": os.environ["PATH"], "HOME": str(cwd)}
+def run(*command: str | Path, cwd: Path, **environment: str) -> str:
+    environ = {"PATH": os.environ["PATH"], "HOME": str(cwd), **environment}
     done = subprocess.run(
         command, cwd=cwd, env=environ, capture_output=True, text=True, timeout=60, check=False
     )
@@ -69,7 +71,10 @@ def check_installed(wheel: Path, tmp_path: Path) -> None:
     assert wheel.name.endswith(f"-py3-none-{platform}.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    assert {LIBRARY, "workflows/py.typed", "workflows/__init__.py", PLUGIN} <= names
+        [about] = [archive.read(name).decode() for name in names if name.endswith("/METADATA")]
+    assert {LIBRARY, NOTICES, "workflows/py.typed", "workflows/__init__.py", PLUGIN} <= names
+    assert [name for name in names if name.endswith(".dist-info/licenses/LICENSE")]
+    assert "Project-URL: Homepage, " in about
     assert not [name for name in names if "tests" in name or "hatch_build" in name]
     assert len([name for name in names if name.endswith(".so")]) == 1
 
@@ -82,6 +87,9 @@ def check_installed(wheel: Path, tmp_path: Path) -> None:
     assert run(bin / "python", "-c", code, cwd=tmp_path).strip() == operations.DIGEST
     assert run(bin / "python", "-c", "import workflows", cwd=tmp_path) == ""
     assert run(bin / "python", "-c", RUN_IN_MEMORY, cwd=tmp_path) == "42\n"
+    [server] = postgres_binaries()
+    text = run(bin / "python", QUICK_START, cwd=tmp_path, WORKFLOWS_POSTGRES_BIN=server)
+    assert "Hello, Ada! How do you do?" in text
 
 
 def test_the_version_is_that_of_the_installed_package() -> None:

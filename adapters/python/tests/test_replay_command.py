@@ -1,5 +1,6 @@
 """`workflows replay`: verdicts on histories, and the command."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -70,6 +71,25 @@ def test_a_history_fits_the_code_that_waits_where_it_did() -> None:
     assert verdict_of(history(*CALLED[:2]), status="suspended").verdict == "fits"
 
 
+def test_no_body_is_run() -> None:
+    ran: list[str] = []
+
+    @activity(name="a")
+    def a() -> None:
+        ran.append("activity")
+
+    @workflows.step(name="s")
+    def s() -> None:
+        ran.append("step")
+
+    @workflow(name="w")
+    async def w() -> None:
+        await workflows.gather(a.run(), s.run())
+
+    assert check(execution(status="pending"), history(STARTED), w).verdict == "fits"
+    assert ran == []
+
+
 def test_other_commands_differ_and_both_are_named() -> None:
     verdict = verdict_of(history(STARTED, scheduled("b"), completed("b", 3)), result=6)
     assert verdict.verdict == "differs"
@@ -119,6 +139,19 @@ def test_code_without_the_recorded_version_raises_wherever_the_workflow_stands(
     verdict = check(execution(status=status, **parked), history(STARTED, marked), w)
     assert verdict.verdict == "raises"
     assert "VersionError" in verdict.message
+
+
+@pytest.mark.parametrize(("status", "expected"), [("suspended", "fits"), ("pending", "raises")])
+def test_a_version_is_the_one_that_a_worker_would_choose(status: str, expected: str) -> None:
+    """R6: the oldest where code has waited before; here the newest would be none that fits."""
+
+    @workflow(name="w")
+    async def w() -> None:
+        if workflows.get_version("tax", 1, 2) == 2:
+            await asyncio.Event().wait()
+        await workflows.wait_for_signal("go")
+
+    assert check(execution(status=status), history(STARTED), w).verdict == expected
 
 
 def test_a_failure_that_has_come_with_an_event_is_what_the_code_will_do() -> None:

@@ -7,9 +7,7 @@ import workflows._functions as functions
 from workflows._errors import VersionError
 from workflows._functions import activity, workflow
 from workflows._registry import Registry
-from workflows._workflow import (
-    get_version,
-)
+from workflows._workflow import get_version, wait_for_signal
 
 from .story import Story
 
@@ -54,6 +52,37 @@ def test_a_version_of_a_point_that_was_passed_is_the_minimum(place: str) -> None
     fresh.complete(3)
     assert fresh.result == 2
     assert fresh.types.count("version_marked") == 1
+    fresh.check_prefixes()
+
+
+@pytest.mark.parametrize("place", ["before", "at"])
+def test_a_version_of_a_point_that_was_passed_is_the_minimum_if_nothing_was_asked_for_since(
+    place: str,
+) -> None:
+    """R6: it waits there, or has heard a signal since; a crash forgets none of that."""
+
+    @workflow(name="w1")
+    async def old() -> int:
+        await a.run()
+        await wait_for_signal("one")
+        await wait_for_signal("two")
+        return 0
+
+    @workflow(name="w2")
+    async def new() -> int:
+        await a.run()
+        version = get_version("c", 1, 2) if place == "before" else 0
+        await wait_for_signal("one")
+        version = version or get_version("c", 1, 2)
+        await wait_for_signal("two")
+        return version
+
+    story = Story(old).complete(1).signal("one").deploy(new).signal("three")
+    story.crash().row.suspended_by = None  # nobody knows any more what code had seen
+    assert story.signal("two").result == 1
+    assert story.types.count("version_marked") == 1
+    fresh = Story(new, start=False).signal("one").signal("two").complete(1)
+    assert fresh.result == 2
     fresh.check_prefixes()
 
 

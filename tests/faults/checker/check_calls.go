@@ -107,7 +107,7 @@ func (l *look) isRetriedWithin(c *call) bool {
 
 // checkAsked: who is asked to stop ends as cancelled, unless a deadline or its third crash comes first.
 func (l *look) checkAsked(p, r *row) {
-	if !p.cancel || isFinal(p.newStatus) || r.op == deleted {
+	if !p.cancel || isFinal(p.newStatus) {
 		return
 	}
 	l.checked[17]++
@@ -171,7 +171,7 @@ func (l *look) checkAnswer(c *call) {
 		l.fail(2, l.x, c.to, "%s was told that it %s, and by then it had not", l.symbols.name(c.client), l.symbols.name(c.status))
 		return
 	}
-	if c.op == opResult && c.status == completed && l.final != nil && l.final.run == end.run && c.value != "" {
+	if c.op == opResult && c.status == completed && l.final != nil && l.final.run == end.run && c.value != "" && c.value != "null" {
 		l.checked[25]++
 		if !isSameJSON(c.value, l.final.result) {
 			l.fail(25, l.x, c.to, "%s was given the result %s, and it is %s", l.symbols.name(c.client), brief(c.value), brief(l.final.result))

@@ -17,7 +17,7 @@ func (l *look) checkChild() {
 	switch {
 	case told:
 		l.checkTold(&l.world.events[i], ended)
-	case ended != nil && !x.reported && !l.isOver(key.runKey, ended.n):
+	case ended != nil && !x.reported && !l.isOver(key.runKey, ended):
 		l.fail(16, l.x, ended.at, "it ended, and its parent %s was not told", x.parent)
 	}
 }
@@ -31,10 +31,10 @@ func (l *look) firstEnd() *row {
 	return nil
 }
 
-// isOver says whether a parent's run had ended by then, and so accepted no event.
-func (l *look) isOver(parent runKey, n int64) bool {
-	end, ok := l.cross.ends[parent]
-	return ok && end <= n
+// isOver says whether a parent's run had ended by then, or ended with its child, and so accepted no event.
+func (l *look) isOver(parent runKey, child *row) bool {
+	end := l.cross.ends[parent]
+	return end != nil && (end.n <= child.n || end.txid == child.txid)
 }
 
 // checkTold compares an event with the end that it tells of. A parent that cancels

@@ -1,11 +1,14 @@
 package main
 
+// retrySlack: what is to be tried again within a millisecond is pending at once.
+const retrySlack = 1e6
+
 // checkDue holds starts and deadlines to their times.
 func (l *look) checkDue(p, r *row) {
 	switch {
 	case isTaken(r):
 		l.checked[13]++
-		if p.runAt > r.at {
+		if p.runAt-r.at > retrySlack {
 			l.fail(13, l.x, r.at, "it was claimed %.3f ms before it was due", float64(p.runAt-r.at)/1e6)
 		}
 	case p.newStatus == scheduled && r.newStatus == pending && !isHolders(r.statement):

@@ -201,10 +201,12 @@ func (l *look) checkEvent(r *row, wasHeld bool) {
 // holderAt answers the claim that held when a row of the audit was written. A statement
 // numbers its history and its row in any order, so the end itself still counts.
 func (l *look) holderAt(n int64) *claim {
-	for i := len(l.claims) - 1; i >= 0; i-- {
-		if l.claims[i].row.n <= n {
-			return &l.claims[i]
-		}
+	i, found := slices.BinarySearchFunc(l.claims, n, func(c claim, n int64) int { return cmp.Compare(c.row.n, n) })
+	switch {
+	case found:
+		return &l.claims[i]
+	case i > 0:
+		return &l.claims[i-1]
 	}
 	return nil
 }

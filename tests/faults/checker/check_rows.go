@@ -9,6 +9,9 @@ func (l *look) checkRows() {
 		}
 		p := l.rows[i-1]
 		l.checkChain(p, r)
+		if r.op == deleted {
+			continue
+		}
 		l.checkFinal(p, r)
 		l.checkRun(p, r)
 		l.checkTaken(p, r)
@@ -60,7 +63,7 @@ func (l *look) isRetry(p, r *row) bool {
 }
 
 func (l *look) checkFinal(p, r *row) {
-	if !isFinal(p.newStatus) || l.isRetry(p, r) || r.op == deleted {
+	if !isFinal(p.newStatus) || l.isRetry(p, r) {
 		return
 	}
 	if r.newStatus != p.newStatus || r.hash != p.hash || r.eventAt != p.eventAt || r.run != p.run {
@@ -85,7 +88,7 @@ func (l *look) checkTaken(p, r *row) {
 		l.fail(5, l.x, r.at, "it is held under no token")
 	case isTaken(r) && p.newStatus == running:
 		l.fail(5, l.x, r.at, "it was claimed under epoch %d while epoch %d held it", r.newEpoch, p.newEpoch)
-	case isTaken(r) && (r.newEpoch != p.newEpoch+1 || p.newStatus != pending):
+	case isTaken(r) && (r.newEpoch != p.newEpoch+1 || p.newStatus != pending && !isResumed(p, r)):
 		l.fail(5, l.x, r.at, "it was claimed under epoch %d, %s under epoch %d before", r.newEpoch, l.symbols.name(p.newStatus), p.newEpoch)
 	case isTaken(r):
 		l.checkWriter(r)
@@ -94,6 +97,12 @@ func (l *look) checkTaken(p, r *row) {
 	case r.newToken != p.newToken && !r.newToken.isZero():
 		l.fail(5, l.x, r.at, "its token changed within epoch %d", r.newEpoch)
 	}
+}
+
+// isResumed: the end of a child may let its parent go on at once, with the worker that
+// has it in memory.
+func isResumed(p, r *row) bool {
+	return p.newStatus == suspended && r.statement == stPlainChild && p.parked == none && r.worker == p.worker && r.length == p.length+1
 }
 
 // checkTokens compares the tokens of all claims. Those of one statement share theirs, but never two of an execution.
@@ -113,7 +122,7 @@ func (l *look) checkTokens() {
 
 // checkHolder looks for a write that only a holder may do, by somebody who is none (any more).
 func (l *look) checkHolder(p, r *row) {
-	if isTaken(r) || r.op == deleted {
+	if isTaken(r) {
 		return
 	}
 	isHolders := isHoldersWrite(p, r)
@@ -138,7 +147,7 @@ func (l *look) checkHolder(p, r *row) {
 // isHoldersWrite tells a holder's write to its own row from what the same statement
 // writes to a parent, which gets an event.
 func isHoldersWrite(p, r *row) bool {
-	isTold := r.length > p.length && (isFinish(r.statement) || r.statement == stEndReleased)
+	isTold := r.length > p.length && (isFinish(r.statement) || oneOf(r.statement, stPlainChild, stEndReleased))
 	return isHolders(r.statement) && !isTold
 }
 

@@ -40,8 +40,15 @@ func isDelivered(c *call) bool {
 	return c.outcome == outcomeOK && c.value != "false" && !strings.Contains(c.value, `"delivered":false`)
 }
 
+// hasSignals spares most executions the rest.
+func (l *look) hasSignals() bool {
+	return slices.ContainsFunc(l.calls, func(c *call) bool { return c.op == opSignal }) ||
+		slices.ContainsFunc(l.events, func(h *event) bool { return h.uid > 0 }) ||
+		slices.ContainsFunc(l.lines, func(x *line) bool { return x.t == lineTook })
+}
+
 func (l *look) checkSignals() {
-	if !slices.ContainsFunc(l.calls, func(c *call) bool { return c.op == opSignal }) && !slices.ContainsFunc(l.events, func(h *event) bool { return h.uid > 0 }) {
+	if !l.hasSignals() {
 		return
 	}
 	found := l.signals()

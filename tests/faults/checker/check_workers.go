@@ -61,10 +61,12 @@ func (w *world) checkRecoveries(lives map[id][]span, outages []span) {
 	}
 }
 
-// isWatched says whether one other worker lived all the time from a last heartbeat to a robbery.
+// isWatched says whether one other worker lived long enough before a robbery: who
+// looks has to see for half the timeout that nothing changes.
 func (w *world) isWatched(lives map[id][]span, x robbery, beat int64) bool {
+	from := beat + w.cross.timeoutOf(x.worker)/2
 	for other, spans := range lives {
-		if other != x.worker && slices.ContainsFunc(spans, func(s span) bool { return s.from <= beat && s.to >= x.lostAt }) {
+		if other != x.worker && slices.ContainsFunc(spans, func(s span) bool { return s.from <= from && s.to >= x.lostAt }) {
 			return true
 		}
 	}
@@ -75,7 +77,7 @@ func (w *world) isWatched(lives map[id][]span, x robbery, beat int64) bool {
 func (w *world) measureRecoveries() {
 	struck := map[id][]int64{}
 	for _, f := range w.faults {
-		if f.kind != "kill9" && f.kind != "stop" {
+		if !slices.Contains([]string{"kill9", "stop", "died"}, f.kind) {
 			continue
 		}
 		workers := w.sweep.targets[f.target]
@@ -104,10 +106,18 @@ func (l *look) noteTargets() {
 		if b.claim >= 0 {
 			worker = l.claims[b.claim].row.worker
 		}
-		if !worker.isZero() {
-			l.sweep.note(worker, asText(float64(b.begin.pid)), strings.TrimPrefix(l.symbols.name(b.begin.file), "worker-"))
+		if at := (process{worker, b.begin.pid, b.begin.file}); !worker.isZero() && !l.sweep.processes[at] {
+			l.sweep.processes[at] = true
+			l.sweep.note(worker, asText(float64(at.pid)), strings.TrimPrefix(l.symbols.name(at.file), "worker-"))
 		}
 	}
+}
+
+// process is where bodies of a worker ran.
+type process struct {
+	worker id
+	pid    int32
+	file   symbol
 }
 
 func (s *sweep) note(worker id, names ...string) {
@@ -146,7 +156,7 @@ func (l *look) freedAt(i int) int64 {
 		return forEver
 	}
 	if c.how != outside && c.how != lost && c.how != doubled {
-		return c.end.at
+		return l.seenAt(c.end)
 	}
 	at := c.end.at + l.cross.timeoutOf(c.row.worker)
 	for _, b := range l.bodies {

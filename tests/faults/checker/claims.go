@@ -27,9 +27,6 @@ type claim struct {
 	how ending
 }
 
-// within says whether the claim held when a row was written, its own end included.
-func (c *claim) within(n int64) bool { return c.row.n <= n && (c.end == nil || n <= c.end.n) }
-
 // isTaken says whether a row of the audit begins a claim.
 func isTaken(r *row) bool {
 	return r.newStatus == running && (r.op == inserted || r.newEpoch != r.oldEpoch)
@@ -59,7 +56,7 @@ func endingOf(before, r *row) ending {
 		return continued
 	case r.releases > before.releases:
 		return released
-	case r.newToken.isZero():
+	case r.newToken.isZero() && !before.newToken.isZero():
 		return lost
 	case r.newStatus == suspended:
 		return waiting
@@ -125,11 +122,18 @@ func (l *look) claimOf(x *line) int {
 	if x.token.isZero() && x.epoch < 0 && x.worker.isZero() || len(l.world.audit) == 0 {
 		return maybe
 	}
+	if i, found := slices.BinarySearchFunc(l.claims, x.epoch, func(c claim, epoch int64) int { return cmp.Compare(c.row.newEpoch, epoch) }); found && l.isOf(x, i) {
+		return i
+	}
 	for i := len(l.claims) - 1; i >= 0; i-- {
-		c := l.claims[i].row
-		if (x.token.isZero() || x.token == c.newToken) && (x.epoch < 0 || x.epoch == c.newEpoch) && (x.worker.isZero() || x.worker == c.worker) {
+		if l.isOf(x, i) {
 			return i
 		}
 	}
 	return stray
+}
+
+func (l *look) isOf(x *line, i int) bool {
+	c := l.claims[i].row
+	return (x.token.isZero() || x.token == c.newToken) && (x.epoch < 0 || x.epoch == c.newEpoch) && (x.worker.isZero() || x.worker == c.worker)
 }

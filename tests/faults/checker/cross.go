@@ -10,9 +10,8 @@ import (
 // cross is what an execution's checks need to know of others.
 type cross struct {
 	world *world
-	// ends are the numbers of the audit's rows by which runs ended.
-	ends map[runKey]int64
-	// firstEnds are how children ended first, by their number among the executions.
+	// ends are the audit's rows by which runs ended.
+	ends                map[runKey]*row
 	scheduled, outcomes map[commandKey]int32 // of events
 	children            map[commandKey]int32 // of executions
 	// lives are the audit's rows of each worker, in order, and writers their engines.
@@ -36,7 +35,7 @@ type commandKey struct {
 
 func newCross(w *world) cross {
 	c := cross{
-		world: w, ends: map[runKey]int64{}, scheduled: map[commandKey]int32{}, outcomes: map[commandKey]int32{}, children: map[commandKey]int32{},
+		world: w, ends: map[runKey]*row{}, scheduled: map[commandKey]int32{}, outcomes: map[commandKey]int32{}, children: map[commandKey]int32{},
 		lives: map[id][]*row{}, writers: map[id]symbol{}, known: map[id]*worker{}, journaled: map[symbol]bool{}, roots: map[int32][]int32{},
 	}
 	c.addWorkers()
@@ -75,6 +74,7 @@ func (c *cross) addWorkers() {
 	for i := range c.world.workers {
 		x := &c.world.workers[i]
 		c.known[x.id] = x
+		c.world.sweep.note(x.id, c.world.symbols.name(x.name))
 	}
 }
 
@@ -84,9 +84,9 @@ func (c *cross) addCommands() {
 		switch {
 		case r.tab != executionsTable || r.op != updated:
 		case isFinal(r.newStatus) && !isFinal(r.oldStatus):
-			c.ends[runKey{r.x, r.run}] = r.n
+			c.ends[runKey{r.x, r.run}] = r
 		case r.oldStatus == running && r.newStatus == pending && r.statement == stContinue:
-			c.ends[runKey{r.x, r.run - 1}] = r.n
+			c.ends[runKey{r.x, r.run - 1}] = r
 		}
 	}
 	for i := range c.world.events {

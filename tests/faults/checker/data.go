@@ -7,7 +7,7 @@ type row struct {
 	oldEpoch, newEpoch         int64
 	oldToken, newToken, worker id
 	hash                       id
-	runAt, eventAt             int64
+	runAt, eventAt, seenAt     int64 // seenAt is 0 where nobody has asked when it was committed
 	tab, op, oldStatus         symbol
 	newStatus, event           symbol
 	statement, writer, parked  symbol

@@ -25,7 +25,7 @@ type journalLine struct {
 	From     int64           `json:"from"`
 	To       *int64          `json:"to"`
 	Outcome  string          `json:"outcome"`
-	Code     *string         `json:"code"`
+	Code     any             `json:"code"`
 	Created  *bool           `json:"created"`
 	Status   *string         `json:"status"`
 	Value    json.RawMessage `json:"value"`
@@ -141,10 +141,13 @@ func (f *journalFile) take(raw []byte) error {
 	return nil
 }
 
+// asText is how a target is known: by its name, if it has one beside other things.
 func asText(v any) string {
 	switch v := v.(type) {
 	case nil:
 		return ""
+	case map[string]any:
+		return asText(v["name"])
 	case float64:
 		return fmt.Sprintf("%.0f", v)
 	}
@@ -161,7 +164,7 @@ func (e *evidence) wall(boottime int64) int64 {
 
 func (f *journalFile) call(l *journalLine) error {
 	c := call{
-		client: f.of(l.Client), op: f.of(l.Op), outcome: f.of(l.Outcome), code: f.of(value(l.Code)), status: f.of(value(l.Status)),
+		client: f.of(l.Client), op: f.of(l.Op), outcome: f.of(l.Outcome), code: f.of(asText(l.Code)), status: f.of(value(l.Status)),
 		name: f.of(l.Name), kind: f.of(l.Kind), from: f.wall(l.From), key: value(l.Key), uid: f.uid(l.UID),
 		created: l.Created != nil && *l.Created, hasCreated: l.Created != nil,
 	}
@@ -180,7 +183,7 @@ func (f *journalFile) call(l *journalLine) error {
 
 func (f *journalFile) body(l *journalLine) error {
 	b := line{
-		at: f.wall(l.At), epoch: -1, t: f.of(l.T), step: f.of(value(l.Step)), signal: f.of(l.Signal), code: f.of(value(l.Code)),
+		at: f.wall(l.At), epoch: -1, t: f.of(l.T), step: f.of(value(l.Step)), signal: f.of(l.Signal), code: f.of(asText(l.Code)),
 		file: f.file, sequence: -1, attempt: l.Attempt, pid: l.PID, uid: f.uid(l.UID), winner: f.of(asText(l.Winner)), ok: l.OK,
 	}
 	if l.Seq != nil {

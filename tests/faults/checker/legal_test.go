@@ -9,16 +9,13 @@ import (
 // judge answers which invariants a story violates, and the report.
 func judge(t *testing.T, s *story) (violated []int, report *report, text string) {
 	t.Helper()
-	dir := s.write()
-	var out bytes.Buffer
-	if _, err := run(&out, dir, ""); err != nil {
-		t.Fatal(err)
-	}
-	e, err := load(dir)
+	e, err := load(s.write())
 	if err != nil {
 		t.Fatal(err)
 	}
+	var out bytes.Buffer
 	r := check(e)
+	r.print(&out, e)
 	for i, n := range r.violated {
 		if n > 0 {
 			violated = append(violated, i)
@@ -148,6 +145,32 @@ func TestLegalRunsPass(t *testing.T) {
 			l.end(b, true)
 			l.line("worker-a", map[string]any{"t": "late", "x": x.id.String(), "code": "lease_lost", "at": s.now - boot})
 		},
+		"one that waits while the only worker is stopped": func(s *story) {
+			w := s.worker("a")
+			s.line("nemesis", map[string]any{"t": "fault", "kind": "stop", "target": map[string]any{"name": "a"}, "at": s.now - boot})
+			x := s.start("job", "charge")
+			s.beat(3*second, w)
+			s.fault("cont", "a")
+			finish(s, x)
+		},
+		"one that was long in being committed": func(s *story) {
+			w := s.worker("a")
+			x := s.make("job", "charge").insert()
+			from := s.now
+			s.beat(3*second, w)
+			s.call("c1", "start", x, map[string]any{"from": from - boot})
+			finish(s, x)
+		},
+		"a parent that goes on at once when its child ends": func(s *story) {
+			w := s.worker("a")
+			x := s.start("workflow", "order")
+			l := x.claim(w)
+			c := l.child(1, "ship")
+			l.advance(true)
+			child := c.claim(w).runs()
+			child.write("plain_child", w.writer, func(r *state) { r.status, r.result, r.crashes, r.finishedAt = "completed", "1", 0, s.now })
+			resumed(x, w, "plain_child").complete("1")
+		},
 		"a failed child": func(s *story) { failedChild(s) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -240,7 +263,7 @@ func parked(s *story) (x *told, last *lease, peer *holder) {
 	for i := range 3 {
 		w := s.worker("w" + string(rune('0'+i)))
 		last = x.claim(w)
-		x.state.alone = i == 2
+		x.alone = i == 2
 		s.audit[len(s.audit)-1].is.alone = i == 2
 		last.begin("", -1, 1)
 		w.die(peer)
@@ -253,6 +276,14 @@ func parked(s *story) (x *told, last *lease, peer *holder) {
 		r.crashes++
 	})
 	return x, last, peer
+}
+
+// resumed is a parent that was told of its child's end and claimed in one statement.
+func resumed(x *told, w *holder, statement string) *lease {
+	token := x.uuid()
+	x.also(statement, w.writer, func(r *state) { r.status, r.epoch, r.token, r.length = "running", r.epoch+1, token, r.length+1 })
+	x.adds("activity_completed", 1, "ship", "1", statement, w.writer)
+	return &lease{x, w, x.epoch, token}
 }
 
 func failedChild(s *story) (parent, child *told) {

@@ -75,7 +75,7 @@ func (e *evidence) loadAudit(path string) error {
 		r := row{
 			n: t.int64("n"), at: t.instant("at"), txid: t.int64("txid"), x: t.id("x"),
 			oldEpoch: t.int64("old_epoch"), newEpoch: t.int64("new_epoch"), oldToken: t.id("old_token"), newToken: t.id("new_token"), worker: t.id("worker"),
-			hash: t.id("result_hash"), runAt: t.instant("run_at"), eventAt: t.instant("event_at"),
+			hash: t.id("result_hash"), runAt: t.instant("run_at"), eventAt: t.instant("event_at"), seenAt: t.instant("committed_at"),
 			tab: t.symbol("tab"), op: t.symbol("op"), oldStatus: t.symbol("old_status"), newStatus: t.symbol("new_status"), event: t.symbol("type"),
 			statement: t.symbol("statement"), writer: t.symbol("writer"), parked: t.symbol("parked"),
 			run: t.int32("run"), crashes: t.int32("crashes"), releases: t.int32("releases"), attempts: t.int32("attempts"), failures: t.int32("failures"),

@@ -92,7 +92,10 @@ const (
 	stClaimSuspect
 	stFinish
 	stFinishRoots
-	stFinishLone
+	stFinishLone // of an older library
+	stPlain
+	stPlainSchedule
+	stPlainChild
 	stAdvancePlain
 	stAdvanceTimers
 	stAdvanceChildren
@@ -136,7 +139,7 @@ var known = []string{
 	"child_started", "child_completed", "child_failed", "child_cancelled", "step_completed", "step_failed",
 	"timer_started", "timer_fired", "timer_cancelled", "signal_received", "version_marked", "state_set",
 	"cancel_requested", "retried", "continued",
-	"claim", "claim_suspect", "finish", "finish_roots", "finish_lone",
+	"claim", "claim_suspect", "finish", "finish_roots", "finish_lone", "plain", "plain_schedule", "plain_child",
 	"advance_plain", "advance_timers", "advance_children", "advance_held", "advance",
 	"continue", "release", "end_released", "progress", "requeue_lost", "end_lost", "expire", "end", "retry",
 	"active", "draining", "stopped", "dead",
@@ -213,11 +216,9 @@ func isAdvance(statement symbol) bool {
 	return oneOf(statement, stAdvancePlain, stAdvanceTimers, stAdvanceChildren, stAdvanceHeld, stAdvance)
 }
 
-func isClaim(statement symbol) bool { return oneOf(statement, stClaim, stClaimSuspect) }
-
 // isHolders says whether a statement writes only what its caller holds.
 func isHolders(statement symbol) bool {
-	return isFinish(statement) || isAdvance(statement) || oneOf(statement, stContinue, stRelease, stEndReleased, stProgress)
+	return isFinish(statement) || isAdvance(statement) || oneOf(statement, stPlain, stPlainSchedule, stPlainChild, stContinue, stRelease, stEndReleased, stProgress)
 }
 
 // isOutcome says whether an event ends a command, and whether its sequence then

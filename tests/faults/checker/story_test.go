@@ -58,15 +58,15 @@ func (s *story) pass(d int64) *story { s.now += d; return s }
 
 // auditRow is a row of the audit, in the words of the database.
 type auditRow struct {
-	n, at, txid            int64
-	tab, op                string
-	x                      id
-	was, is                state
-	event                  string
-	position, sequence     int
-	eventAt                int64
-	hash                   string
-	statement, writer, key string
+	n, at, txid        int64
+	tab, op            string
+	x                  id
+	was, is            state
+	event              string
+	position, sequence int
+	eventAt            int64
+	hash               string
+	statement, writer  string
 }
 
 // state is what the audit has of an execution's row.

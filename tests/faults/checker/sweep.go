@@ -70,12 +70,13 @@ type sweep struct {
 	changes   map[id][]change
 	robberies []robbery
 	targets   map[string]map[id]bool
+	processes map[process]bool
 	// lacking are functions that some worker did not have.
 	lacking map[symbol]bool
 }
 
 func newSweep() sweep {
-	return sweep{changes: map[id][]change{}, targets: map[string]map[id]bool{}, lacking: map[symbol]bool{}}
+	return sweep{changes: map[id][]change{}, targets: map[string]map[id]bool{}, processes: map[process]bool{}, lacking: map[symbol]bool{}}
 }
 
 // all stands for every slot of a worker: it runs a suspect alone.
@@ -107,7 +108,7 @@ func (l *look) noteWaits() {
 			since = 0
 		}
 		if isWaiting && !wasWaiting {
-			since = max(r.at, r.runAt)
+			since = max(l.seenAt(r), r.runAt)
 		}
 		if r.oldStatus == running && r.newStatus == scheduled && r.newToken.isZero() {
 			l.sweep.lacking[l.final.name] = true
@@ -116,6 +117,20 @@ func (l *look) noteWaits() {
 	if since > 0 {
 		l.note(line, l.last(), span{since, l.overAt}, false)
 	}
+}
+
+// seenAt is when others could see a row: once its transaction was committed. Where the
+// tables do not tell when that was, the client's answer does, for a start.
+func (l *look) seenAt(r *row) int64 {
+	if r.seenAt > 0 || r.op != inserted {
+		return max(r.at, r.seenAt)
+	}
+	for _, c := range l.calls {
+		if c.op == opStart && c.outcome == outcomeOK && c.to > r.at {
+			return c.to
+		}
+	}
+	return r.at
 }
 
 func (l *look) note(line queueLine, r *row, s span, claimed bool) {
@@ -190,17 +205,24 @@ func (w *world) freeOf(x *worker, lives []span) []span {
 	return subtract(subtract(lives, sortSpans(full)), w.stopsOf(x.id))
 }
 
+// A process that is paused, or whose event loop is kept busy, claims nothing until
+// it is resumed, or killed.
+var (
+	pauses      = []string{"stop", "spin"}
+	resumptions = []string{"cont", "unspin", "kill9", "died"}
+)
+
 // stopsOf is when a worker's process was stopped, and a moment to come to itself.
 func (w *world) stopsOf(x id) (stops []span) {
 	const recover = 1e9
 	for i, f := range w.faults {
 		workers := w.sweep.targets[f.target]
-		if f.kind != "stop" || len(workers) > 0 && !workers[x] {
+		if !slices.Contains(pauses, f.kind) || len(workers) > 0 && !workers[x] {
 			continue
 		}
 		s := span{f.at, forEver}
 		for _, g := range w.faults[i+1:] {
-			if g.target == f.target && (g.kind == "cont" || g.kind == "kill9") {
+			if g.target == f.target && slices.Contains(resumptions, g.kind) {
 				s.to = g.at + recover
 				break
 			}
@@ -213,8 +235,8 @@ func (w *world) stopsOf(x id) (stops []span) {
 // lasting are faults of the database, or of the way to it, that hold until one of ending.
 var (
 	lasting     = []string{"pg_stop", "blackhole", "half_open", "refuse", "delay", "disk_full", "read_only"}
-	endOfFault  = []string{"pg_start", "pass", "disk_free", "read_write"}
-	ofProcesses = []string{"kill9", "stop", "cont", "term", "swallow_notifications", "spin", "poison"}
+	endOfFault  = []string{"pg_start", "pass", "disk_room", "read_write"}
+	ofProcesses = []string{"kill9", "stop", "cont", "term", "spin", "unspin", "poison", "died", "kill9_migration", "swallow_notifications"}
 )
 
 // outages are when nothing is expected of anybody: the database or the way to it was struck.

@@ -41,7 +41,10 @@ def _leases(epoch: str, token: str) -> tuple[Edit, ...]:
         return Edit(f"{STORE}/{file}", old, f"e.status = 'running' AND {of.format(row)}", times)
 
     finish = f"e.status <> 'running' OR NOT ({of.format('x')})"
+    plain = "%[1]s.epoch = %[2]s.epoch AND %[1]s.token = %[2]s.token ELSE"
+    of_plain = of.replace("e.", "%[1]s.").replace("{0}.", "%[2]s.") + " ELSE"
     return (
+        Edit(f"{STORE}/plain.go", plain, of_plain),
         held("advance.go", "i"),
         held("continue.go", "x"),
         held("release.go", "x", 3),
@@ -179,6 +182,30 @@ MUTANTS = (
             ),
         ),
         tests="TestSuspendingWhereNewsHasCome|TestASignalAtTheMoment",
+    ),
+    Mutant(
+        "plain_is_blind",
+        "the position in what is written by one update: news that came meanwhile is overlooked",
+        (
+            Edit(
+                f"{STORE}/plain.go",
+                "THEN e.history_length = x.position ELSE x.ends END",
+                "THEN e.history_length >= x.position ELSE x.ends END",
+            ),
+        ),
+        tests="Cancel|Signal|News|Repeat|AReplyThatIsLost",
+    ),
+    Mutant(
+        "plain_is_deaf",
+        "the look at a request to stop in what is written by one update",
+        (
+            Edit(
+                f"{STORE}/plain.go",
+                "NOT x.ends OR e.cancel_requested_at IS NULL AND e.parent_id IS NULL",
+                "NOT x.ends OR e.parent_id IS NULL",
+            ),
+        ),
+        tests="Cancel",
     ),
     Mutant(
         "signals_by_number",

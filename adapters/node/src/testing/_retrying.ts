@@ -1,31 +1,28 @@
 /** What the next run of a workflow keeps of the one that failed. */
 import type { Json } from './_rows'
 
-const BAD = new Set([
-  'activity_failed',
-  'child_failed',
-  'step_failed',
-  'activity_cancelled',
-  'child_cancelled',
-])
+const FAILED = new Set(['activity_failed', 'child_failed', 'step_failed'])
+const BAD = new Set([...FAILED, 'activity_cancelled', 'child_cancelled'])
 const GONE = new Set(['activity_cancelled', 'child_cancelled', 'timer_cancelled'])
 const BEGUN = new Set(['activity_scheduled', 'child_started', 'timer_started'])
 
 /**
  * Answers the events that the next run begins with, in order.
  *
- * Of what was asked for before it went wrong only what had an outcome is kept; what was
- * asked for later belongs to the cleaning up.
+ * Of what was asked for before it went wrong only what had an outcome is kept, and no failure
+ * that came later; what was asked for later belongs to the cleaning up.
  */
 export function kept(events: readonly Json[], voided: number | undefined): Json[] {
-  const before = events.slice(0, wrong(events, voided))
-  const last = before.reduce((most, event) => Math.max(most, event.sequence ?? 0), 0)
+  const at = wrong(events, voided)
+  const last = events.slice(0, at).reduce((most, event) => Math.max(most, event.sequence ?? 0), 0)
   const settled = new Set<number>()
   for (const { sequence, type } of events) {
     if (sequence === undefined || sequence > last || sequence === voided) continue
     if (!BEGUN.has(type)) settled.add(sequence)
   }
-  for (const event of events) if (GONE.has(event.type)) settled.delete(event.sequence)
+  events.forEach(({ type, sequence }, n) => {
+    if (GONE.has(type) || (n > at && FAILED.has(type))) settled.delete(sequence)
+  })
   return events.filter(
     ({ sequence, type }) =>
       type !== 'cancel_requested' && (sequence === undefined || settled.has(sequence)),

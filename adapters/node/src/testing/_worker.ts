@@ -15,6 +15,8 @@ export class EnvironmentWorker extends Worker {
   readonly #recording: Recording
   #bodies: RecordedBodies | undefined
   #isDead = false
+  /** Or time would be skipped by seconds. */
+  protected override readonly looksBeyond = false
 
   constructor(client: EnvironmentClient, recording: Recording, options: WorkerOptions) {
     super(options)

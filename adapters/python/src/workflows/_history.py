@@ -59,6 +59,7 @@ class History:
         "_name",
         "_now",
         "_random",
+        "_seen",
         "_uuids",
         "ended",
         "fault",
@@ -73,6 +74,8 @@ class History:
     def __init__(self, claimed: Mapping[str, Any]) -> None:
         self._id: str = claimed["id"]
         self._name: str = claimed["name"]
+        # The last event that code has suspended with, which need not have been this code.
+        self._seen: int = claimed.get("seen") or 0
         # The run in which this history began: a retry goes on from a copy of it.
         self.origin: int = claimed.get("run", 1)
         # The sequence given last.
@@ -188,7 +191,10 @@ class History:
         if version is None and self.goes_on:  # it passed this point without a marker
             version = self.versions[change] = minimum
         elif version is None:
-            version, sequence = maximum, self.mark(change, maximum)
+            # Code without the call has passed it too where it went on to wait and asked for
+            # nothing, as for a signal. Later claims may not tell of that, so it is recorded.
+            version = minimum if self.length <= self._seen else maximum
+            sequence = self.mark(change, version)
         if not minimum <= version <= maximum:
             raise VersionError(
                 f"the workflow recorded version {version} of {change!r}, and this code knows "

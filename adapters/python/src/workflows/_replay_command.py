@@ -82,6 +82,8 @@ def check(
             details={"id": id, "language": language},
         )
     claimed: Json = {**execution, **arguments_of(execution, events)}
+    if claimed["status"] == "suspended" and not claimed.get("parked"):
+        claimed["seen"] = len(events)  # it waits, so code has seen them all
     replay = Replay(claimed, function)
     try:
         replay.feed(events)

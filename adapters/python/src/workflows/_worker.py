@@ -50,7 +50,8 @@ class Worker:
     Args:
         queues: whose executions it runs. Default ["default"].
         concurrency: how many it holds at a time. Default `WORKFLOWS_WORKER_MAX_CONCURRENT`, then
-            10.
+            10. Workflows may be as many again while bodies hold all slots for more than a second:
+            who cancels a body, or limits its time, is not kept waiting by it.
         warm: how many suspended workflows stay in memory; 0 replays each from the start. Default
             `WORKFLOWS_WORKER_WARM`, then 2000.
         url: of the database. Default that of `workflows.client()`.
@@ -64,6 +65,9 @@ class Worker:
     Example:
         >>> asyncio.run(Worker(["orders"], concurrency=20).run())
     """
+
+    # For how long no slot may be free before it looks for workflows alone.
+    _full_pause: float | None = 1.0
 
     def __init__(
         self,
@@ -284,15 +288,16 @@ class Worker:
         while not self._stopping.is_set():
             self._changed.clear()
             free = self.concurrency - len(self._held) - self.bodies.abandoned
-            if free <= 0:
-                await self._changed.wait()
-                continue
-            request = {
+            request: dict[str, Any] | None = {
                 "worker_id": self.worker_id,
                 "n": min(free, _MAX_CLAIM),
                 "wait_ms": _CLAIM_WAIT_MS,
                 "lacking": self.still_lacking(),
             }
+            if free <= 0:
+                request = await self._beyond(request)
+            if request is None:
+                continue
             try:
                 reply = await self._patiently(Operation.CLAIM, request)
             except WorkerNotFound:
@@ -303,6 +308,26 @@ class Worker:
                 self._take(reply["executions"])
             if reply.get("draining"):
                 return
+
+    async def _beyond(self, request: dict[str, Any]) -> dict[str, Any] | None:
+        """Waits for a free slot, and answers what to ask for if none comes for a while.
+
+        Workflows alone, as if every other function were lacking: what holds the slots may be
+        what one of them is to cancel, and would hold them for ever.
+        """
+        try:
+            async with asyncio.timeout(self._full_pause):
+                await self._changed.wait()
+            return None
+        except TimeoutError:
+            pass
+        names = self.functions.names()
+        bodies = [(kind, name) for kind in ("activity", "job") for name in names.get(kind, ())]
+        lacking = request["lacking"] + [{"kind": kind, "name": name} for kind, name in bodies]
+        more = 2 * self.concurrency - len(self._held)
+        if self._stopping.is_set() or more <= 0 or len(lacking) > _MAX_LACKING:
+            return None
+        return {**request, "n": min(more, _MAX_CLAIM), "wait_ms": 0, "lacking": lacking}
 
     def still_lacking(self) -> list[dict[str, str]]:
         """Answers the functions that executions were put back for, and that are not here yet."""

@@ -120,7 +120,8 @@ def get_version(change: str, min: int, max: int) -> int:
     """Answers by which version of a change this workflow goes, one for all its life.
 
     A workflow that has passed this point already, with code that did not have
-    the call, goes by `min`; a new one by `max`, which is recorded. When no
+    the call, goes by `min`: it has asked for something since, or waits there or
+    further on. A new one goes by `max`, which is recorded. When no
     workflow goes by `min` any more, raise it; the call may be removed when
     only one version is left.
 

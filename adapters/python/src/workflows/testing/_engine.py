@@ -213,9 +213,12 @@ class MemoryEngine(Looking):
         row.claims[row.run] = claimed = _claimed(row, self.clock.at())
         if not row.is_workflow:
             return claimed
-        if not worker.warm or suspended is None or suspended[0] is not worker:
+        if suspended is None:
             return {**claimed, "events": row.events}
-        _, token, after = suspended
+        holder, token, after = suspended
+        claimed = {**claimed, "seen": after}
+        if not worker.warm or holder is not worker:
+            return {**claimed, "events": row.events}
         return {**claimed, "events": row.events[after:], "after": after, "previous_token": token}
 
     def _begin(self, row: Row, worker: WorkerRow) -> None:

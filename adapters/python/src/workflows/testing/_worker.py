@@ -20,6 +20,7 @@ class EnvironmentWorker(Worker):
     """A worker on the engine in memory."""
 
     bodies: Bodies
+    _full_pause = None  # or time would be skipped by seconds
 
     def __init__(
         self,
