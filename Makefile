@@ -210,7 +210,7 @@ $(GOLANGCI):
 pgbouncer: .tools/pgbouncer/pgbouncer ## fetch a PgBouncer for the tests, if the machine has none
 
 .PHONY: test
-test: setup build pgbouncer $(C_EXAMPLES) ## run every test, on PostgreSQL 18 and on 15 if it is installed
+test: setup build rig pgbouncer $(C_EXAMPLES) ## run every test, on PostgreSQL 18 and on 15 if it is installed
 	$(foreach bin,$(TEST_POSTGRES_BINS),$(call go_test,$(bin)))
 	$(call failpoint_test,$(firstword $(TEST_POSTGRES_BINS)),1)
 	$(call python_test,$(firstword $(TEST_POSTGRES_BINS)),2000)
@@ -281,6 +281,12 @@ failpoints: setup ## kill a process at every commit boundary, the first TIMES ti
 faults: setup build pgbouncer ## run workers under faults for DURATION seconds, and check every invariant
 	env -u WORKFLOWS_DATABASE_URL WORKFLOWS_TEST_POSTGRES_BIN=$(firstword $(TEST_POSTGRES_BINS)) .venv/bin/python \
 	  tests/faults/faults.py $(SEED:%=--seed %) $(DURATION:%=--duration %) $(SCENARIO:%=--scenario %) $(FAULTS_FLAGS)
+
+# MUTANTS="no_token blind_suspend" runs these.
+.PHONY: mutants
+mutants: setup build ## take one guard after another out of the library, and see that the rig notices
+	env -u WORKFLOWS_DATABASE_URL WORKFLOWS_TEST_POSTGRES_BIN=$(firstword $(TEST_POSTGRES_BINS)) .venv/bin/python \
+	  tests/faults/mutants/mutants.py $(MUTANTS)
 
 .PHONY: peers
 peers: setup build build/faults/peers/.ready ## do the same to workers of other libraries: what do they lose?

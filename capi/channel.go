@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/libworkflows/libworkflows/core/failpoint"
 	"github.com/libworkflows/libworkflows/core/ops"
 )
 
@@ -37,12 +38,13 @@ func newChannel(s *session, most limits) (*channel, error) {
 	}
 	ctx, end := context.WithCancelCause(s.ctx)
 	c := &channel{session: s, ctx: ctx, end: end, box: box, cancels: map[uint64]context.CancelCauseFunc{}}
-	spawn("a channel", c.serve)
+	spawnLoop("a channel", c.serve)
 	return c, nil
 }
 
 // serve starts what comes until the channel is closed.
 func (c *channel) serve() {
+	failpoint.Pass("goroutine", "channel")
 	for c.box.listen() {
 		c.take()
 	}
@@ -87,6 +89,7 @@ func (c *channel) run(ctx context.Context, f frame) {
 	defer c.session.calls.leave()
 	reply := ops.Failure(errPanicked)
 	defer func() { c.complete(completion{f.token, f.operation, reply}) }()
+	failpoint.Pass("goroutine", "request")
 	reply = c.session.operate(ctx, f.operation, f.request)
 	if id := startedWorker(f.operation, reply); id != nil {
 		c.mind(id)

@@ -14,9 +14,9 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"time"
 
 	"github.com/libworkflows/libworkflows/core/cli"
-	"github.com/libworkflows/libworkflows/core/failpoint"
 	"github.com/libworkflows/libworkflows/core/model"
 	"github.com/libworkflows/libworkflows/core/ops"
 )
@@ -59,17 +59,31 @@ func runCommandLine(args []string, stdin io.Reader, stdout, stderr io.Writer) in
 }
 
 // spawn starts every goroutine of this package.
-func spawn(what string, f func()) { go guarded(what, f) }
+func spawn(what string, f func()) { go func() { guarded(what, f) }() }
 
-// guarded keeps a panic from ending the host process.
-func guarded(what string, f func()) {
+// spawnLoop starts a goroutine that somebody relies on as long as they live: after a panic
+// it starts anew.
+func spawnLoop(what string, loop func()) {
+	spawn(what, func() {
+		for guarded(what, loop) {
+			time.Sleep(loopPause)
+		}
+	})
+}
+
+// loopPause keeps a loop that panics again and again from using up a processor.
+const loopPause = 10 * time.Millisecond
+
+// guarded keeps a panic from ending the host process, and says whether there was one.
+func guarded(what string, f func()) (panicked bool) {
 	defer func() {
 		if r := recover(); r != nil {
+			panicked = true
 			logPanic(what, r)
 		}
 	}()
-	failpoint.Pass("goroutine", what)
 	f()
+	return false
 }
 
 func logPanic(what string, reason any) {

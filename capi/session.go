@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/libworkflows/libworkflows/core/failpoint"
 	"github.com/libworkflows/libworkflows/core/fault"
 	"github.com/libworkflows/libworkflows/core/model"
 	"github.com/libworkflows/libworkflows/core/ops"
@@ -112,6 +113,7 @@ func (s *session) finish() (channels []*channel, workers []json.RawMessage) {
 
 // drain makes the session's workers claim no more while its calls end.
 func (s *session) drain(workers []json.RawMessage, grace time.Duration) {
+	failpoint.Pass("goroutine", "drain")
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
 	for _, id := range workers {
@@ -125,6 +127,7 @@ func (s *session) giveUp(workers []json.RawMessage, patience time.Duration) erro
 	done := make(chan struct{})
 	spawn("stopping the workers of a session", func() {
 		defer close(done)
+		failpoint.Pass("goroutine", "give_up")
 		ctx, cancel := context.WithTimeout(context.Background(), max(patience, tidyingPatience))
 		defer cancel()
 		for _, id := range workers {

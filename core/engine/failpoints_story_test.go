@@ -257,6 +257,7 @@ func stages() []stage {
 		{commands: []model.Command{schedule(7, model.Activity, "b"), timer(8, 20)}, done: []model.EventType{"7 activity_completed", "8 timer_fired"}},
 		{commands: []model.Command{timer(9, hour), later(schedule(10, model.Activity, "never"), hour)}, keeps: true, done: []model.EventType{"9 timer_started", "10 activity_scheduled"}},
 		{commands: []model.Command{cancel(9), cancel(10)}, keeps: true, done: []model.EventType{"9 timer_cancelled", "10 activity_cancelled"}},
+		{commands: []model.Command{schedule(11, model.Activity, "c")}, done: []model.EventType{"11 activity_completed"}},
 	}
 }
 
@@ -383,6 +384,6 @@ func (s *story) check() {
 
 // wanted are the counts that are not 0.
 var wanted = map[string]int{
-	"roots": len(ends), "children": 6, "cancelled children": 2, "completed children": 4,
+	"roots": len(ends), "children": 7, "cancelled children": 2, "completed children": 5,
 	"runs of the flow": 2, "signals of its runs": 5, "keys of its signals": 5,
 }

@@ -27,11 +27,13 @@ var writes = map[string]func(w *world, worker uuid.UUID, c model.Claimed) fault.
 		reply, err := w.Heartbeat(w.ctx, model.HeartbeatRequest{WorkerID: worker, Items: []model.Progress{{ID: c.ID, Lease: c.Lease, Progress: model.Payload(`1`)}}})
 		return refused(w, reply.Results, err)
 	},
-	"advance":  refusedAdvance(model.Advance{Then: model.ThenKeep, Commands: []model.Command{timer(1, 1000)}}),
-	"schedule": refusedAdvance(model.Advance{Then: model.ThenKeep, Commands: []model.Command{schedule(1, model.Job, "child")}}),
-	"suspend":  refusedAdvance(model.Advance{Then: model.ThenSuspend}),
-	"continue": refusedAdvance(model.Advance{Then: model.ThenContinue}),
-	"end with": refusedAdvance(model.Advance{Then: model.ThenComplete, Commands: []model.Command{timer(1, 1000)}}),
+	"advance":              refusedAdvance(model.Advance{Then: model.ThenKeep, Commands: []model.Command{timer(1, 1000)}}),
+	"record a step":        refusedAdvance(model.Advance{Then: model.ThenKeep, Events: []model.StepEvent{{Type: model.EventStepCompleted, Sequence: 1, Name: "s"}}}),
+	"schedule an activity": refusedAdvance(model.Advance{Then: model.ThenSuspend, Commands: []model.Command{schedule(1, model.Activity, "a")}}),
+	"schedule":             refusedAdvance(model.Advance{Then: model.ThenKeep, Commands: []model.Command{schedule(1, model.Job, "child")}}),
+	"suspend":              refusedAdvance(model.Advance{Then: model.ThenSuspend}),
+	"continue":             refusedAdvance(model.Advance{Then: model.ThenContinue}),
+	"end with":             refusedAdvance(model.Advance{Then: model.ThenComplete, Commands: []model.Command{timer(1, 1000)}}),
 }
 
 func refusedAdvance(a model.Advance) func(*world, uuid.UUID, model.Claimed) fault.Code {

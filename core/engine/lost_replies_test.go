@@ -127,6 +127,27 @@ var lostReplies = map[string]func(p *proxied){
 			p.Errorf("its parent came as %s", asText(again))
 		}
 	},
+	"fail an activity": func(p *proxied) {
+		worker, flow := p.holds(aFlow)
+		p.advance(p.Engine, flow, model.Advance{Then: model.ThenSuspend, Commands: []model.Command{schedule(1, model.Activity, "a")}})
+		activity := p.claimOne(p.Engine, worker)
+		p.cut("finish")
+		reply, err := p.FailExecution(p.ctx, model.FailExecutionRequest{Items: []model.Failure{{ID: activity.ID, Lease: activity.Lease, Error: model.Payload(`{"type":"E","message":"","non_retryable":true}`)}}})
+		if got := only(p.world, reply.Results, err); got.Status != model.Failed {
+			p.Errorf("answered %s", asText(got))
+		}
+		p.isOnce(`SELECT count(*) FROM workflows.history WHERE type = 'activity_failed'`)
+	},
+	"schedule an activity": func(p *proxied) {
+		_, flow := p.holds(aFlow)
+		p.cut("plain_schedule")
+		got := p.advance(p.Engine, flow, model.Advance{Then: model.ThenSuspend, Commands: []model.Command{schedule(1, model.Activity, "a")}})
+		if got.Status != model.Suspended {
+			p.Errorf("answered %s", asText(got))
+		}
+		p.isOnce(`SELECT count(*) FROM workflows.executions WHERE parent_id IS NOT NULL`)
+		p.isOnce(`SELECT count(*) FROM workflows.history WHERE type = 'activity_scheduled'`)
+	},
 	"fail": func(p *proxied) {
 		_, c := p.holds(aJob)
 		p.cut("finish_roots")

@@ -77,6 +77,16 @@ func (r *reader) take() []read {
 func (r *reader) read(ctx context.Context, reads []read) {
 	ctx, cancel := context.WithTimeout(ctx, readLimit)
 	defer cancel()
+	defer func() {
+		// A panic must not leave callers waiting, nor those who came behind them; the loop's guard logs it.
+		if p := recover(); p != nil {
+			poke(r.more)
+			for _, x := range reads {
+				x.answer(answer{err: fault.New(fault.Internal, nil, "the library failed while it read this; its log has the stack")})
+			}
+			panic(p)
+		}
+	}()
 	ids := make([]uuid.UUID, len(reads))
 	for i, x := range reads {
 		ids[i] = x.id
@@ -90,7 +100,15 @@ func (r *reader) read(ctx context.Context, reads []read) {
 				a.err = notFound(x.id)
 			}
 		}
-		x.done <- a
+		x.answer(a)
+	}
+}
+
+// answer answers once.
+func (x read) answer(a answer) {
+	select {
+	case x.done <- a:
+	default:
 	}
 }
 

@@ -41,13 +41,13 @@ func TestARuleHoldsForItsPointAtItsTime(t *testing.T) {
 }
 
 func TestAPanicNamesItsPoint(t *testing.T) {
-	with(t, "before:goroutine_a_channel:1:panic")
+	with(t, "before:loop_set_aside:1:panic")
 	defer func() {
-		if r := recover(); r != "failpoint before:goroutine_a_channel" {
+		if r := recover(); r != "failpoint before:loop_set_aside" {
 			t.Errorf("the panic was %v", r)
 		}
 	}()
-	Pass("goroutine", "a channel")
+	Pass("loop", "set aside")
 }
 
 func TestPassedListsWhatWasPassed(t *testing.T) {

@@ -1,0 +1,318 @@
+"""The mutants: the library with one guard taken out of it, each by a change of its text.
+
+A rig that does not notice that a guard is missing proves nothing about the guard. A change
+whose old text is no longer there, as often as it says, fails: whoever changes a guard has to
+look here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+STORE = "core/store"
+ENGINE = "core/engine"
+
+
+@dataclass(frozen=True)
+class Edit:
+    file: str
+    old: str
+    new: str
+    times: int = 1
+
+
+@dataclass(frozen=True)
+class Mutant:
+    name: str
+    without: str
+    edits: tuple[Edit, ...]
+    scenario: str = ""
+    """Of the rig, that is to catch it."""
+    tests: str = ""
+    """Go tests that are to catch it, as a regular expression, where no fault brings it out."""
+
+
+def _leases(epoch: str, token: str) -> tuple[Edit, ...]:
+    """What a write under a lease compares, everywhere."""
+    of = f"{epoch} AND {token}"
+
+    def held(file: str, row: str, times: int = 1) -> Edit:
+        old = f"e.status = 'running' AND e.epoch = {row}.epoch AND e.token = {row}.token"
+        return Edit(f"{STORE}/{file}", old, f"e.status = 'running' AND {of.format(row)}", times)
+
+    finish = f"e.status <> 'running' OR NOT ({of.format('x')})"
+    plain = "%[1]s.epoch = %[2]s.epoch AND %[1]s.token = %[2]s.token ELSE"
+    of_plain = of.replace("e.", "%[1]s.").replace("{0}.", "%[2]s.") + " ELSE"
+    return (
+        Edit(f"{STORE}/plain.go", plain, of_plain),
+        held("advance.go", "i"),
+        held("continue.go", "x"),
+        held("release.go", "x", 3),
+        Edit(
+            f"{STORE}/finish.go",
+            "e.status <> 'running' OR e.epoch <> x.epoch OR e.token IS DISTINCT FROM x.token",
+            finish,
+        ),
+    )
+
+
+MUTANTS = (
+    Mutant(
+        "no_fencing",
+        "the lease: whoever writes to what runs is believed to hold it",
+        _leases("true", "true"),
+        scenario="zombie",
+    ),
+    Mutant(
+        "no_epoch",
+        "the epoch in the lease",
+        _leases("true", "e.token = {0}.token"),
+        tests="TestEveryWriteUnderALease",
+    ),
+    Mutant(
+        "no_token",
+        "the token in the lease",
+        _leases("e.epoch = {0}.epoch", "true"),
+        tests="TestEveryWriteUnderALease",
+    ),
+    Mutant(
+        "unordered_locks",
+        "the order in which a batch locks its rows",
+        (
+            Edit(
+                f"{STORE}/pipeline.go",
+                "SELECT e.id FROM wanted CROSS",
+                "SELECT e.id FROM (SELECT id FROM wanted ORDER BY random()) wanted CROSS",
+            ),
+        ),
+        tests="TestABatchLocksItsRows",
+    ),
+    Mutant(
+        "no_locks",
+        "the lock before a batch: what follows decides on what it does not hold",
+        (
+            Edit(
+                f"{STORE}/flush.go",
+                "if ids, parents, sequences := b.targets(); len(ids) > 0 {",
+                "if ids, parents, sequences := b.targets(); len(ids) < 0 {",
+            ),
+        ),
+        scenario="overlap",
+    ),
+    Mutant(
+        "unlocked_claims",
+        "the lock of a claim",
+        (Edit(f"{STORE}/claim.go", "        FOR NO KEY UPDATE SKIP LOCKED) p", "        ) p"),),
+        scenario="kill9",
+    ),
+    Mutant(
+        "notify_only",
+        "polling for what is due: a worker looks when it is told to",
+        (
+            Edit(
+                f"{ENGINE}/ticker.go",
+                "\tfor _, queue := range due.Queues {",
+                "\tfor _, queue := range due.Queues[:0] {",
+            ),
+        ),
+        tests="TestWithoutHintsWorkIsFound",
+    ),
+    Mutant(
+        "worker_clock_for_timers",
+        "the database's clock for timers; the worker's is an hour ahead",
+        (
+            Edit(
+                f"{STORE}/timers.go",
+                "t.kind = 'sleep' AND t.due_at <= clock_timestamp()",
+                "t.kind = 'sleep' AND t.due_at <= $2",
+            ),
+            Edit(
+                f"{STORE}/timers.go",
+                "FROM workflows.timers WHERE due_at <= now() ORDER BY",
+                "FROM workflows.timers WHERE due_at <= now() + interval '1 hour' ORDER BY",
+            ),
+            Edit(
+                f"{STORE}/timers.go",
+                "\t\tfired = append(fired, w)\n\t\treturn err\n\t}, ids)",
+                "\t\tfired = append(fired, w)\n\t\treturn err\n\t}, ids, time.Now().Add(3600e9))",
+            ),
+            Edit(
+                f"{ENGINE}/ticker.go",
+                "\tif wait := at.Sub(now); wait > 0 {",
+                "\tif wait := at.Sub(now.Add(time.Hour)); wait > 0 {",
+            ),
+        ),
+        scenario="timers",
+    ),
+    Mutant(
+        "worker_clock_for_leases",
+        "the database's clock for leases; the worker's is an hour ahead",
+        (
+            Edit(
+                f"{STORE}/workers.go",
+                "\t\tx.Timeout = time.Duration(ms) * time.Millisecond\n",
+                "\t\tx.Timeout = time.Duration(ms) * time.Millisecond\n"
+                "\t\tx.Overdue = time.Now().Add(time.Hour).Sub(x.HeartbeatAt) >= x.Timeout\n",
+            ),
+            Edit(f"{ENGINE}/recover.go", "now.Sub(before.since) >= s.Timeout/2", "true"),
+        ),
+        tests="TestWhatAnOutageShowsMakesNobodyDead",
+    ),
+    Mutant(
+        "crash_not_counted",
+        "the count of crashes",
+        (
+            Edit(
+                f"{STORE}/workers.go",
+                "THEN e.crashes ELSE e.crashes + 1 END",
+                "THEN e.crashes ELSE e.crashes END",
+            ),
+        ),
+        scenario="poison",
+    ),
+    Mutant(
+        "blind_suspend",
+        "the position in a suspend: news that came meanwhile wakes nobody",
+        (
+            Edit(
+                f"{STORE}/advance.go",
+                "held.suspend AND NOT held.waking AND e.history_length = held.position",
+                "held.suspend AND NOT held.waking",
+                2,
+            ),
+        ),
+        tests="TestSuspendingWhereNewsHasCome|TestASignalAtTheMoment",
+    ),
+    Mutant(
+        "plain_is_blind",
+        "the position in what is written by one update: news that came meanwhile is overlooked",
+        (
+            Edit(
+                f"{STORE}/plain.go",
+                "THEN e.history_length = x.position ELSE x.ends END",
+                "THEN e.history_length >= x.position ELSE x.ends END",
+            ),
+        ),
+        tests="Cancel|Signal|News|Repeat|AReplyThatIsLost",
+    ),
+    Mutant(
+        "plain_is_deaf",
+        "the look at a request to stop in what is written by one update",
+        (
+            Edit(
+                f"{STORE}/plain.go",
+                "NOT x.ends OR e.cancel_requested_at IS NULL AND e.parent_id IS NULL",
+                "NOT x.ends OR e.parent_id IS NULL",
+            ),
+        ),
+        tests="Cancel",
+    ),
+    Mutant(
+        "signals_by_number",
+        "the key of a signal",
+        (Edit(f"{STORE}/signal.go", "'suspended') AND NOT x.known) x", "'suspended')) x"),),
+        tests="TestAReplyThatIsLost",
+    ),
+    Mutant(
+        "advance_twice",
+        "the look whether a repeated write is there already",
+        (
+            Edit(
+                f"{STORE}/advance.go",
+                "        AND h.type = g.type AND h.sequence = g.sequence OFFSET 0)),",
+                "        AND h.type = g.type AND h.sequence = g.sequence AND false OFFSET 0)),",
+            ),
+        ),
+        scenario="cut_commit",
+    ),
+    Mutant(
+        "no_repeats",
+        "the answer to an outcome that is reported again: it is refused",
+        (
+            Edit(
+                f"{ENGINE}/finish.go",
+                "\tcase f.SameLease && isRepeat(x, f.Status):",
+                "\tcase f.SameLease && isRepeat(x, f.Status) && false:",
+            ),
+        ),
+        tests="TestAReplyThatIsLost",
+    ),
+    Mutant(
+        "strays_kept",
+        "giving back what a claim took whose reply was lost",
+        (
+            Edit(
+                f"{ENGINE}/worker.go",
+                "\t\tif strays[row.ID] = row.Lease; w.strays[row.ID] != row.Lease {",
+                "\t\tif strays[row.ID] = row.Lease; true {",
+            ),
+        ),
+        scenario="cut_commit",
+    ),
+    Mutant(
+        "outage_is_death",
+        "the look at a silent worker: the database's clock alone decides",
+        (Edit(f"{ENGINE}/recover.go", "now.Sub(before.since) >= s.Timeout/2", "true"),),
+        tests="TestWhatAnOutageShowsMakesNobodyDead",
+    ),
+    Mutant(
+        "dead_beats",
+        "the refusal of a dead worker's heartbeat",
+        (
+            Edit(
+                f"{STORE}/workers.go",
+                "now() WHERE id = $1 AND status IN ('active', 'draining') RETURNING id",
+                "now() WHERE id = $1 RETURNING id",
+            ),
+        ),
+        scenario="zombie",
+    ),
+    Mutant(
+        "buried_alive",
+        "the look, under lock, whether a worker has beaten before it is declared dead",
+        (
+            Edit(
+                f"{STORE}/workers.go",
+                "status IN ('active', 'draining') AND heartbeat_at = $2 RETURNING id",
+                "status IN ('active', 'draining') AND $2::timestamptz IS NOT NULL RETURNING id",
+            ),
+        ),
+        tests="TestAWorkerThatHasBeatenSince",
+    ),
+    Mutant(
+        "stops_count_as_crashes",
+        "the difference between a worker that stopped and one that died",
+        (
+            Edit(
+                f"{ENGINE}/recover.go",
+                "e.store.RecoverFrom(ctx, s.ID, !s.Stopped, recoverBatch)",
+                "e.store.RecoverFrom(ctx, s.ID, true, recoverBatch)",
+            ),
+        ),
+        tests="TestARowThatAStoppedWorkerLeft",
+    ),
+    Mutant(
+        "cancel_is_forgotten",
+        "the word of a cancel over an outcome",
+        (
+            Edit(
+                f"{STORE}/finish.go",
+                "            WHEN e.cancel_requested_at IS NOT NULL THEN 'cancelled'\n",
+                "",
+            ),
+        ),
+        tests="Cancel",
+    ),
+    Mutant(
+        "ends_twice",
+        "the end of an execution that already has one: a second outcome is taken",
+        (
+            Edit(
+                f"{STORE}/finish.go",
+                "WHEN e.status <> 'running' OR e.epoch <> x.epoch",
+                "WHEN e.status NOT IN ('running', 'completed', 'failed') OR e.epoch <> x.epoch",
+            ),
+        ),
+        tests="TestARepeatedOutcomeIsAccepted|TestAReplyThatIsLost",
+    ),
+)
