@@ -41,7 +41,23 @@ func newWorld(t *testing.T) *world {
 		return openWorld(t, p.URL(), p.Direct(), p.Direct(), p.Schema())
 	}
 	url, schema := pgtest.Schema(t)
-	return openWorld(t, url, url, "", schema)
+	w := openWorld(t, url, url, "", schema)
+	w.become("worker")
+	return w
+}
+
+// rolesOfTests begin the names of roles that the tests of all schemas share.
+const rolesOfTests = "pgtest"
+
+// become opens the engine anew as a role that the migration makes. So do all further ones.
+func (w *world) become(role string) {
+	w.Helper()
+	if _, err := w.Migrate(w.ctx, model.MigrateRequest{Roles: rolesOfTests}); err != nil {
+		w.Fatalf("making roles: %v", err)
+	}
+	w.url = w.direct + "&role=" + rolesOfTests + "_" + role
+	_ = w.Close(0)
+	w.Engine = w.another(model.Config{})
 }
 
 func openWorld(t *testing.T, url, direct, listen, schema string) *world {

@@ -125,17 +125,26 @@ func TestEachStatementIsRefusedToThoseRolesThatDoNotNeedIt(t *testing.T) {
 			}
 		})
 	}
-	const page = "../../docs/privileges.md"
 	got := privilegesPage(allowed)
 	if *update {
-		if err := os.WriteFile(page, []byte(got), 0o644); err != nil {
+		if err := os.WriteFile(privilegesFile, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	want, err := os.ReadFile(page)
+	want, err := os.ReadFile(privilegesFile)
 	if err != nil || string(want) != got {
 		t.Errorf("docs/privileges.md is not what holds (%v); if it should be: go test ./core/store -run EachStatement -update\n%s", err, got)
 	}
+}
+
+const privilegesFile = "../../docs/privileges.md"
+
+// privilegesOf is a statement's line in the page.
+func privilegesOf(stmt *statement) string {
+	page, _ := os.ReadFile(privilegesFile)
+	_, rest, _ := strings.Cut(string(page), "\n| `"+stmt.name+"` ")
+	line, _, _ := strings.Cut(rest, "\n")
+	return line
 }
 
 const privilegesHead = `<!-- Written by a test in core/store/roles_test.go, with -update; do not edit. -->
@@ -216,6 +225,64 @@ func TestNobodyButTheOwnerMayDoWhatNoStatementDoes(t *testing.T) {
 			}
 		}
 	})
+}
+
+// No grant is idle: without any one of them some statement is refused.
+func TestEachGrantIsNeededBySomeStatement(t *testing.T) {
+	t.Parallel()
+	s := withRoles(t)
+	for _, role := range []string{workerRole, clientRole} {
+		name := pgx.Identifier{s.schema + role}.Sanitize()
+		for _, g := range grants[role] {
+			for _, privilege := range singly(g.privileges) {
+				s.as(t, s.config.ConnConfig.User, func(tx pgx.Tx) {
+					for _, sql := range []string{"REVOKE " + privilege + " ON " + quoteSchema(s.schema) + "." + g.table + " FROM " + name, "SET LOCAL ROLE " + name} {
+						if _, err := tx.Exec(t.Context(), sql); err != nil {
+							t.Fatalf("%s: %v", sql, err)
+						}
+					}
+					if !s.somethingIsRefused(t, tx, role, g.table) {
+						t.Errorf("nothing needs %s on %s as %s", privilege, g.table, role)
+					}
+				})
+			}
+		}
+	}
+}
+
+// singly takes "SELECT, UPDATE (a, b)" apart.
+func singly(privileges string) (single []string) {
+	plain, columns, _ := strings.Cut(strings.TrimSuffix(privileges, ")"), "UPDATE (")
+	for _, p := range strings.Split(plain, ",") {
+		if p = strings.TrimSpace(p); p != "" {
+			single = append(single, p)
+		}
+	}
+	for _, c := range strings.Split(columns, ",") {
+		if c = strings.TrimSpace(c); c != "" {
+			single = append(single, "UPDATE ("+c+")")
+		}
+	}
+	return single
+}
+
+// ofOthers are statements that a client could run and never does.
+var ofOthers = []*statement{fireSQL, closedSQL, promoteSQL, claimedHistorySQL, heldSQL, heldIDsSQL, createHeldSQL, createHeldTimedSQL, silenceSQL, tickSQL}
+
+func (s *Store) somethingIsRefused(t *testing.T, tx pgx.Tx, role, table string) bool {
+	t.Helper()
+	for _, stmt := range statements {
+		mentioned := strings.Contains(stmt.text, "workflows."+table)
+		if mentioned && (role == workerRole || !slices.Contains(ofOthers, stmt)) && !refusedAlways(role, stmt) && asksFor(t, tx, stmt.name, s.texts[stmt]) != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// refusedAlways reads the table that the other test keeps.
+func refusedAlways(role string, stmt *statement) bool {
+	return role == clientRole && !strings.Contains(privilegesOf(stmt), "| yes | yes |")
 }
 
 func (s *Store) attemptIn(t *testing.T, tx pgx.Tx, sql string) string {
