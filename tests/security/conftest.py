@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "bench"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from security_servers import Place, knows_tls, serve
@@ -17,7 +16,7 @@ from security_servers import Place, knows_tls, serve
 @pytest.fixture(scope="session")
 def binaries() -> Path:
     given = os.environ.get("WORKFLOWS_TEST_POSTGRES_BIN")
-    return Path(given or ROOT / ".venv/postgres/bin")
+    return Path(given or Path(__file__).parents[2] / ".venv/postgres/bin")
 
 
 @pytest.fixture(scope="session")
