@@ -180,19 +180,10 @@ func (w *world) hearsAfterASilence() {
 	})
 }
 
-// asRole opens an engine as a role that the migration makes, beside one for a worker.
-func (w *world) asRole(role string) *world {
-	w.Helper()
-	other := *w
-	other.url = w.direct + "&role=" + rolesOfTests + "_" + role
-	other.Engine = other.another(model.Config{})
-	return &other
-}
-
 func TestAClientOfTheClientRoleMayDoWhatClientsDo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	client := w.asRole("client")
+	client := w.as("client")
 	worker := w.worker(w.Engine)
 	job := client.create(model.NewExecution{Kind: model.Job, Name: "job", IdempotencyKey: pointer("once"), TimeoutMS: 60_000, ScheduleTimeoutMS: 60_000})[0].ID
 	if again := client.create(model.NewExecution{Kind: model.Job, Name: "job", IdempotencyKey: pointer("once")})[0].ID; again != job {
@@ -231,7 +222,7 @@ func TestAReaderReadsAndNothingElse(t *testing.T) {
 	w := newWorld(t)
 	flow := w.createOne(model.Workflow, "flow")
 	w.signal(flow, "s", `1`)
-	reader := w.asRole("reader")
+	reader := w.as("reader")
 	reader.reads(flow)
 	_, err := reader.CreateExecution(w.ctx, model.CreateExecutionRequest{Items: []model.NewExecution{{Kind: model.Job, Name: "job"}}})
 	if fault.CodeOf(err) != fault.PermissionDenied {

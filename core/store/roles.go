@@ -73,14 +73,12 @@ func grantSQL(schema, prefix, role string) (sqls []string) {
 
 // grantRoles gives the roles with this prefix their privileges.
 func (d *migration) grantRoles(prefix string) error {
+	var sqls []string
 	for _, role := range granted {
-		for _, sql := range grantSQL(d.schema, prefix, role) {
-			if _, err := d.tx.Exec(d.ctx, sql); err != nil {
-				return err
-			}
-		}
+		sqls = append(sqls, grantSQL(d.schema, prefix, role)...)
 	}
-	return nil
+	_, err := d.tx.Exec(d.ctx, strings.Join(sqls, ";\n"))
+	return err
 }
 
 // makeRoles makes those that do not exist yet, and the owner the owner of everything.

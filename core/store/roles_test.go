@@ -267,7 +267,7 @@ func singly(privileges string) (single []string) {
 }
 
 // ofOthers are statements that a client could run and never does.
-var ofOthers = []*statement{fireSQL, closedSQL, promoteSQL, claimedHistorySQL, heldSQL, heldIDsSQL, createHeldSQL, createHeldTimedSQL, silenceSQL, tickSQL}
+var ofOthers = []*statement{fireSQL, closedSQL, promoteSQL, claimedHistorySQL, heldSQL, heldIDsSQL, createHeldSQL, createHeldTimedSQL, silenceSQL, tickSQL, plainScheduleSQL}
 
 func (s *Store) somethingIsRefused(t *testing.T, tx pgx.Tx, role, table string) bool {
 	t.Helper()
