@@ -312,6 +312,16 @@ endif
 .PHONY: check
 check: verify lint test docs ## what CI runs: verify, lint, test and docs
 
+# Not a part of check: what is known about a dependency changes without us.
+.PHONY: audit
+audit: setup build/audit/.ready ## ask what is known about the dependencies; bills of materials in build/sbom
+	@.venv/bin/python .ci/audit.py
+
+build/audit/.ready: .ci/audit-requirements.txt | .venv/.created
+	.venv/bin/python -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet --requirement .ci/audit-requirements.txt
+	@touch $@
+
 # --- use ------------------------------------------------------------------------
 
 .PHONY: demo

@@ -71,6 +71,7 @@ class Server:
         self._run(
             *("initdb", "--pgdata", str(data), "--username", "bench", "--auth", "trust"),
             *("--encoding", "UTF8", "--locale", "C", "--no-instructions"),
+            *(["--no-sync"] if self.settings["fsync"] == "off" else []),
         )
 
     def prepare(self) -> None:

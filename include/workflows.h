@@ -113,7 +113,7 @@ extern "C" {
 #define WF_ABI_VERSION 1
 
 /* Identifies the operations with their types; "operations" in wf_build_info is the library's. */
-#define WF_OPERATIONS_DIGEST "3c5d0b3bb0eb03e2"
+#define WF_OPERATIONS_DIGEST "13c69425aa2915ae"
 
 /* What functions return. */
 enum {
@@ -308,7 +308,11 @@ int wf_cancel(uint64_t channel, uint64_t token);
  *
  * Many processes may migrate at once: one works, the others wait for it.
  *
- * request  MigrateRequest {direction?, confirm?}
+ * With roles it also makes an owner, which gets the schema and whose members may migrate, and roles
+ * for workers, for clients and for who only reads. Later migrations keep their privileges up to
+ * date.
+ *
+ * request  MigrateRequest {direction?, confirm?, roles?}
  * reply    MigrateReply {schema, from, version, latest}
  * errors   invalid_request, invalid_state, permission_denied, schema_too_new, timeout,
  *          database_unavailable

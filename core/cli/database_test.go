@@ -128,6 +128,31 @@ func TestTheCommandLineWorksOnARealDatabase(t *testing.T) {
 	r.says(exitOK, "version 0 of", "migrate", "status")
 }
 
+// Whatever stands in an argument is looked for, or refused; it does nothing else.
+func TestHostileArgumentsAreOnlyLookedFor(t *testing.T) {
+	t.Parallel()
+	var r realLine
+	r.t = t
+	r.url, r.schema = pgtest.Schema(t)
+	r.succeeds("migrate", "up")
+	bystander := r.succeeds("enqueue", "innocent")
+	for _, text := range []string{`x'; DROP TABLE executions; --`, `' OR '1'='1`, `%`, `_`, `"; SELECT 1`, `$1`, `x\`, "../../etc/passwd", "\u202eevil"} {
+		id := r.succeeds("enqueue", text, "--queue", text, "--key", text)
+		for _, filter := range []string{"--name", "--queue"} {
+			if got := r.succeeds("list", filter, text, "--json"); !strings.Contains(got, id) || strings.Contains(got, bystander) {
+				t.Errorf("list %s %q found %s", filter, text, got)
+			}
+		}
+		for _, args := range [][]string{{"list", "--status", text}, {"list", "--kind", text}, {"list", "--cursor", text}, {"status", text}, {"history", text}, {"cancel", text}, {"retry", text}} {
+			if got := r.run(args...); got.code == exitOK {
+				t.Errorf("%q was taken: %s", args, got.stdout)
+			}
+		}
+		r.succeeds("cancel", id, "--reason", text)
+	}
+	r.says(exitOK, "pending", "status", bystander)
+}
+
 func TestADatabaseThatCannotBeReachedIsOneSentence(t *testing.T) {
 	t.Parallel()
 	for _, dsn := range []string{

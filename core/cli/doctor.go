@@ -124,7 +124,7 @@ func place(dsn string) string {
 		return dsn
 	}
 	u, err := url.Parse(dsn)
-	if err != nil || u.Scheme == "" {
+	if err != nil || u.Scheme == "" || strings.Contains(u.Path+u.Host, "@") { // torn by a / in the password
 		return "a connection string"
 	}
 	host := u.Host

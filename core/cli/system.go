@@ -32,13 +32,11 @@ func (a *app) migrate() *cobra.Command {
 It is safe to run from many places at once and with workers running.`,
 		Example: "  workflows migrate\n  workflows migrate status\n  workflows migrate down --confirm workflows",
 		Args:    unknownCommand,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.migrateTo(cmd, "up", "") },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.migrateTo(cmd, model.MigrateRequest{Direction: "up"})
+		},
 	}
 	var confirm string
-	up := &cobra.Command{
-		Use: "up", Short: "Bring the schema to this library's version", Args: takes(0, 0),
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.migrateTo(cmd, "up", "") },
-	}
 	down := &cobra.Command{
 		Use: "down", Short: "Remove the schema with everything in it", Args: takes(0, 0),
 		Example: "  workflows migrate down --confirm workflows",
@@ -46,26 +44,59 @@ It is safe to run from many places at once and with workers running.`,
 			if confirm != a.schema() {
 				return fmt.Errorf("this removes schema %s with every execution in it; if you mean that, add: --confirm %s", a.schema(), a.schema())
 			}
-			return a.migrateTo(cmd, "down", confirm)
+			return a.migrateTo(cmd, model.MigrateRequest{Direction: "down", Confirm: confirm})
 		},
 	}
 	down.Flags().StringVar(&confirm, "confirm", "", "the schema's name, because everything in it is removed")
 	status := &cobra.Command{
 		Use: "status", Short: "Tell the schema's version", Args: takes(0, 0),
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.migrateTo(cmd, "status", "") },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.migrateTo(cmd, model.MigrateRequest{Direction: "status"})
+		},
 	}
-	cmd.AddCommand(up, down, status)
+	cmd.AddCommand(a.migrateUp(), down, status)
 	return cmd
 }
 
-func (a *app) migrateTo(cmd *cobra.Command, direction, confirm string) error {
+// schemasOwn stands for the schema's name, which is known once flags and environment are read.
+const schemasOwn = "the schema's name"
+
+func (a *app) migrateUp() *cobra.Command {
+	var roles string
+	cmd := &cobra.Command{
+		Use: "up", Short: "Bring the schema to this library's version", Args: takes(0, 0),
+		Long: `Bring the schema to this library's version.
+
+With --roles it also makes four roles that nobody logs in as, unless they exist,
+and gives them the least privileges: SCHEMA_owner owns the tables, and its members
+migrate; SCHEMA_worker runs functions; SCHEMA_client starts, signals, cancels and
+waits; SCHEMA_reader reads. Make your users members:
+  GRANT workflows_worker TO app;`,
+		Example: "  workflows migrate up\n  workflows migrate up --roles\n  workflows migrate up --roles=shop",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if roles == schemasOwn {
+				roles = a.schema()
+			}
+			return a.migrateTo(cmd, model.MigrateRequest{Direction: "up", Roles: roles})
+		},
+	}
+	cmd.Flags().StringVar(&roles, "roles", "", "make roles, whose names begin with this")
+	cmd.Flags().Lookup("roles").NoOptDefVal = schemasOwn
+	return cmd
+}
+
+func (a *app) migrateTo(cmd *cobra.Command, request model.MigrateRequest) error {
 	a.config.Migrate = new(bool) // not at open: what this command reports would have happened already
-	request := model.MigrateRequest{Direction: direction, Confirm: confirm}
 	reply, raw, err := ask[model.MigrateReply](cmd.Context(), a, "migrate", request)
 	if err != nil {
 		return err
 	}
-	a.show(raw, func() { a.line(fmt.Sprintf("schema %s %s", reply.Schema, migrated(direction, reply))) })
+	a.show(raw, func() {
+		a.line(fmt.Sprintf("schema %s %s", reply.Schema, migrated(request.Direction, reply)))
+		if p := request.Roles; p != "" {
+			a.line(fmt.Sprintf("roles %[1]s_owner, %[1]s_worker, %[1]s_client and %[1]s_reader have their privileges", p))
+		}
+	})
 	return nil
 }
 

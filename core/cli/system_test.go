@@ -21,6 +21,8 @@ func TestMigrateTellsWhereTheSchemaStands(t *testing.T) {
 	}{
 		{"migrate", model.MigrateReply{Schema: "s", From: 0, Version: 2, Latest: 2}, `{"direction":"up"}`, "schema s went from version 0 to 2\n"},
 		{"migrate up", model.MigrateReply{Schema: "s", From: 2, Version: 2, Latest: 2}, `{"direction":"up"}`, "schema s is up to date at version 2\n"},
+		{"migrate up --roles --schema s", model.MigrateReply{Schema: "s", From: 0, Version: 2, Latest: 2}, `{"direction":"up","roles":"s"}`, "schema s went from version 0 to 2\nroles s_owner, s_worker, s_client and s_reader have their privileges\n"},
+		{"migrate up --roles=shop", model.MigrateReply{Schema: "s", From: 2, Version: 2, Latest: 2}, `{"direction":"up","roles":"shop"}`, "schema s is up to date at version 2\nroles shop_owner, shop_worker, shop_client and shop_reader have their privileges\n"},
 		{"migrate status", model.MigrateReply{Schema: "s", From: 1, Version: 1, Latest: 2}, `{"direction":"status"}`, "schema s is at version 1 of 2; run: workflows migrate up\n"},
 		{"migrate status", model.MigrateReply{Schema: "s", From: 3, Version: 3, Latest: 2}, `{"direction":"status"}`, "schema s is at version 3, newer than this library's 2; upgrade the library\n"},
 		{"migrate down --schema s --confirm s", model.MigrateReply{Schema: "s", From: 2, Latest: 2}, `{"direction":"down","confirm":"s"}`, "schema s is removed\n"},
@@ -181,6 +183,7 @@ func TestPlacesAreNamedWithoutCredentials(t *testing.T) {
 		"postgres:///app?host=/tmp&password=hunter2": "database app at /tmp",
 		"host=db password=hunter2":                   "a connection string",
 		"postgres://ada:%zz@db/app":                  "a connection string",
+		"postgres://ada:1/hunter2@db/app":            "a connection string",
 		"embedded:/var/lib/app":                      "embedded:/var/lib/app",
 	} {
 		if got := place(dsn); got != want {

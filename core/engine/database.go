@@ -51,6 +51,7 @@ type database interface {
 	CheckVersion(ctx context.Context) error
 	Version(ctx context.Context) (int, error)
 	MigrateUp(ctx context.Context) error
+	MigrateRoles(ctx context.Context, prefix string) error
 	MigrateDown(ctx context.Context) error
 	Close()
 }

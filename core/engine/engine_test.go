@@ -41,20 +41,46 @@ func newWorld(t *testing.T) *world {
 		return openWorld(t, p.URL(), p.Direct(), p.Direct(), p.Schema())
 	}
 	url, schema := pgtest.Schema(t)
-	return openWorld(t, url, url, "", schema)
+	w := aWorld(t, url, url, "", schema)
+	w.migrate(rolesOfTests)
+	_ = w.Close(0)
+	return w.as("worker")
+}
+
+// rolesOfTests begin the names of roles that the tests of all schemas share.
+const rolesOfTests = "pgtest"
+
+// as answers the same world to one of these roles. So do all further engines in it.
+func (w *world) as(role string) *world {
+	w.Helper()
+	other := *w
+	other.url = w.direct + "&role=" + rolesOfTests + "_" + role
+	other.Engine = other.another(model.Config{})
+	return &other
 }
 
 func openWorld(t *testing.T, url, direct, listen, schema string) *world {
+	t.Helper()
+	w := aWorld(t, url, direct, listen, schema)
+	w.migrate("")
+	return w
+}
+
+func aWorld(t *testing.T, url, direct, listen, schema string) *world {
 	t.Helper()
 	w := &world{T: t, url: url, direct: direct, listen: listen, schema: schema}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patienceInTests)
 	t.Cleanup(cancel)
 	w.ctx = ctx
 	w.Engine = w.another(model.Config{})
-	if _, err := w.Migrate(ctx, model.MigrateRequest{}); err != nil {
-		t.Fatalf("migrate: %v", err)
-	}
 	return w
+}
+
+func (w *world) migrate(roles string) {
+	w.Helper()
+	if _, err := w.Migrate(w.ctx, model.MigrateRequest{Roles: roles}); err != nil {
+		w.Fatalf("migrate: %v", err)
+	}
 }
 
 // another opens a further engine, as another process would.

@@ -11,6 +11,9 @@ import (
 //
 // Many processes may migrate at once: one works, the others wait for it.
 //
+// With roles it also makes an owner, which gets the schema and whose members may migrate, and roles for
+// workers, for clients and for who only reads. Later migrations keep their privileges up to date.
+//
 // Errors: invalid_request, invalid_state, permission_denied, schema_too_new, timeout, database_unavailable.
 func (e *Engine) Migrate(ctx context.Context, req model.MigrateRequest) (model.MigrateReply, error) {
 	reply := model.MigrateReply{Schema: e.store.Schema(), Latest: model.SchemaVersion}
@@ -18,6 +21,9 @@ func (e *Engine) Migrate(ctx context.Context, req model.MigrateRequest) (model.M
 	switch req.Direction {
 	case "", "up":
 		act = e.store.MigrateUp
+		if req.Roles != "" {
+			act = func(ctx context.Context) error { return e.store.MigrateRoles(ctx, req.Roles) }
+		}
 	case "down":
 		if req.Confirm != reply.Schema {
 			return reply, invalid("confirm", "must be %q, the schema that down would remove with everything in it", reply.Schema)
@@ -27,6 +33,9 @@ func (e *Engine) Migrate(ctx context.Context, req model.MigrateRequest) (model.M
 		act = func(context.Context) error { return nil }
 	default:
 		return reply, invalid("direction", "is %q; it must be up, down or status", req.Direction)
+	}
+	if req.Roles != "" && req.Direction != "" && req.Direction != "up" {
+		return reply, invalid("roles", "belong to the direction up, not to %s", req.Direction)
 	}
 	var err error
 	if reply.From, err = e.store.Version(ctx); err != nil {

@@ -91,6 +91,9 @@ type MigrateRequest struct {
 	Direction string `json:"direction,omitempty"`
 	// Confirm must repeat the schema's name for down.
 	Confirm string `json:"confirm,omitempty"`
+	// Roles is the beginning of the names of four roles to make, unless they exist, and to give the
+	// least privileges: _owner, _worker, _client, _reader. The schema's name is a good one. Only for up.
+	Roles string `json:"roles,omitempty"`
 }
 
 // MigrateReply tells the schema's version.

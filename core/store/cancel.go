@@ -63,7 +63,7 @@ FROM x LEFT JOIN workflows.executions e ON e.id = x.id LEFT JOIN marked ON marke
 var endSQL = define("end", targetsOfCancel+`,
 done AS (
     UPDATE workflows.executions e SET
-        status = 'cancelled', error = x.error::json, result = NULL, parked = NULL, reported = e.reported OR x.mute,
+        status = 'cancelled', error = x.error::json, parked = NULL, reported = e.reported OR x.mute,
         cancel_requested_at = coalesce(e.cancel_requested_at, now()), finished_at = clock_timestamp()
     FROM (SELECT DISTINCT ON (id) id, error, bool_or(force) OVER (PARTITION BY id) AS force, bool_or(mute) OVER (PARTITION BY id) AS mute
         FROM x ORDER BY id, ord) x

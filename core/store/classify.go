@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 	"strings"
@@ -31,11 +33,42 @@ func (s *Store) classifyAt(config *pgx.ConnConfig, err error) error {
 		return fault.New(fault.Cancelled, nil, "the call was cancelled").Because(err)
 	case errors.Is(err, context.DeadlineExceeded) && !isConnect(err):
 		return fault.New(fault.Timeout, nil, "the database did not answer in time").Because(err)
+	}
+	return unreachable(place(config), err)
+}
+
+// unreachable says why, where that is not what one would look for first. What TLS says
+// of a certificate repeats nothing of the URL.
+func unreachable(where string, err error) error {
+	details := fault.Details{"host": where}
+	switch untrusted := mistrusted(err); {
+	case untrusted != nil:
+		return fault.New(fault.DatabaseUnavailable, details,
+			"PostgreSQL at %s has a certificate that is not trusted (%s); check sslrootcert and sslmode", where, untrusted).Because(err)
+	case strings.Contains(err.Error(), "server refused TLS connection"):
+		return fault.New(fault.DatabaseUnavailable, details,
+			"PostgreSQL at %s offers no TLS, and sslmode asks for it; turn it on there, or mend the database URL", where).Because(err)
 	default:
-		where := place(config)
-		return fault.New(fault.DatabaseUnavailable, fault.Details{"host": where},
+		return fault.New(fault.DatabaseUnavailable, details,
 			"PostgreSQL at %s cannot be reached; check that it runs and that the database URL is right", where).Because(err)
 	}
+}
+
+// mistrusted answers what is wrong with the server's certificate. With verify-full TLS
+// itself looks at it, with verify-ca pgx.
+func mistrusted(err error) error {
+	var verification *tls.CertificateVerificationError
+	var signer x509.UnknownAuthorityError
+	var invalid x509.CertificateInvalidError
+	switch {
+	case errors.As(err, &verification):
+		return verification.Err
+	case errors.As(err, &signer):
+		return signer
+	case errors.As(err, &invalid):
+		return invalid
+	}
+	return nil
 }
 
 func (s *Store) classifyServer(server *pgconn.PgError, err error) error {

@@ -13,7 +13,7 @@ import (
 // What it speaks of has been committed by then, and a hint may be lost.
 var (
 	unsyncedSQL = define("unsynced", `SELECT pg_catalog.set_config('synchronous_commit', 'off', true)`)
-	notifySQL   = define("notify", `SELECT pg_notify($1, $2)`)
+	notifySQL   = define("notify", `SELECT pg_catalog.pg_notify($1, $2)`)
 )
 
 // channel is where hints for this schema travel. Names of queues travel in the

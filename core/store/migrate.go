@@ -65,12 +65,39 @@ func (s *Store) MigrateUp(ctx context.Context) error {
 	if version, err := s.Version(ctx); err != nil || version == model.SchemaVersion {
 		return err
 	}
-	return s.migrating(ctx, func(_ *migration, m *migrate.Migrate) error { return m.Up() })
+	return s.migrating(ctx, "", func(d *migration, m *migrate.Migrate) error {
+		if err := m.Up(); err != nil {
+			return err
+		}
+		prefix, err := d.prefixInUse()
+		if err != nil || prefix == "" {
+			return err
+		}
+		return d.grantRoles(prefix)
+	})
+}
+
+// MigrateRoles does so, too, and gives each role with this prefix its privileges. It
+// makes those that there are not.
+func (s *Store) MigrateRoles(ctx context.Context, prefix string) error {
+	if !schemaName.MatchString(prefix) {
+		return fault.New(fault.InvalidRequest, fault.Details{"path": "roles"},
+			"%q cannot begin the names of roles; use a letter and up to 47 letters, digits and underscores", prefix)
+	}
+	if s.schema == "public" {
+		return fault.New(fault.InvalidRequest, fault.Details{"path": "roles"}, "schema public is not ours to give to a role; use a schema of its own")
+	}
+	return s.migrating(ctx, prefix, func(d *migration, m *migrate.Migrate) error {
+		if err := m.Up(); err != nil && !errors.Is(err, migrate.ErrNoChange) {
+			return err
+		}
+		return d.grantRoles(prefix)
+	})
 }
 
 // MigrateDown removes everything.
 func (s *Store) MigrateDown(ctx context.Context) error {
-	return s.migrating(ctx, func(d *migration, m *migrate.Migrate) error {
+	return s.migrating(ctx, "", func(d *migration, m *migrate.Migrate) error {
 		if err := m.Down(); err != nil && !errors.Is(err, migrate.ErrNoChange) {
 			return err
 		}
@@ -79,12 +106,13 @@ func (s *Store) MigrateDown(ctx context.Context) error {
 }
 
 // migrating runs a migration alone. One that finds another under way asks again
-// until that is done: waiting in the database would keep a pooler's session.
-func (s *Store) migrating(ctx context.Context, run func(*migration, *migrate.Migrate) error) error {
+// until that is done: waiting in the database would keep a pooler's session. It is
+// done by roles with this prefix, unless that is "".
+func (s *Store) migrating(ctx context.Context, prefix string, run func(*migration, *migrate.Migrate) error) error {
 	ctx, cancel := context.WithTimeout(ctx, migrateTimeout)
 	defer cancel()
 	for waited := false; ; waited = true {
-		alone, err := s.migrateAlone(ctx, run)
+		alone, err := s.migrateAlone(ctx, prefix, run)
 		switch {
 		case waited && !alone && ctx.Err() != nil:
 			return fault.New(fault.Timeout, fault.Details{"schema": s.schema}, "another process has been migrating schema %q for too long; see whether it hangs", s.schema).Because(ctx.Err())
@@ -100,7 +128,7 @@ func (s *Store) migrating(ctx context.Context, run func(*migration, *migrate.Mig
 
 // migrateAlone runs a migration in one transaction, which also covers the
 // creation of the schema, if it gets the lock.
-func (s *Store) migrateAlone(ctx context.Context, run func(*migration, *migrate.Migrate) error) (alone bool, err error) {
+func (s *Store) migrateAlone(ctx context.Context, prefix string, run func(*migration, *migrate.Migrate) error) (alone bool, err error) {
 	conn, err := s.acquire(ctx, s.pool)
 	if err != nil {
 		return false, err
@@ -117,6 +145,9 @@ func (s *Store) migrateAlone(ctx context.Context, run func(*migration, *migrate.
 		return err
 	})
 	if err != nil || !alone {
+		return alone, err
+	}
+	if err := d.prepare(prefix); err != nil {
 		return alone, err
 	}
 	files, err := iofs.New(migrations.Files, ".")
@@ -189,25 +220,43 @@ type migration struct {
 	schema string
 }
 
-// begin takes the lock, if nobody has it, and makes the schema.
+// begin takes the lock, if nobody has it.
 func (d *migration) begin(settings string) (alone bool, err error) {
 	for _, sql := range []string{settings, `SET LOCAL lock_timeout = 0`, `SET LOCAL statement_timeout = 0`} {
 		if _, err := d.tx.Exec(d.ctx, sql); err != nil {
 			return false, err
 		}
 	}
-	const lock = `SELECT pg_try_advisory_xact_lock(hashtextextended('libworkflows migrate ' || $1, 0)), EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)`
-	var exists bool
-	if err := d.tx.QueryRow(d.ctx, lock, d.schema).Scan(&alone, &exists); err != nil || !alone {
-		return alone, err
+	const lock = `SELECT pg_try_advisory_xact_lock(hashtextextended('libworkflows migrate ' || $1, 0))`
+	err = d.tx.QueryRow(d.ctx, lock, d.schema).Scan(&alone)
+	return alone, err
+}
+
+// prepare makes what a migration needs: schema, its own table, and roles if they are wanted.
+func (d *migration) prepare(prefix string) error {
+	const missing = `
+SELECT NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1),
+    NOT EXISTS (SELECT FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = $1 AND relname = $2)`
+	var schema, table bool
+	if err := d.tx.QueryRow(d.ctx, missing, d.schema, migrationsTable).Scan(&schema, &table); err != nil {
+		return err
 	}
-	if !exists {
+	if schema {
 		if _, err := d.tx.Exec(d.ctx, "CREATE SCHEMA "+quoteSchema(d.schema)); err != nil {
-			return alone, err
+			return err
 		}
 	}
-	_, err = d.tx.Exec(d.ctx, "CREATE TABLE IF NOT EXISTS "+d.table()+" (version bigint NOT NULL PRIMARY KEY, dirty boolean NOT NULL)")
-	return alone, err
+	if table {
+		if _, err := d.tx.Exec(d.ctx, "CREATE TABLE "+d.table()+" (version bigint NOT NULL PRIMARY KEY, dirty boolean NOT NULL)"); err != nil {
+			return err
+		}
+	}
+	if prefix != "" {
+		if err := d.makeRoles(prefix); err != nil {
+			return err
+		}
+	}
+	return d.becomeOwner()
 }
 
 func (d *migration) table() string { return quoteSchema(d.schema) + "." + migrationsTable }

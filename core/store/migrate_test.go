@@ -220,6 +220,10 @@ func TestADatabaseThatCannotBeReachedIsATypedErrorWithoutThePassword(t *testing.
 		"postgresql://u:canary-secret@host:not-a-port/db":     fault.InvalidConfig,
 		"not a url, password=canary-secret":                   fault.InvalidConfig,
 		"postgresql://u:canary-secret@127.0.0.1/db?sslmode=x": fault.InvalidConfig,
+		"postgresql://u:12/canary-secret@127.0.0.1:1/db":      fault.InvalidConfig,
+		"postgresql://u:12?canary-secret@127.0.0.1:1/db":      fault.InvalidConfig,
+		"postgresql://u:12#canary-secret@127.0.0.1:1/db":      fault.InvalidConfig,
+		"postgresql://u:a%zz-canary-secret@127.0.0.1:1/db":    fault.InvalidConfig,
 	} {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		_, err := Open(ctx, Config{URL: url, Schema: "workflows"})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -73,12 +74,9 @@ func (p *pipeline) run(ctx context.Context, pool *pgxpool.Pool) error {
 	}
 	defer conn.Release()
 	if isPooled(conn.Conn()) {
-		p.enclose()
-	}
-	results := conn.SendBatch(ctx, &p.batch)
-	err = p.collect(results)
-	if closeErr := results.Close(); err == nil {
-		err = closeErr
+		err = p.sendPooled(ctx, conn)
+	} else {
+		err = p.send(ctx, conn)
 	}
 	if err == nil {
 		err = p.pass(failpoint.After)
@@ -100,6 +98,15 @@ func (p *pipeline) pass(where string) error {
 		}
 	}
 	return nil
+}
+
+func (p *pipeline) send(ctx context.Context, conn *pgxpool.Conn) error {
+	results := conn.SendBatch(ctx, &p.batch)
+	err := p.collect(results)
+	if closeErr := results.Close(); err == nil {
+		err = closeErr
+	}
+	return err
 }
 
 // failed leaves the connection fit for others. It cannot wait for ctx, which may be over.
@@ -134,15 +141,53 @@ var (
 	commitSQL   = define("commit", `COMMIT`)
 )
 
-// enclose makes the pipeline a transaction that brings its settings along.
-func (p *pipeline) enclose() {
-	whole := p.store.pipeline()
-	whole.add(beginSQL, nil)
-	whole.add(settingsSQL, nil)
-	whole.batch.QueuedQueries = append(whole.batch.QueuedQueries, p.batch.QueuedQueries...)
-	whole.steps = append(whole.steps, p.steps...)
-	whole.add(commitSQL, nil)
-	*p = *whole
+// sendPooled makes the pipeline a transaction that brings its settings along. A text
+// is described to a connection before a pipeline begins, and what its names mean is
+// decided there: so the first time the settings go ahead, in a round trip of their own.
+func (p *pipeline) sendPooled(ctx context.Context, conn *pgxpool.Conn) error {
+	opening := p.store.pipeline()
+	opening.add(beginSQL, nil)
+	opening.add(settingsSQL, nil)
+	p.add(commitSQL, nil)
+	described := describedTo(conn.Conn())
+	if described.all(&p.batch) {
+		p.batch.QueuedQueries = append(opening.batch.QueuedQueries, p.batch.QueuedQueries...)
+		p.steps = append(opening.steps, p.steps...)
+		return p.send(ctx, conn)
+	}
+	if err := opening.send(ctx, conn); err != nil {
+		return err
+	}
+	if err := p.send(ctx, conn); err != nil {
+		return err
+	}
+	described.add(&p.batch)
+	return nil
+}
+
+// described are the texts that a connection knows under our settings.
+type described map[string]bool
+
+const describedMark = "libworkflows.described"
+
+func describedTo(conn *pgx.Conn) described {
+	data := conn.PgConn().CustomData()
+	texts, _ := data[describedMark].(described)
+	if texts == nil {
+		texts = described{}
+		data[describedMark] = texts
+	}
+	return texts
+}
+
+func (d described) add(batch *pgx.Batch) {
+	for _, q := range batch.QueuedQueries {
+		d[q.SQL] = true
+	}
+}
+
+func (d described) all(batch *pgx.Batch) bool {
+	return !slices.ContainsFunc(batch.QueuedQueries, func(q *pgx.QueuedQuery) bool { return !d[q.SQL] })
 }
 
 const rollbackPatience = 5 * time.Second

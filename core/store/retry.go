@@ -57,7 +57,7 @@ marked AS (
     FROM old WHERE old.history_length > 0)
 UPDATE workflows.executions e SET
     status = 'pending', run = e.run + 1, run_at = now(), finished_at = NULL, cancel_requested_at = NULL, parked = NULL,
-    result = NULL, error = NULL, failed_sequence = NULL, failures = 0, crashes = 0, deadline_at = NULL, reported = true,
+    error = NULL, failed_sequence = NULL, failures = 0, crashes = 0, deadline_at = NULL, reported = true,
     suspended_position = NULL,
     history_length = CASE WHEN old.history_length > 0 THEN (SELECT count(*) FROM kept) + 1 ELSE 0 END
 FROM old WHERE e.id = old.id

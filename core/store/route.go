@@ -21,12 +21,14 @@ import (
 var sessionSettings = map[string]string{
 	applicationName:                       "libworkflows",
 	defaultIsolation:                      "read committed",
+	defaultReadOnly:                       "off",
 	"synchronous_commit":                  "on",
-	"search_path":                         "pg_catalog",
+	"search_path":                         "pg_catalog, pg_temp", // unless it is named, pg_temp comes first
 	"TimeZone":                            "UTC",
 	"lock_timeout":                        "1000",
 	"statement_timeout":                   "60000",
 	"idle_in_transaction_session_timeout": "60000",
+	"idle_session_timeout":                "0", // who listens is idle
 	"client_min_messages":                 "warning",
 	// Planning the larger statements takes several times as long as running them.
 	// A plan that is kept was made when the tables were still empty, so none may
@@ -39,6 +41,7 @@ var sessionSettings = map[string]string{
 const (
 	applicationName  = "application_name"
 	defaultIsolation = "default_transaction_isolation"
+	defaultReadOnly  = "default_transaction_read_only"
 	// sessionKey is a setting that nobody else makes: a session that has our value
 	// of it began with our startup packet.
 	sessionKey = "libworkflows.session"
@@ -117,7 +120,9 @@ var (
 func (r *route) verify(ctx context.Context, conn *pgx.Conn) error {
 	if _, direct := conn.Config().RuntimeParams[sessionKey]; direct {
 		var key *string
-		err := conn.QueryRow(ctx, "SELECT current_setting('"+sessionKey+"', true)", pgx.QueryExecModeExec).Scan(&key)
+		var ignored *string
+		sql := "SELECT pg_catalog.current_setting('" + sessionKey + "', true), " + noTransactionTimeout("false")
+		err := conn.QueryRow(ctx, sql, pgx.QueryExecModeExec).Scan(&key, &ignored)
 		if err == nil && (key == nil || *key != r.key) {
 			err = errForgets
 		}
@@ -137,6 +142,12 @@ func (r *route) verify(ctx context.Context, conn *pgx.Conn) error {
 		return errNames
 	}
 	return nil
+}
+
+// noTransactionTimeout lifts a limit that PostgreSQL 17 has and older ones would refuse to
+// hear of in a startup packet. Ours is by the statement.
+func noTransactionTimeout(local string) string {
+	return "CASE WHEN pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL THEN pg_catalog.set_config('transaction_timeout', '0', " + local + ") END"
 }
 
 func isPooled(conn *pgx.Conn) bool { return conn.PgConn().CustomData()[pooledMark] != nil }
@@ -193,7 +204,7 @@ func (r *route) connect(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn,
 func keepsNames(ctx context.Context, conn *pgconn.PgConn) (bool, error) {
 	name := "libworkflows_" + strings.ReplaceAll(uuid.NewString(), "-", "")
 	p := conn.StartPipeline(ctx)
-	p.SendPrepare(name, "SELECT FROM pg_catalog.pg_prepared_statements WHERE name = '"+name+"'", nil)
+	p.SendPrepare(name, "SELECT FROM pg_catalog.pg_prepared_statements WHERE name OPERATOR(pg_catalog.=) '"+name+"'", nil)
 	p.SendQueryPrepared(name, nil, nil, nil)
 	p.SendDeallocate(name)
 	if err := p.Sync(); err != nil {
@@ -216,12 +227,13 @@ func keepsNames(ctx context.Context, conn *pgconn.PgConn) (bool, error) {
 }
 
 // localSettings makes ours hold to the end of the transaction and not a moment
-// longer: then the session is somebody else's.
+// longer: then the session is somebody else's. The search path is his, too, until
+// this has been run.
 func localSettings() string {
-	var calls []string
+	calls := []string{noTransactionTimeout("true")}
 	for _, name := range slices.Sorted(maps.Keys(sessionSettings)) {
-		if name != applicationName && name != defaultIsolation {
-			calls = append(calls, "set_config('"+name+"', '"+sessionSettings[name]+"', true)")
+		if name != applicationName && name != defaultIsolation && name != defaultReadOnly { // BEGIN says these
+			calls = append(calls, "pg_catalog.set_config('"+name+"', '"+sessionSettings[name]+"', true)")
 		}
 	}
 	return "SELECT " + strings.Join(calls, ", ")

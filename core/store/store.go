@@ -2,7 +2,10 @@ package store
 
 import (
 	"context"
+	"errors"
+	"net/url"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -85,10 +88,13 @@ func (s *Store) Schema() string { return s.schema }
 
 func poolConfig(config Config) (*pgxpool.Config, error) {
 	settings, err := pgxpool.ParseConfig(config.URL)
+	if err == nil && isTorn(config.URL) {
+		err = errTorn
+	}
 	if err != nil {
 		// The parser's text repeats parts of the URL; it does not leave.
 		return nil, fault.New(fault.InvalidConfig, nil,
-			"the database URL cannot be read; it should look like postgresql://user:password@host:5432/database").Because(err)
+			"the database URL cannot be read; it should look like postgresql://user:password@host:5432/database, and in a password / is %%2F, ? is %%3F, # is %%23").Because(err)
 	}
 	settings.MaxConns = defaultPool
 	if config.PoolSize > 0 {
@@ -96,6 +102,19 @@ func poolConfig(config Config) (*pgxpool.Config, error) {
 	}
 	settings.MaxConnIdleTime = 5 * time.Minute
 	return settings, nil
+}
+
+var errTorn = errors.New("the password has a character in it that ends the host")
+
+// isTorn says whether a URL was cut in the middle of its password: what is left of the
+// first / or ? or # would be taken for a host, and shown as one.
+func isTorn(text string) bool {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme == "" || u.User != nil {
+		return false
+	}
+	key, _, _ := strings.Cut(u.RawQuery, "=")
+	return strings.Contains(u.Path+u.Fragment+key, "@")
 }
 
 var serverSQL = define("server", `

@@ -15,7 +15,7 @@ func TestAnOlderSchemaKeepsItsRowsOnTheWayUp(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	s := unmigrated(t)
-	if err := s.migrating(ctx, func(_ *migration, m *migrate.Migrate) error { return m.Migrate(1) }); err != nil {
+	if err := s.migrating(ctx, "", func(_ *migration, m *migrate.Migrate) error { return m.Migrate(1) }); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.CheckVersion(ctx); fault.CodeOf(err) != fault.SchemaOutdated {

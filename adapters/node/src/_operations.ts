@@ -11,7 +11,7 @@
 export const ABI_VERSION = 1
 
 /** Identifies the operations with their types. The library's must be the same. */
-export const DIGEST = '3c5d0b3bb0eb03e2'
+export const DIGEST = '13c69425aa2915ae'
 
 /** Any JSON value. */
 export type Payload =
@@ -660,6 +660,12 @@ export interface MigrateRequest {
   direction?: string | undefined
   /** confirm must repeat the schema's name for down. */
   confirm?: string | undefined
+  /**
+   * roles is the beginning of the names of four roles to make, unless they exist, and to give the
+   * least privileges: _owner, _worker, _client, _reader. The schema's name is a good one. Only for
+   * up.
+   */
+  roles?: string | undefined
 }
 
 /** NewExecution asks for one execution. */
@@ -1035,6 +1041,10 @@ export interface Worker {
  * Brings the schema to this library's version, removes it, or only tells its version.
  *
  * Many processes may migrate at once: one works, the others wait for it.
+ *
+ * With roles it also makes an owner, which gets the schema and whose members may migrate, and roles
+ * for workers, for clients and for who only reads. Later migrations keep their privileges up to
+ * date.
  *
  * Errors: invalid_request, invalid_state, permission_denied, schema_too_new, timeout,
  * database_unavailable.

@@ -113,6 +113,17 @@ func Schema(t testing.TB) (url, schema string) {
 	return url, schemaIn(t, url)
 }
 
+// SchemaForLogins does so on a server that lets in whatever role says that it is one. The
+// shared one may know but the one role.
+func SchemaForLogins(t testing.TB) (url, schema string) {
+	t.Helper()
+	shared, err := lenientKeeper()
+	if err != nil {
+		t.Fatalf("no PostgreSQL for tests: %v", err)
+	}
+	return shared.url, schemaIn(t, shared.url)
+}
+
 func schemaIn(t testing.TB, url string) (schema string) {
 	t.Helper()
 	schema = schemaName(t.Name())

@@ -23,7 +23,7 @@ from typing import (
 ABI_VERSION: Final = 1
 """The version of the C interface that this was generated for."""
 
-DIGEST: Final = "3c5d0b3bb0eb03e2"
+DIGEST: Final = "13c69425aa2915ae"
 """Identifies the operations with their types. The library's must be the same."""
 
 Payload: TypeAlias = "Mapping[str, Payload] | Sequence[Payload] | str | int | float | bool | None"
@@ -708,6 +708,12 @@ class MigrateRequest(TypedDict):
     """direction is up (default), down (removes everything; requires confirm) or status."""
     confirm: NotRequired[str]
     """confirm must repeat the schema's name for down."""
+    roles: NotRequired[str]
+    """roles is the beginning of the names of four roles to make, unless they exist.
+
+    And to give the least privileges: _owner, _worker, _client, _reader. The schema's name is a
+    good one. Only for up.
+    """
 
 
 class NewExecution(TypedDict):
@@ -1130,6 +1136,10 @@ async def migrate(
     """Brings the schema to this library's version, removes it, or only tells its version.
 
     Many processes may migrate at once: one works, the others wait for it.
+
+    With roles it also makes an owner, which gets the schema and whose members may migrate,
+    and roles for workers, for clients and for who only reads. Later migrations keep their
+    privileges up to date.
 
     Errors: invalid_request, invalid_state, permission_denied, schema_too_new, timeout,
     database_unavailable.
