@@ -106,6 +106,23 @@ var lostReplies = map[string]func(p *proxied){
 		})
 		p.comesOnce(id, claimed)
 	},
+	"read": func(p *proxied) {
+		id := p.createOne(model.Job, "j")
+		p.cut("get")
+		p.wants(id, model.Pending)
+	},
+	"list": func(p *proxied) {
+		p.createOne(model.Job, "j")
+		p.cut("list")
+		if reply, err := p.ListExecutions(p.ctx, model.ListExecutionsRequest{}); err != nil || len(reply.Executions) != 1 {
+			p.Errorf("answered %s, %v", asText(reply), err)
+		}
+	},
+	"start a worker": func(p *proxied) {
+		p.cut("register")
+		p.worker(p.Engine)
+		p.isOnce(`SELECT count(*) FROM workflows.workers`)
+	},
 	"complete": func(p *proxied) {
 		_, c := p.holds(aJob)
 		p.cut("plain")

@@ -36,9 +36,11 @@ type Read struct {
 // Get reads executions; those that do not exist are left out.
 func (s *Store) Get(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]Read, error) {
 	found := make(map[uuid.UUID]Read, len(ids))
-	p := s.pipeline()
-	p.get(ids, found)
-	return found, p.run(ctx, s.pool)
+	return found, twice(ctx, func() error {
+		p := s.pipeline()
+		p.get(ids, found)
+		return p.run(ctx, s.pool)
+	}, always)
 }
 
 func (p *pipeline) get(ids []uuid.UUID, found map[uuid.UUID]Read) {

@@ -17,7 +17,7 @@ RETURNING queue`)
 
 // Resume lets a parked workflow go on, and answers its queue.
 func (s *Store) Resume(ctx context.Context, id uuid.UUID) (queue string, changed bool, err error) {
-	err = s.query(ctx, resumeSQL, func(row pgx.CollectableRow) error {
+	err = s.queryOn(ctx, s.pool, resumeSQL, func(row pgx.CollectableRow) error {
 		changed = true
 		return row.Scan(&queue)
 	}, id)

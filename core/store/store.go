@@ -147,10 +147,27 @@ func (s *Store) acquire(ctx context.Context, pool *pgxpool.Pool) (*pgxpool.Conn,
 	return connecting(s.route, func() (*pgxpool.Conn, error) { return pool.Acquire(ctx) })
 }
 
-// query runs one statement and hands each row to scan.
+// query runs one statement, which may be run twice, and hands each row to scan.
 func (s *Store) query(ctx context.Context, stmt *statement, scan func(pgx.CollectableRow) error, args ...any) error {
-	return s.queryOn(ctx, s.pool, stmt, scan, args...)
+	rows := 0
+	counting := func(row pgx.CollectableRow) error {
+		rows++
+		return scan(row)
+	}
+	return twice(ctx, func() error { return s.queryOn(ctx, s.pool, stmt, counting, args...) }, func() bool { return rows == 0 })
 }
+
+// twice does once more what a dead connection has kept from being done: one that died in
+// the pool tells so only when it is used.
+func twice(ctx context.Context, do func() error, may func() bool) error {
+	err := do()
+	if err != nil && fault.CodeOf(err) == fault.DatabaseUnavailable && ctx.Err() == nil && may() {
+		return do()
+	}
+	return err
+}
+
+func always() bool { return true }
 
 func (s *Store) queryOn(ctx context.Context, pool *pgxpool.Pool, stmt *statement, scan func(pgx.CollectableRow) error, args ...any) error {
 	p := s.pipeline()

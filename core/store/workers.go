@@ -22,10 +22,12 @@ DELETE FROM workflows.workers w WHERE w.status IN ('stopped', 'dead') AND w.hear
 
 // Register adds a worker. Repeating it changes nothing.
 func (s *Store) Register(ctx context.Context, id uuid.UUID, w model.StartWorkerRequest) error {
-	p := s.pipeline()
-	p.add(registerSQL, nil, id, w.Name, w.Queues, w.Concurrency, w.Language, w.Runtime, w.SDKVersion, w.HeartbeatTimeoutMS)
-	p.add(forgetSQL, nil)
-	return p.run(ctx, s.control)
+	return twice(ctx, func() error {
+		p := s.pipeline()
+		p.add(registerSQL, nil, id, w.Name, w.Queues, w.Concurrency, w.Language, w.Runtime, w.SDKVersion, w.HeartbeatTimeoutMS)
+		p.add(forgetSQL, nil)
+		return p.run(ctx, s.control)
+	}, always)
 }
 
 // beatSQL counts only for a worker that nobody has declared dead.
@@ -64,7 +66,9 @@ UPDATE workflows.workers SET status = $2 WHERE id = $1 AND status IN ('active', 
 
 // SetWorker marks a living worker as draining or stopped.
 func (s *Store) SetWorker(ctx context.Context, worker uuid.UUID, status string) error {
-	return s.queryOn(ctx, s.control, setWorkerSQL, func(pgx.CollectableRow) error { return nil }, worker, status)
+	return twice(ctx, func() error {
+		return s.queryOn(ctx, s.control, setWorkerSQL, func(pgx.CollectableRow) error { return nil }, worker, status)
+	}, always)
 }
 
 // silenceSQL tells when silent workers were last heard of.

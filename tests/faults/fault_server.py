@@ -21,6 +21,8 @@ _SETTINGS = {
     "max_wal_size": "1GB",
     "log_line_prefix": "'%m [%p] %a '",
     "log_lock_waits": "on",
+    # Sooner than the engine's own lock_timeout, or no deadlock would ever be counted.
+    "deadlock_timeout": "100ms",
     "log_checkpoints": "off",
 }
 
