@@ -104,6 +104,12 @@ class Host:
         assert len(text or b"") == size.value
         return Reply(status, json.loads(text) if text else None)
 
+    def raw(self, engine: int, operation: str, request: bytes) -> bytes:
+        """Answer a reply as it is."""
+        out, size = c_void_p(), c_size_t()
+        getattr(self.c, f"wf_{operation}")(engine, request, len(request), byref(out), byref(size))
+        return self.text(out) or b""
+
     def channel(self, engine: int) -> Channel:
         handle = c_uint64(1)
         status = self.c.wf_channel_open(engine, byref(handle))
