@@ -1,6 +1,6 @@
 """Runs the fuzzer's builds against a PostgreSQL of their own; see fuzz.c.
 
-    fuzz_run.py CALLS SEED ADDRESS_BUILD RACE_BUILD
+fuzz_run.py CALLS SEED ADDRESS_BUILD RACE_BUILD
 """
 
 from __future__ import annotations

@@ -56,8 +56,7 @@ async def sent(entry: dict[str, Any], to: str) -> dict[str, Any]:
         return {**told, "refused": "received", "path": error.path}
 
 
-async def main(corpus: str) -> None:
-    entries = json.loads(Path(corpus).read_text(encoding="utf-8"))
+async def main(entries: list[dict[str, Any]]) -> None:
     mine = [entry for entry in entries if "python" in entry.get("from", RECEIVERS)]
     async with Client():
         worker = Worker(queues=["payloads-python"])
@@ -70,4 +69,4 @@ async def main(corpus: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    asyncio.run(main(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))))
