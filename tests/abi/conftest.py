@@ -122,9 +122,8 @@ def run_c(tmp_path_factory: pytest.TempPathFactory) -> RunC:
             [str(program), *arguments],
             capture_output=True,
             text=True,
-            timeout=120,
             check=False,
-            **options,  # type: ignore[call-overload]
+            **{"timeout": 120, **options},  # type: ignore[call-overload]
         )
 
     return run

@@ -19,7 +19,7 @@ const echo = job(
   async (value: unknown) => value,
 )
 
-function valueOf(entry: Entry): unknown {
+function valueFrom(entry: Entry): unknown {
   if (entry.node !== undefined) return runInThisContext(entry.node)
   return JSON.parse(entry.text ?? '')
 }
@@ -28,7 +28,7 @@ async function sent(entry: Entry, to: string): Promise<object> {
   const told = { name: entry.name, to }
   let id = ''
   try {
-    const handle = await echo.options({ queue: `payloads-${to}` }).queue(valueOf(entry))
+    const handle = await echo.options({ queue: `payloads-${to}` }).queue(valueFrom(entry))
     id = handle.id
     const result = await handle.result({ timeout: 60 })
     return { ...told, id, same: isDeepStrictEqual(result, JSON.parse(entry.text ?? '')) }

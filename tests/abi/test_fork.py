@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,7 +57,7 @@ def environment(config: bytes, host: Host) -> dict[str, str]:
 @contextmanager
 def gunicorn(
     directory: Path, environment: dict[str, str], *, use_at_import: bool
-) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+) -> Generator[tuple[subprocess.Popen[bytes], int]]:
     """Serve the application with two workers, loaded before they are forked."""
     (directory / "app.py").write_text(APP)
     log = directory / "log"

@@ -123,7 +123,7 @@ def test_what_postgresql_refuses_fails_alone(host: Host, engine: int, queue: str
     """A child whose id is taken breaks the statement of the whole batch, which is then split."""
     claimed = started(host, engine, queue, "workflow")
     child = {"kind": "activity", "name": "child", "queue": queue}
-    items = [
+    items: list[dict[str, Any]] = [
         {**held(each), "position": each["position"], "then": "keep"}
         | {"commands": [{"type": "schedule", "sequence": 1, "execution": dict(child)}]}
         for each in claimed
