@@ -30,7 +30,7 @@ async function sent(entry: Entry, to: string): Promise<object> {
   try {
     const handle = await echo.options({ queue: `payloads-${to}` }).queue(valueFrom(entry))
     id = handle.id
-    const result = await handle.result({ timeout: 60 })
+    const result = await handle.result({ timeout: 600 })
     return { ...told, id, same: isDeepStrictEqual(result, JSON.parse(entry.text ?? '')) }
   } catch (error) {
     if (error instanceof ExecutionFailed) {

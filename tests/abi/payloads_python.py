@@ -47,7 +47,7 @@ async def sent(entry: dict[str, Any], to: str) -> dict[str, Any]:
         return {**told, "refused": "sent", "path": error.path}
     told["id"] = handle.id
     try:
-        result = await handle.result(60)
+        result = await handle.result(600)
         node = to == "node"
         return {**told, "same": shown(result, doubles=node) == shown(value, doubles=node)}
     except ExecutionFailed as error:
