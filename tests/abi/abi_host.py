@@ -165,6 +165,13 @@ class Channel:
             time.sleep(0.001)
 
 
+def ask(host: Host, engine: int, operation: str, **request: Any) -> Any:
+    """Call an operation that has to succeed, and answer what it says."""
+    reply = host.call(engine, operation, json.dumps(request).encode())
+    assert reply.status == OK, reply.body
+    return reply.body["ok"]
+
+
 def readable(fd: int, timeout: float = 0.0) -> bool:
     return bool(select.select([fd], [], [], timeout)[0])
 

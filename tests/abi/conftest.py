@@ -67,6 +67,11 @@ def channel(host: Host, engine: int) -> Iterator[Channel]:
 
 
 @pytest.fixture
+def queue() -> str:
+    return f"q-{uuid.uuid4().hex}"
+
+
+@pytest.fixture
 def run_python(config: bytes) -> RunPython:
     """Run code in a process of its own, with `host`, `engine` and `channel` at hand."""
     prelude = (

@@ -7,21 +7,10 @@ import uuid
 from typing import Any
 
 import pytest
-from abi_host import NOBODY, OK, Channel, Host, RunPython, frame
+from abi_host import NOBODY, OK, Channel, Host, RunPython, ask, frame
 
 LIMIT = 1 << 20  # of a payload, by default
 MANY = 500
-
-
-@pytest.fixture
-def queue() -> str:
-    return f"q-{uuid.uuid4().hex}"
-
-
-def ask(host: Host, engine: int, operation: str, **request: Any) -> Any:
-    reply = host.call(engine, operation, json.dumps(request).encode())
-    assert reply.status == OK, reply.body
-    return reply.body["ok"]
 
 
 def job(queue: str, args: bytes = b"[]", name: str = "abi") -> bytes:
