@@ -51,6 +51,13 @@ SUSTAINED         ?=
 SUSTAINED_SECONDS ?= 300
 BENCH_FLAGS       ?=
 
+# What `make fuzz` does: so many calls from a seed, under AddressSanitizer, a fifth as many under the
+# race detector; a million random doubles between the languages; a million calls of each function, to
+# see what they leave behind; and each fuzz test of Go for a while.
+FUZZ_CALLS ?= 10000000
+FUZZ_SEED  ?= $(shell date +%s)
+FUZZTIME   ?= 60s
+
 GO_TEST_FLAGS ?= -race -count=1 -timeout=10m
 PYTEST_FLAGS  ?= --numprocesses=logical --dist=loadgroup
 NODE_TEST_FLAGS ?= --test-concurrency=2 --test-reporter=dot --test-timeout=300000
@@ -308,6 +315,28 @@ else
 	$(SIMULATE) -run 'TestNoScheduleBreaksAnInvariant|TestEveryMutantIsCaught|TestPostgreSQLDoesWhatTheModelDoes' \
 		-simulate.from $(FIRST) -simulate.for $(SIMULATE_FOR) -simulate.conform $(SIMULATE_FOR)
 endif
+
+# ThreadSanitizer cannot map its memory in a process that loads it late, so that with it the library is
+# linked into the program.
+FUZZERS := build/address/fuzz build/race/fuzz
+FUZZ_C  := tests/abi/fuzz.c tests/abi/fuzz_text.c
+
+.PHONY: $(FUZZERS)
+build/address/fuzz:
+	go build -asan -buildmode=c-shared -buildvcs=false -ldflags '$(LDFLAGS)' -o $(@D)/libworkflows.so ./capi
+	$(CC) $(C_FLAGS) -g -pthread -fsanitize=address -Iinclude $(FUZZ_C) -o $@ -L$(@D) -lworkflows -Wl,-rpath,'$$ORIGIN'
+
+build/race/fuzz:
+	go build -race -buildmode=c-archive -buildvcs=false -o $(@D)/libworkflows.a ./capi
+	$(CC) $(C_FLAGS) -g -pthread -no-pie -Iinclude $(FUZZ_C) -o $@ $(@D)/libworkflows.a -lresolv -Wl,--wrap=pthread_getattr_np
+
+.PHONY: fuzz
+fuzz: setup build $(FUZZERS) ## call the C library in every wrong way, FUZZ_CALLS times, and run each fuzz test for FUZZTIME
+	WORKFLOWS_TEST_POSTGRES_BIN=$(firstword $(TEST_POSTGRES_BINS)) .venv/bin/python tests/abi/fuzz_run.py $(FUZZ_CALLS) $(FUZZ_SEED) $(FUZZERS)
+	env -u WORKFLOWS_DATABASE_URL WORKFLOWS_TEST_POSTGRES_BIN=$(firstword $(TEST_POSTGRES_BINS)) PAYLOAD_DOUBLES=1000000 PAYLOAD_SEED=$(FUZZ_SEED) LEAK_CALLS=1000000 \
+	  .venv/bin/pytest --timeout=900 tests/abi/test_payloads.py tests/abi/test_leaks.py
+	@grep -ro --include='*_test.go' '^func Fuzz[A-Za-z]*' core capi | sed 's|/[^/]*:func | |' | while read -r package test; do \
+		echo "==> $$test in $$package"; go test -run '^$$' -fuzz "^$$test$$" -fuzztime $(FUZZTIME) "./$$package" || exit 1; done
 
 .PHONY: check
 check: verify lint test docs ## what CI runs: verify, lint, test and docs

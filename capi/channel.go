@@ -55,11 +55,22 @@ func (c *channel) take() {
 	c.taking.Lock()
 	defer c.taking.Unlock()
 	for _, n := range c.box.take() {
-		if n.cancel {
-			c.cancel(n.token)
-		} else {
-			c.start(n)
+		c.heed(n)
+	}
+}
+
+// heed sees to one thing that the host has asked for. A panic is the end of that alone.
+func (c *channel) heed(n note) {
+	defer func() {
+		if r := recover(); r != nil {
+			logPanic("a channel", r)
+			c.complete(completion{n.token, n.operation, ops.Failure(errPanicked)})
 		}
+	}()
+	if n.cancel {
+		c.cancel(n.token)
+	} else {
+		c.start(n)
 	}
 }
 

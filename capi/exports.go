@@ -35,7 +35,7 @@ func goMain(argc C.int, argv **C.char) (code C.int) {
 
 //export goOpen
 func goOpen(config *C.cchar_t, n C.size_t, engine *C.uint64_t, failure **C.char) (code C.int) {
-	defer recovered(&code)
+	defer answered(&code, failure, new(C.size_t))
 	failpoint.Pass("export", "open")
 	raw, err := input(config, n)
 	if err != nil {
@@ -59,7 +59,7 @@ func goClose(engine C.uint64_t, graceMS C.int) (code C.int) {
 
 //export goOperate
 func goOperate(number C.uint16_t, engine C.uint64_t, request *C.cchar_t, n C.size_t, reply **C.char, replyN *C.size_t) (code C.int) {
-	defer recovered(&code)
+	defer answered(&code, reply, replyN)
 	failpoint.Pass("export", "operate")
 	raw, err := input(request, n)
 	if err != nil {
@@ -103,6 +103,17 @@ func recovered(code *C.int) {
 	if r := recover(); r != nil {
 		logPanic("an exported function", r)
 		*code = C.WF_INTERNAL
+	}
+}
+
+// answered is recovered for a function with an output, which then says so, too.
+func answered(code *C.int, out **C.char, n *C.size_t) {
+	if r := recover(); r != nil {
+		logPanic("an exported function", r)
+		*code = C.WF_INTERNAL
+		if *out == nil {
+			output(ops.Failure(errPanicked), out, n)
+		}
 	}
 }
 

@@ -20,12 +20,39 @@ static int wake(int end)
 	return sendmsg(end, &message, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0 || (errno != EPIPE && errno != ECONNRESET);
 }
 
+/* Says whether the other end was closed. */
+static int is_gone(int end)
+{
+	char byte;
+
+	return recv(end, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+/* Whoever asks for a descriptor, closes it and asks again, while nothing completes, would
+   otherwise fill the process with ends of ours. */
+static void close_gone(struct watchers *w)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < w->count; i++) {
+		if (is_gone(w->ends[i]))
+			close(w->ends[i]);
+		else
+			w->ends[kept++] = w->ends[i];
+	}
+	w->count = kept;
+}
+
+/* Room grows unless half of it came free, so that the search above is rare. */
 static int make_room(struct watchers *w)
 {
 	size_t room = w->room == 0 ? 4 : 2 * w->room;
 	int *ends;
 
 	if (w->count < w->room)
+		return 1;
+	close_gone(w);
+	if (w->count < w->room / 2)
 		return 1;
 	ends = realloc(w->ends, room * sizeof *ends);
 	if (ends == NULL)

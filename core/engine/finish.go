@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/libworkflows/libworkflows/core/fault"
 	"github.com/libworkflows/libworkflows/core/model"
@@ -74,7 +75,10 @@ func (e *Engine) setError(path string, payload model.Payload, finish *store.Fini
 	if len(payload) == 0 || bytes.Equal(payload, null) || json.Unmarshal(payload, &head) != nil || head.Type == "" {
 		return fault.New(fault.InvalidPayload, fault.Details{"path": path}, `%s must be an object such as {"type": "ValueError", "message": "..."}`, path)
 	}
-	finish.Error, finish.ErrorType, finish.Final = payload, head.Type, head.NonRetryable
+	finish.Error, finish.Final = payload, head.NonRetryable
+	if !strings.ContainsRune(head.Type, 0) { // PostgreSQL has no such text, and no policy names such a type
+		finish.ErrorType = head.Type
+	}
 	finish.FailedSequence = failedSequence(payload)
 	return nil
 }

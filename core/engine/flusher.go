@@ -298,7 +298,12 @@ func (f *flusher) setAside(ctx context.Context, works []*work) (rest []*work) {
 		f.mu.Lock()
 		f.beside++
 		f.mu.Unlock()
+		tried := false
 		f.engine.spawn("set aside", func(ctx context.Context) {
+			if tried { // it panicked, and its caller was told
+				return
+			}
+			tried = true
 			defer f.returned()
 			f.flush(ctx, []*work{w})
 		})

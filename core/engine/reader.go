@@ -54,13 +54,13 @@ func (r *reader) get(ctx context.Context, id uuid.UUID) (store.Read, error) {
 
 func (r *reader) loop(ctx context.Context) {
 	for {
+		for reads := r.take(); len(reads) > 0; reads = r.take() { // first, for a loop that starts anew
+			r.read(ctx, reads)
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-r.more:
-		}
-		for reads := r.take(); len(reads) > 0; reads = r.take() {
-			r.read(ctx, reads)
 		}
 	}
 }
@@ -75,6 +75,18 @@ func (r *reader) take() []read {
 }
 
 func (r *reader) read(ctx context.Context, reads []read) {
+	defer func() {
+		// A panic must not leave callers waiting; the loop's guard logs it.
+		if r := recover(); r != nil {
+			for _, x := range reads {
+				select {
+				case x.done <- answer{err: fault.New(fault.Internal, nil, "the library failed while it read this; its log has the stack")}:
+				default: // it had its answer
+				}
+			}
+			panic(r)
+		}
+	}()
 	ctx, cancel := context.WithTimeout(ctx, readLimit)
 	defer cancel()
 	defer func() {

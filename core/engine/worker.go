@@ -199,7 +199,7 @@ func (w *worker) notify(n model.Notice) {
 // freed: a slot came free. What waits to run alone may be able to now.
 func (w *worker) freed() {
 	if w.engine.solo.waits() {
-		go w.engine.wakeAll() // not under the lock of the caller
+		go w.engine.guarded("waking", func(context.Context) { w.engine.wakeAll() }) // not under the lock of the caller
 	}
 }
 

@@ -8,6 +8,7 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Code names a kind of failure. Codes are part of the ABI: append, never rename.
@@ -68,7 +69,21 @@ type Details = map[string]any
 
 // New makes a fault. Details may be nil.
 func New(code Code, details Details, format string, args ...any) *Error {
-	return &Error{Code: code, Message: fmt.Sprintf(format, args...), Retryable: retryable[code], Details: details}
+	return &Error{Code: code, Message: brief(fmt.Sprintf(format, args...)), Retryable: retryable[code], Details: details}
+}
+
+// The most of a message that is kept, from its beginning and from its end, where it says what to do.
+const (
+	maxHead = 600
+	maxTail = 200
+)
+
+// brief keeps a message that quotes what the caller sent from being as long as that.
+func brief(message string) string {
+	if len(message) <= maxHead+maxTail {
+		return message
+	}
+	return strings.ToValidUTF8(message[:maxHead], "") + " ... " + strings.ToValidUTF8(message[len(message)-maxTail:], "")
 }
 
 // Because keeps the cause for the log. It never crosses the ABI.

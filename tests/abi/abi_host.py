@@ -104,6 +104,12 @@ class Host:
         assert len(text or b"") == size.value
         return Reply(status, json.loads(text) if text else None)
 
+    def raw(self, engine: int, operation: str, request: bytes) -> bytes:
+        """Answer a reply as it is."""
+        out, size = c_void_p(), c_size_t()
+        getattr(self.c, f"wf_{operation}")(engine, request, len(request), byref(out), byref(size))
+        return self.text(out) or b""
+
     def channel(self, engine: int) -> Channel:
         handle = c_uint64(1)
         status = self.c.wf_channel_open(engine, byref(handle))
@@ -157,6 +163,13 @@ class Channel:
         while self.drain(0)[0] < n:
             assert time.monotonic() < deadline
             time.sleep(0.001)
+
+
+def ask(host: Host, engine: int, operation: str, **request: Any) -> Any:
+    """Call an operation that has to succeed, and answer what it says."""
+    reply = host.call(engine, operation, json.dumps(request).encode())
+    assert reply.status == OK, reply.body
+    return reply.body["ok"]
 
 
 def readable(fd: int, timeout: float = 0.0) -> bool:

@@ -67,6 +67,11 @@ def channel(host: Host, engine: int) -> Iterator[Channel]:
 
 
 @pytest.fixture
+def queue() -> str:
+    return f"q-{uuid.uuid4().hex}"
+
+
+@pytest.fixture
 def run_python(config: bytes) -> RunPython:
     """Run code in a process of its own, with `host`, `engine` and `channel` at hand."""
     prelude = (
@@ -122,9 +127,8 @@ def run_c(tmp_path_factory: pytest.TempPathFactory) -> RunC:
             [str(program), *arguments],
             capture_output=True,
             text=True,
-            timeout=120,
             check=False,
-            **options,  # type: ignore[call-overload]
+            **{"timeout": 120, **options},  # type: ignore[call-overload]
         )
 
     return run

@@ -9,19 +9,7 @@ import time
 import uuid
 from typing import Any
 
-import pytest
-from abi_host import OK, TIMEOUT, Channel, Host, frame
-
-
-@pytest.fixture
-def queue() -> str:
-    return f"q-{uuid.uuid4().hex}"
-
-
-def ask(host: Host, engine: int, operation: str, **request: Any) -> Any:
-    reply = host.call(engine, operation, json.dumps(request).encode())
-    assert reply.status == OK, reply.body
-    return reply.body["ok"]
+from abi_host import OK, TIMEOUT, Channel, Host, ask, frame
 
 
 def enqueue(host: Host, engine: int, queue: str) -> str:
