@@ -76,6 +76,7 @@ export class HeldWorkflow extends Held<WorkflowHome> {
     if (this.replay === undefined) {
       this.replay = new Replay(this.claimed, fn)
       this.home.strays.watch(this.replay)
+      recalling(this.replay, this.home)
     }
     await this.#goOn(this.replay, events)
   }
@@ -285,6 +286,11 @@ export class HeldWorkflow extends Held<WorkflowHome> {
     this.replay = undefined
     if (!replay?.stepping) replay?.discard() // otherwise when the code waits again
   }
+}
+
+/** Lets a replay read what it was told of; one that is warm must not keep claims alive by that. */
+function recalling(replay: Replay, home: WorkflowHome): void {
+  replay.recall = () => home.history({ ...replay.claimed, after: replay.position })
 }
 
 function outcomeOf(turn: Turn): Partial<Advance> {

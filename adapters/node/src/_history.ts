@@ -62,8 +62,8 @@ export class History {
   /**
    * Where the code made its last call.
    *
-   * To note it takes as long as all the rest of a call's replay, so it is not noted for calls that
-   * fit, unless somebody wants it.
+   * To note it takes as long as all the rest of a call, so it is noted for one that does not fit,
+   * and for others when somebody wants it.
    */
   place: Place | undefined
   #last = 0
@@ -129,7 +129,8 @@ export class History {
     this.sequence = sequence
     const recorded = this.recorded.get(sequence)
     this.recorded.delete(sequence)
-    const fits = recorded && COMMANDS[recorded.type] === kind && (recorded.name ?? '') === name
+    const fits =
+      recorded === undefined || (COMMANDS[recorded.type] === kind && (recorded.name ?? '') === name)
     this.place = fits && !this.placed ? undefined : new Place()
     if (recorded === undefined) {
       this.live ||= sequence > this.#last

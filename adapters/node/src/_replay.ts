@@ -48,6 +48,8 @@ export class Replay {
   fatal: unknown
   /** Told when code that was discarded goes on, which nothing durable brings about. */
   onStray = () => {}
+  /** Answers the events that were applied so far, which are not kept. */
+  recall: () => Promise<readonly Event[]> = async () => []
   /** For how long the code kept the event loop at a stretch, at most, in milliseconds. */
   longest = 0
   readonly #root: Scope
@@ -100,13 +102,13 @@ export class Replay {
       if (this.history.fault !== undefined || this.fatal !== undefined) break
       if (isOver && this.#ahead > 0) await slices.turn()
     }
-    if (isWhole && this.#isLost) await this.#find(fresh)
+    if (this.#isLost) await this.#find(isWhole ? fresh : [...(await this.recall()), ...fresh])
     this.longest = Math.max(this.longest, slices.longest)
     this.position = (fresh.at(-1) as Event).position
     this.history.live = true // what comes from now on has never been seen before
   }
 
-  /** Whether the code came to rest, after a call that fitted, where it must not. */
+  /** Whether the code came to rest where it must not, after a call whose place was not noted. */
   get #isLost(): boolean {
     const { history, placed } = this
     if (placed || history.sequence === 0 || history.place !== undefined) return false

@@ -208,6 +208,8 @@ export class Story {
       const claimed = this.engine.take(this.row, this.#worker) as Claimed
       if (this.#cold || this.replay?.claimed.run !== claimed.run) this.crash()
       this.replay ??= new Replay(claimed, this.fn.definition)
+      const { replay } = this
+      replay.recall = async () => this.row.events.slice(0, replay.position) as Event[]
       await this.replay.feed([...(claimed.events ?? [])])
       await this.#hold(this.replay, claimed)
     }
