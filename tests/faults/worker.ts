@@ -17,9 +17,9 @@ import {
   workflow,
   workflowInfo,
 } from 'libworkflows'
-import type * as Attempts from '../../adapters/node/src/_attempts'
 import type * as Log from '../../adapters/node/src/_log'
 import type * as Loop from '../../adapters/node/src/_loop'
+import type * as Tries from '../../adapters/node/src/_tries'
 
 /** What a workflow or a body is to do. */
 interface Deed {
@@ -37,7 +37,7 @@ interface Deed {
 
 // The lease of a body and the sequence of a command are told to nobody, so they are looked up.
 const home = dirname(require.resolve('libworkflows'))
-const { currentTry } = require(join(home, '_attempts.js')) as typeof Attempts
+const { currentTry } = require(join(home, '_tries.js')) as typeof Tries
 const { active, outside } = require(join(home, '_loop.js')) as typeof Loop
 const { setLogLevel } = require(join(home, '_log.js')) as typeof Log
 

@@ -1,14 +1,14 @@
 /** Bodies of jobs, activities and steps: how an attempt runs, and what it can ask for. */
 
-import { AsyncLocalStorage } from 'node:async_hooks'
 import timers, { clearTimeout, setTimeout } from 'node:timers'
 import type { Client } from './_client'
 import { CancelledError, NotDurableError } from './_errors'
 import { called } from './_failures'
-import { type DurableFunction, withClient } from './_functions'
+import type { DurableFunction } from './_functions'
 import { outside } from './_loop'
 import type { Claimed, RetryPolicy } from './_operations'
 import { plain } from './_payload'
+import { currentTry, Stopping, type Try, tries } from './_tries'
 import { exceptionToError, type WireError } from './_wire_errors'
 
 const { setImmediate } = timers // kept, since the guards put another in its place
@@ -42,7 +42,7 @@ export class Attempt {
   reported = false
   reason: Reason | undefined
   /** Of the try that runs; a step has several in one attempt at its workflow. */
-  controller = new AbortController()
+  controller = new Stopping()
   /** What was rejected in the try that runs, where nobody looks. */
   stray: { readonly error: unknown } | undefined
   #report: (details: unknown) => void
@@ -86,7 +86,7 @@ export class Attempt {
   again(): void {
     this.reason = undefined
     this.stray = undefined
-    this.controller = new AbortController()
+    this.controller = new Stopping()
   }
 
   /** Whether nobody wants the outcome any more. */
@@ -96,7 +96,7 @@ export class Attempt {
 
   /** Whether the body was asked to stop. */
   get stopped(): boolean {
-    return this.controller.signal.aborted
+    return this.controller.aborted
   }
 
   /** Nobody is told any more of what a body reports that goes on after its end. */
@@ -123,23 +123,6 @@ function stopped(reason: Reason): Error {
 }
 
 // --- what bodies call ---
-
-/** One try: what goes on after its timeout must not take the signal of the next for its own. */
-export interface Try {
-  readonly attempt: Attempt
-  readonly signal: AbortSignal
-  /** Names it for the log. */
-  readonly who: string
-  /** Whether somebody waits for what becomes of it. */
-  isAwaited: boolean
-}
-
-/** Answers the try whose code is running, or undefined outside bodies. */
-export function currentTry(): Try | undefined {
-  return tries.getStore()
-}
-
-const tries = new AsyncLocalStorage<Try | undefined>()
 
 /**
  * Reports the progress of the running job or activity.
@@ -171,7 +154,7 @@ export function lastHeartbeat<T = any>(): T | null {
  * Nothing interrupts a body: look here from time to time, or pass on `abortSignal()`.
  */
 export function cancelled(): boolean {
-  return tries.getStore()?.signal.aborted ?? false
+  return currentTry()?.controller.aborted ?? false
 }
 
 /**
@@ -188,7 +171,7 @@ export function cancelled(): boolean {
  * ```
  */
 export function abortSignal(): AbortSignal {
-  return running('abortSignal()').signal
+  return running('abortSignal()').controller.signal
 }
 
 /**
@@ -197,7 +180,7 @@ export function abortSignal(): AbortSignal {
  * @throws {NotDurableError} No job, activity or step is running here.
  */
 export function attemptInfo(): AttemptInfo {
-  const { attempt, signal } = running('attemptInfo()')
+  const { attempt, controller } = running('attemptInfo()')
   const { id, name, queue, parent_id, root_id } = attempt.claimed
   return {
     id,
@@ -206,12 +189,12 @@ export function attemptInfo(): AttemptInfo {
     attempt: attempt.claimed.attempt,
     parentId: parent_id,
     rootId: root_id,
-    signal,
+    signal: controller.signal,
   }
 }
 
 function running(what: string): Try {
-  const found = tries.getStore()
+  const found = currentTry()
   if (found === undefined) {
     throw new NotDurableError(
       `${what} only works in the body of a job, an activity or a step that a worker runs`,
@@ -261,16 +244,22 @@ export class Bodies {
    * @param of Tells a step's body from its workflow's.
    */
   async run(body: Body, attempt: Attempt, timeout?: number, of?: Called): Promise<Ended> {
-    const { signal } = attempt.controller
-    const trial: Try = { attempt, signal, who: nameOf(attempt, of), isAwaited: true }
-    const stop = this.#stopOf(attempt)
+    const { controller } = attempt
+    const who = nameOf(attempt, of)
+    const trial: Try = { attempt, client: this.client, controller, who, isAwaited: true }
+    let tell: (first: Ended | undefined) => void = () => {}
+    const told = new Promise<Ended | undefined>((resolve) => {
+      tell = resolve
+    })
+    const forgetStop = attempt.onStop(() => tell(undefined))
     const forget =
       timeout === undefined ? () => {} : this.later(timeout, () => attempt.stop('timeout'))
     const ended = this.start(body, trial)
-    const first = await Promise.race([ended, stop.heard])
+    void ended.then(tell)
+    const first = await told
     trial.isAwaited = false
     forget()
-    stop.forget()
+    forgetStop()
     const outcome = first ?? (await this.#given(ended, trial))
     if (attempt.stray !== undefined) return [false, attempt.stray.error]
     return attempt.reason === 'timeout' ? [false, timedOut(timeout ?? 0)] : outcome
@@ -288,15 +277,7 @@ export class Bodies {
 
   /** Begins a body in a context of its own, and answers what becomes of it. */
   protected start(body: Body, trial: Try): Promise<Ended> {
-    return outside(() => withClient(this.client, () => tries.run(trial, () => caught(body))))
-  }
-
-  #stopOf(attempt: Attempt): { heard: Promise<undefined>; forget: Forget } {
-    let forget: Forget = () => {}
-    const heard = new Promise<undefined>((resolve) => {
-      forget = attempt.onStop(() => resolve(undefined))
-    })
-    return { heard, forget }
+    return outside(() => tries.run(trial, caught, body))
   }
 
   /** Gives a body that was stopped the moment in which one that listens ends; then it is left. */

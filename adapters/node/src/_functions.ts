@@ -14,7 +14,6 @@
  * ```
  */
 
-import { AsyncLocalStorage } from 'node:async_hooks'
 import { type Client, client, POLL_MS } from './_client'
 import { ExecutionFinished, WorkflowsError } from './_errors'
 import { Handle, outcomeOf } from './_handles'
@@ -34,6 +33,7 @@ import {
 import { adapt, type Json, plainArguments } from './_payload'
 import { definitionPlace } from './_places'
 import { registry } from './_registry'
+import { currentTry } from './_tries'
 import type { Wire } from './_wire_types'
 
 /** Any function that can be a body. */
@@ -134,17 +134,9 @@ export type ExternalFn<F extends Body, O = Options> = Fn<
   never
 >
 
-/** The client of the worker whose function is running: what it queues goes where it came from. */
-const currentClient = new AsyncLocalStorage<Client>()
-
-/** Runs a body: what it queues goes through this client. */
-export function withClient<T>(client: Client, body: () => T): T {
-  return currentClient.run(client, body)
-}
-
 /** Answers the client of the running function's worker, or the default one. */
 export function home(): Client {
-  return currentClient.getStore() ?? client()
+  return currentTry()?.client ?? client()
 }
 
 /** A function that can run durably, as the worker and the replay see it. */

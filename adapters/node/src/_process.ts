@@ -1,10 +1,10 @@
 /** What a worker asks of its process: to stay alive, to hear signals, to bear what it runs. */
 
 import { clearInterval, setInterval } from 'node:timers'
-import { currentTry } from './_attempts'
 import { called } from './_failures'
 import { log } from './_log'
 import { storage } from './_loop'
+import { currentTry } from './_tries'
 
 const SIGNALS = ['SIGTERM', 'SIGINT'] as const
 const LONG = 2 ** 30

@@ -16,35 +16,28 @@ export function unheard(_details: unknown): void {}
 
 /** Runs a step with its retries, and answers its plain result, or its error for the wire. */
 export async function runStep(bodies: Bodies, step: StepCall, attempt: Attempt): Promise<Ended> {
-  const options = step.function.optionsSet
-  const policy = retryPolicy('step', options)
+  const { function: fn, args } = step
+  const { plain: body, optionsSet: options } = fn
   const limit = options.timeout == null ? undefined : milliseconds(options.timeout)
-  const tries = 1 + (policy.retries ?? RETRIES)
   for (let number = 1; ; number++) {
-    const [ok, value] = await once(bodies, step, attempt, limit)
+    const call = () => body(...args)
+    const [ok, value] = plainly(await bodies.run(call, attempt, limit, { fn, args }))
     if (ok || attempt.isGivenUp) return [ok, value]
+    const policy = retryPolicy('step', options)
     const wire = wireError(value, policy)
     wire.details = { ...wire.details, attempts: number }
     tell(`step ${step.call.name} of ${called(attempt.claimed)}`, wire, number)
-    if (wire.non_retryable || number === tries) return [false, wire]
+    if (wire.non_retryable || number > (policy.retries ?? RETRIES)) return [false, wire]
     await pausing(bodies, attempt, pauseOf(policy, number, bodies.spread()))
     if (attempt.isGivenUp) return [false, wire]
     attempt.again()
   }
 }
 
-async function once(
-  bodies: Bodies,
-  step: StepCall,
-  attempt: Attempt,
-  limit: number | undefined,
-): Promise<Ended> {
-  const { function: fn, args } = step
-  const { plain: body } = fn
-  const [ok, value] = await bodies.run(() => body(...args), attempt, limit, { fn, args })
-  if (!ok) return [ok, value]
+/** What is not JSON is no result. */
+function plainly([ok, value]: Ended): Ended {
   try {
-    return [true, plain(value, 'result')]
+    return [ok, ok ? plain(value, 'result') : value]
   } catch (error) {
     return [false, error]
   }

@@ -11,11 +11,12 @@ import {
   InvalidDuration,
   TimeoutError,
 } from '../src/_errors'
-import { job, withClient, workflow } from '../src/_functions'
+import { job, workflow } from '../src/_functions'
 import { Handle } from '../src/_handles'
 import { Operation } from '../src/_operations'
 import { ExecutionCancelled, ExecutionFailed, ResultTimeout } from '../src/_outcomes'
 import { loadReply } from '../src/_payload'
+import { withClient } from './trial'
 
 const ID = '0199a0b0-0000-7000-8000-000000000001'
 

@@ -20,11 +20,12 @@ import {
   PayloadTooLarge,
   SchemaMissing,
 } from '../src/_errors'
-import { job, withClient } from '../src/_functions'
+import { job } from '../src/_functions'
 import { Handle } from '../src/_handles'
 import { type Claimed, Operation } from '../src/_operations'
 import { ExecutionCancelled, ExecutionFailed, ResultTimeout } from '../src/_outcomes'
 import { exceptionToError } from '../src/_wire_errors'
+import { withClient } from './trial'
 
 const directory = mkdtempSync(join(tmpdir(), 'workflows-'))
 const url = `embedded:${directory}`

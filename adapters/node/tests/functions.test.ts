@@ -4,18 +4,10 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Client } from '../src/_client'
 import { InvalidDuration, PayloadError } from '../src/_errors'
-import {
-  activity,
-  DurableFunction,
-  type Fn,
-  home,
-  job,
-  step,
-  withClient,
-  workflow,
-} from '../src/_functions'
+import { activity, DurableFunction, type Fn, home, job, step, workflow } from '../src/_functions'
 import { loadReply } from '../src/_payload'
 import { Registry, registry } from '../src/_registry'
+import { withClient } from './trial'
 
 const kinds = { job, activity, step, workflow }
 let made = 0
