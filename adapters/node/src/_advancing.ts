@@ -1,6 +1,5 @@
 /** A workflow that a worker holds: its code is advanced, one write at a time. */
 
-import timers from 'node:timers'
 import { Attempt, type Ended, wireError } from './_attempts'
 import type { StepCall, Turn } from './_calls'
 import { WorkflowsError } from './_errors'
@@ -21,8 +20,6 @@ import {
 import { Replay } from './_replay'
 import { runStep, unheard } from './_steps'
 import type { Strays } from './_strays'
-
-const { setImmediate } = timers // kept, since the guards put another in its place
 
 const LONG = 1000 // of workflow code between two turns of the event loop, in milliseconds
 
@@ -236,7 +233,7 @@ export class HeldWorkflow extends Held<WorkflowHome> {
     replay.stepEnded(sequence)
     const type = ok ? 'step_completed' : 'step_failed'
     this.#outcomes.push({ type, sequence, name, payload: payload as StepEvent['payload'] })
-    setImmediate(() => this.#advanceSafely()) // together with those that end in this moment
+    this.home.outbox.before(() => this.#advanceSafely()) // with those that end in this moment
   }
 
   /** Stops the bodies of steps that the code has cancelled. */

@@ -68,10 +68,28 @@ export function refuseInside(what: string, instead: string): void {
   }
 }
 
+let draining: Promise<void> | undefined
+// Since what is drained now was last seen to.
+let isAsked = false
+
 /** Resolves when all code that could run has run, and waits. */
 export function drained(): Promise<void> {
+  isAsked = true
+  // One for all workflows that are told something in the same turn.
+  draining ??= new Promise((resolve) => afterMicrotasks(resolve))
+  return draining
+}
+
+function afterMicrotasks(resolve: () => void): void {
   // The tick comes when no microtask is left, and it must be asked for by one of them.
-  return new Promise((resolve) => queueMicrotask(() => nextTick(resolve)))
+  queueMicrotask(() => {
+    isAsked = false
+    nextTick(() => {
+      if (isAsked) return afterMicrotasks(resolve) // perhaps by a tick: its microtasks wait
+      draining = undefined
+      resolve()
+    })
+  })
 }
 
 /** Lets the event loop have its turn when workflow code has kept it long enough. */

@@ -32,6 +32,7 @@ const LONGEST_PAUSE = 2000
  */
 export class Outbox {
   #waiting = new Map<Operation, Entry[]>()
+  #before: (() => void)[] = []
   readonly #sending = new Set<Promise<void>>()
   #isClosed = false
 
@@ -40,16 +41,27 @@ export class Outbox {
   /** Adds an item. `answered` is called later, from the worker's own code. */
   add(operation: Operation, item: object, answered: Answered): void {
     if (this.#isClosed) return
-    if (this.#waiting.size === 0) setImmediate(() => this.#flush())
+    this.#flushSoon()
     const entries = this.#waiting.get(operation)
     if (entries === undefined) this.#waiting.set(operation, [{ item, answered }])
     else entries.push({ item, answered })
   }
 
+  /** Has something done just before what gathers now is handed in: what it adds goes along. */
+  before(act: () => void): void {
+    if (this.#isClosed) return
+    this.#flushSoon()
+    this.#before.push(act)
+  }
+
+  #flushSoon(): void {
+    if (this.#waiting.size === 0 && this.#before.length === 0) setImmediate(() => this.#flush())
+  }
+
   /** Waits until everything was answered, or for the timeout, in milliseconds. */
   async flushed(timeout: number): Promise<void> {
     const deadline = performance.now() + timeout
-    while (this.#waiting.size > 0 || this.#sending.size > 0) {
+    while (this.#waiting.size > 0 || this.#before.length > 0 || this.#sending.size > 0) {
       const left = deadline - performance.now()
       if (left <= 0) return
       await settledWithin(this.#sending, left)
@@ -60,10 +72,13 @@ export class Outbox {
   close(): void {
     this.#isClosed = true
     this.#waiting.clear()
+    this.#before = []
     this.#sending.clear()
   }
 
   #flush(): void {
+    for (const act of this.#before) act() // one that asks for more is heard in this turn
+    this.#before = []
     const waiting = this.#waiting
     this.#waiting = new Map()
     for (const [operation, entries] of waiting) {
