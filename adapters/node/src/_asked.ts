@@ -28,10 +28,9 @@ export class Asked {
 
   /** Forgets all. */
   drop(): void {
-    this.pending.clear()
-    this.timers.clear()
-    this.steps.clear()
-    this.#commands.clear()
+    for (const open of [this.pending, this.timers, this.steps, this.#commands]) {
+      if (open.size > 0) open.clear() // which makes a new table
+    }
   }
 
   // --- what goes out ---
@@ -44,6 +43,7 @@ export class Asked {
 
   /** Answers the commands that nobody has heard of, and forgets them. */
   handedOver(): Command[] {
+    if (this.#commands.size === 0) return []
     const commands = [...this.#commands.values()]
     this.#commands = new Map()
     return commands
@@ -51,6 +51,7 @@ export class Asked {
 
   /** Answers the steps that are wanted, and notes that they run. */
   stepsToRun(): StepCall[] {
+    if (this.steps.size === 0) return []
     const steps = [...this.steps.values()].filter(({ call }) => !call.done)
     this.steps.clear()
     for (const { call } of steps) this.stepsRunning.add(call.sequence)

@@ -157,7 +157,12 @@ export class Channel {
 
   /** Keeps the process alive exactly while somebody waits for an answer. */
   #hold(change: 1 | -1): void {
+    const before = this.#busy
     this.#busy += change
+    if (before === 0 || this.#busy === 0) this.#refer()
+  }
+
+  #refer(): void {
     if (this.#busy > 0) this.#socket?.ref()
     else this.#socket?.unref()
   }
@@ -260,8 +265,7 @@ export class Channel {
     this.#socket.on('error', () => {}) // 'close' comes next
     this.#library = library
     this.#handle = handle
-    this.#hold(1)
-    this.#hold(-1) // as it was, now with the socket
+    this.#refer()
   }
 
   // --- receiving ---

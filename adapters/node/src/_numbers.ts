@@ -8,13 +8,13 @@ export interface UnsafeNumber {
 
 // Sixteen digits in a row, or an exponent of three: what has neither can be held. In texts it
 // finds things too, which costs an exact look and no more.
-const SUSPICIOUS = /(?:^|[[:,\s])-?(?:\d{16}|[\d.]*[eE]\+?\d{3})/
+const SUSPICIOUS = [/(?:^|[[:,\s])-?\d{16}/, /\d[eE]\+?\d{3,}(?:[,}\]\s]|$)/] // apart: twice as fast
 const NUMBER = /-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/y
 const INTEGER = /^-?\d+$/
 
 /** Answers the numbers in a JSON text that JavaScript would change in silence. */
 export function unsafeNumbers(text: string): UnsafeNumber[] {
-  return SUSPICIOUS.test(text) ? [...scanned(text)] : []
+  return SUSPICIOUS.some((pattern) => pattern.test(text)) ? [...scanned(text)] : []
 }
 
 /** The array or object that the scan is in: the index or key of its current member. */

@@ -397,7 +397,8 @@ export class Replay {
     const { sequence, recorded } = this.history.next('step', fn.functionName)
     const call = this.asked.expect(this.scope, sequence, 'step', fn)
     if (recorded === undefined && this.history.fault === undefined) {
-      this.asked.steps.set(sequence, { call, function: fn, args: own([...args]) })
+      const given = args.length === 0 ? [] : own([...args])
+      this.asked.steps.set(sequence, { call, function: fn, args: given })
     }
     return call.begun().promise
   }
