@@ -199,7 +199,7 @@ export class Worker implements WorkflowHome, AsyncDisposable {
       )
     }
     installGuards()
-    watch()
+    if ('workflow' in this.functions.names()) watch()
     this.#isOn = true
     this.#isRegistered = this.#isHurried = false
     this.#draining = this.#ending = undefined
@@ -439,6 +439,7 @@ export class Worker implements WorkflowHome, AsyncDisposable {
     const fn = this.functions.find(kind, name)
     if (fn === undefined) this.#lacking.set(`${kind} ${name}`, { kind, name })
     if (claimed.kind !== 'workflow') return new HeldAttempt(this, claimed, fn)
+    watch() // for workflows that were defined after the start
     const before = this.held.get(claimed.id)
     const limited = { ...claimed, max_history: this.#maxHistory }
     return new HeldWorkflow(this, limited, fn, before instanceof HeldWorkflow ? before : undefined)
