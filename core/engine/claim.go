@@ -182,10 +182,12 @@ func (w *worker) ask(ctx context.Context, n int, suspect bool) (claimed []model.
 	claim := w.newClaim(n, suspect)
 	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimLimit)
 	defer cancel()
+	err = errUnsettled // what a panic leaves behind is looked for like what an error does
+	defer func() { claimed = w.took(claim, claimed, err) }()
 	claimed, err = w.engine.store.Claim(limited, claim)
 	w.isScarce = err == nil && len(claimed) < n
 	w.exhausted = err == nil && !suspect && (w.isScarce || isKnown && n == w.known)
-	return w.took(claim, claimed, err), err
+	return claimed, err
 }
 
 // newClaim makes a claim and notes that it is under way.

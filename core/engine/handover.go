@@ -159,4 +159,4 @@ func (h *handover) fill(claimed []model.Claimed) {
 	}
 }
 
-var errUnsettled = errors.New("the flush did not end")
+var errUnsettled = errors.New("it did not come to its end")

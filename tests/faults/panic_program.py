@@ -6,7 +6,6 @@ The process has to live on, whoever waits has to be answered, and what is tried 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import faulthandler
 import sys
 from collections.abc import Awaitable, Callable
@@ -63,13 +62,11 @@ async def again(what: str, act: Callable[[], Awaitable[T]]) -> T | None:
 
 
 async def work(over: asyncio.Event) -> None:
-    """Run a worker, and another where one cannot go on."""
-    while not over.is_set():
-        worker = Worker(heartbeat_timeout=2, poll_interval=0.1)
-        stopping = asyncio.create_task(stop(worker, over))
-        with contextlib.suppress(WorkflowsError):
-            await worker.run(handle_signals=False)
-        stopping.cancel()
+    """Run one worker: a panic is no reason for another."""
+    worker = Worker(heartbeat_timeout=2, poll_interval=0.1)
+    stopping = asyncio.create_task(stop(worker, over))
+    await worker.run(handle_signals=False)
+    stopping.cancel()
 
 
 async def stop(worker: Worker, over: asyncio.Event) -> None:

@@ -1,6 +1,6 @@
 /** What passes by itself is waited out. */
 
-import { WorkflowsError } from './_errors'
+import { Internal, WorkflowsError } from './_errors'
 import { log } from './_log'
 import { Operation } from './_operations'
 import type { Undo } from './_process'
@@ -35,7 +35,9 @@ export async function patiently<T>(
       return await perform()
     } catch (error) {
       if (signal.aborted) continue
-      if (!(error instanceof WorkflowsError) || !error.retryable) throw error
+      // What the library itself failed at may work the next time; a worker goes on.
+      const passes = error instanceof Internal || (error instanceof WorkflowsError && error.retryable)
+      if (!passes) throw error
       last = error
       log.warn(`${nameOf(operation)} is tried again in ${delay / 1000} s: ${error.message}`)
     }

@@ -362,7 +362,8 @@ class Worker:
             try:
                 return await self._call(operation, request)
             except WorkflowsError as error:
-                if not error.retryable:
+                # What the library itself failed at may work the next time; a worker goes on.
+                if not error.retryable and not isinstance(error, Internal):
                     raise
                 log.warning("%s is tried again in %g s: %s", operation.name.lower(), pause, error)
             await asyncio.sleep(pause)
