@@ -36,7 +36,8 @@ export async function patiently<T>(
     } catch (error) {
       if (signal.aborted) continue
       // What the library itself failed at may work the next time; a worker goes on.
-      const passes = error instanceof Internal || (error instanceof WorkflowsError && error.retryable)
+      const passes =
+        error instanceof Internal || (error instanceof WorkflowsError && error.retryable)
       if (!passes) throw error
       last = error
       log.warn(`${nameOf(operation)} is tried again in ${delay / 1000} s: ${error.message}`)
