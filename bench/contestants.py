@@ -75,7 +75,7 @@ def node() -> str:
 
 
 NODE = [node(), "--no-warnings"]
-BARE_NODE = [*NODE, "-e", "setInterval(() => {}, 1e9)"]
+BARE_NODE = [*NODE, str(BENCH / "node/bare.ts")]
 WAIT = "import time; time.sleep(1e6)"
 
 OWN = [
