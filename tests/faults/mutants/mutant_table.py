@@ -210,7 +210,7 @@ MUTANTS = (
     Mutant(
         "signals_by_number",
         "the key of a signal",
-        (Edit(f"{STORE}/signal.go", "'suspended') AND NOT x.known) x", "'suspended')) x"),),
+        (Edit(f"{STORE}/signal.go", "AND NOT x.known AND NOT x.again) x", "AND NOT x.again) x"),),
         tests="TestAReplyThatIsLost",
     ),
     Mutant(
