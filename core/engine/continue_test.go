@@ -304,7 +304,7 @@ func TestRetryingAfterAContinueGoesOnFromTheLatestRun(t *testing.T) {
 func TestADeadlineHoldsAcrossRuns(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	_, c := w.begun(model.NewExecution{TimeoutMS: 400, ScheduleTimeoutMS: 300, Awaited: true})
+	_, c := w.begun(model.NewExecution{TimeoutMS: 4000, ScheduleTimeoutMS: 3500, Awaited: true})
 	w.goOn(w.Engine, c, model.Advance{})
 	if end := w.waitFor(c.ID); end.Status != model.Failed || end.Run != 2 || !strings.Contains(string(end.Error), "ExecutionTimeout") {
 		t.Fatalf("it ended as %s", asText(end))

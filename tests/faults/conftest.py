@@ -8,5 +8,9 @@ from pathlib import Path
 _TESTS = Path(__file__).parents[1]
 
 sys.path[:0] = map(
-    str, (_TESTS.parent / "bench", _TESTS / "crash", _TESTS / "programs", _TESTS / "faults")
+    str,
+    (
+        *(_TESTS.parent / "bench", _TESTS / "crash", _TESTS / "programs"),
+        *(_TESTS / "faults", _TESTS / "faults/mutants"),
+    ),
 )
