@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid
 from collections import Counter
 from collections.abc import Mapping
@@ -33,13 +34,16 @@ class AtTheSuspend:
 
     def __init__(self, stage: Stage, worker: Worker):
         self._stage = stage
-        self._call = worker.outbox._call  # pyright: ignore[reportPrivateUsage]
-        worker.outbox._call = self.call  # pyright: ignore[reportPrivateUsage]
+        self._call = worker.client.engine.channel().call
+        worker.outbox._sender = self  # pyright: ignore[reportPrivateUsage]
         self.statuses: Counter[str] = Counter()
         self._sent: set[str] = set()
 
-    async def call(self, operation: Operation, request: Mapping[str, Any]) -> Any:
+    def send(self, operation: Operation, request_json: bytes) -> asyncio.Future[Any]:
         """Stand between the worker and its channel."""
+        return asyncio.create_task(self._perform(operation, json.loads(request_json)))
+
+    async def _perform(self, operation: Operation, request: Mapping[str, Any]) -> Any:
         if operation is not Operation.ADVANCE_WORKFLOW:
             return await self._call(operation, request)
         items: list[Mapping[str, Any]] = list(request["items"])

@@ -9,6 +9,7 @@ import pytest
 import workflows._functions as functions
 from workflows._functions import Function
 from workflows._operations import Operation
+from workflows._payload import loads
 from workflows._registry import Registry
 from workflows._worker import Worker
 from workflows.testing._engine import MemoryEngine
@@ -85,6 +86,9 @@ class Rig:
 
     async def call(self, operation: Operation, request: Any) -> Any:
         return await self.engine.call(operation, request)
+
+    def send(self, operation: Operation, request_json: bytes) -> asyncio.Future[Any]:
+        return asyncio.get_running_loop().create_task(self.call(operation, loads(request_json)))
 
     async def signal(self, id: str, name: str, payload: Any, key: str | None) -> Any:
         request = {"items": [{"id": id, "name": name, "payload": payload, "idempotency_key": key}]}

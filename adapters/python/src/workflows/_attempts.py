@@ -148,10 +148,16 @@ def _running(what: str) -> Attempt:
     return attempt
 
 
-def context_of(attempt: Attempt, client: Client) -> contextvars.Context:
-    """Answers the context for a body."""
-    context = contextvars.copy_context()
+def context_of(attempt: Attempt, base: contextvars.Context) -> contextvars.Context:
+    """Answers the context for a body, made of that of its worker."""
+    context = base.copy()
     context.run(_current.set, attempt)
+    return context
+
+
+def base_context(client: Client) -> contextvars.Context:
+    """Answers the context of all bodies of a worker: nothing but its client."""
+    context = contextvars.Context()
     context.run(current_client.set, client)
     return context
 
@@ -177,14 +183,15 @@ class Bodies:
 
         Nothing gets out of it.
         """
-        limit = _Limit(attempt, timeout)
+        limit = None if timeout is None else _Limit(attempt, timeout)
         attempt.task = task = asyncio.current_task()
         try:
-            if function.is_async:
-                limit.begin()
-                value = await function.plain(*args, **kwargs)
-            else:
+            if not function.is_async:
                 value = await self._in_thread(function, args, kwargs, limit)
+            else:
+                if limit is not None:
+                    limit.begin()
+                value = await function.plain(*args, **kwargs)
             if attempt.reason == "timeout":
                 raise asyncio.CancelledError
             return True, value
@@ -192,7 +199,8 @@ class Bodies:
             return False, _timed_out(timeout) if attempt.reason == "timeout" else error
         finally:
             attempt.task = None
-            limit.end()
+            if limit is not None:
+                limit.end()
             if attempt.reason == "timeout" and task is not None:
                 task.uncancel()  # it was ours, and another try may follow
 
@@ -201,12 +209,13 @@ class Bodies:
         function: Function[..., Any],
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
-        limit: _Limit,
+        limit: _Limit | None,
     ) -> Any:
         context = contextvars.copy_context()
 
         def body() -> tuple[bool, Any]:
-            limit.begin_in_thread()  # the time that it waited for a thread is not its own
+            if limit is not None:
+                limit.begin_in_thread()  # the time that it waited for a thread is not its own
             return context.run(_caught, function.plain, args, kwargs)
 
         # Not run_in_executor: what that answers can be cancelled while its thread goes on.
@@ -235,7 +244,7 @@ class Bodies:
 class _Limit:
     """The timeout of one try at a body, counted from when the body begins."""
 
-    def __init__(self, attempt: Attempt, timeout: float | None) -> None:
+    def __init__(self, attempt: Attempt, timeout: float) -> None:
         self._attempt = attempt
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
@@ -244,13 +253,12 @@ class _Limit:
 
     def begin(self) -> None:
         """Starts to count."""
-        if self._timeout is not None and not self._over:
+        if not self._over:
             self._timer = self._loop.call_later(self._timeout, self._attempt.stop, "timeout")
 
     def begin_in_thread(self) -> None:
         """Does the same from the thread of the body."""
-        if self._timeout is not None:
-            _tell(self._loop, self.begin)
+        _tell(self._loop, self.begin)
 
     def end(self) -> None:
         """Stops counting."""

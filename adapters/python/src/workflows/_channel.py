@@ -108,12 +108,16 @@ class Channel:
         """
         token, future = self._send(operation, request_json)
         self._raw.add(token)
+        self._watch(token, future, operation)
+        return future
 
-        def cancel(done: asyncio.Future[bytes]) -> None:
-            if done.cancelled():
-                self._abandon(token, done, operation)
+    def send(self, operation: Operation, request_json: bytes) -> asyncio.Future[Any]:
+        """Hand in a request that is JSON already, and answer a future of what `call` answers.
 
-        future.add_done_callback(cancel)
+        Cancelling the future cancels the request.
+        """
+        token, future = self._send(operation, request_json)
+        self._watch(token, future, operation)
         return future
 
     # --- sending ---
@@ -286,6 +290,13 @@ class Channel:
             future.set_exception(copy.copy(error))  # each raises its own, with its own traceback
 
     # --- cancelling ---
+
+    def _watch(self, token: int, future: asyncio.Future[Any], operation: Operation) -> None:
+        def cancel(done: asyncio.Future[Any]) -> None:
+            if done.cancelled():
+                self._abandon(token, done, operation)
+
+        future.add_done_callback(cancel)
 
     def _abandon(self, token: int, future: asyncio.Future[Any], operation: Operation) -> None:
         if self._pending.pop(token, None) is None:

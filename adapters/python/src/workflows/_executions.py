@@ -6,18 +6,17 @@ import asyncio
 import contextvars
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from ._attempts import Attempt, Bodies, context_of, wire_error
-from ._calls import StepCall, frozen
-from ._client import Client
-from ._errors import WorkflowsError
+from ._calls import StepCall
+from ._errors import PayloadError, WorkflowsError
 from ._failures import called, tell
 from ._functions import Function
 from ._operations import Operation
 from ._outbox import Outbox
-from ._payload import plain
+from ._payload import encode, plain
 from ._replay import Replay, Turn
 from ._steps import run_step, stop_step, unheard
 
@@ -34,7 +33,7 @@ class Home(Protocol):
 
     outbox: Outbox
     bodies: Bodies
-    client: Client
+    context: contextvars.Context
 
     def freed(self, held: Held) -> None:
         """The execution is no longer held."""
@@ -42,6 +41,10 @@ class Home(Protocol):
 
     def suspended(self, held: HeldWorkflow) -> None:
         """The workflow waits for an event, and is no longer held."""
+        ...
+
+    def soon(self, call: Callable[[], None]) -> None:
+        """Calls from a callback of the loop, outside any task and in an empty context."""
         ...
 
     def report(self, held: Held, details: Any) -> None:
@@ -68,6 +71,8 @@ class Held:
         self.function = function
         self.id: str = claimed["id"]
         self.lease: Json = claimed["lease"]
+        # How the items of all its writes begin, in JSON.
+        self.head = f'{{"id":"{self.id}","lease":{encode(self.lease)}'
         self.lost = False
 
     def begin(self) -> None:
@@ -100,10 +105,10 @@ class Held:
 
     def release(self, reason: str, message: str = "") -> None:
         """Puts the execution back without an outcome."""
-        item: Json = {"id": self.id, "lease": self.lease, "reason": reason}
+        item = f'{self.head},"reason":"{reason}"'
         if message:
-            item["message"] = message
-        self.home.outbox.add(Operation.RELEASE, item, lambda _, error: self._ended(error))
+            item += f',"message":{encode(message)}'
+        self.home.outbox.add(Operation.RELEASE, item + "}", self._written)
 
     def broken(self, what: str) -> None:
         """The adapter itself failed: the execution goes to another worker, with back-off."""
@@ -114,6 +119,10 @@ class Held:
             self.id,
         )
         self.release("no_function")
+
+    def _written(self, ok: Any, error: WorkflowsError | None) -> None:
+        """The last write was answered."""
+        self._ended(error)
 
     def _ended(self, error: WorkflowsError | None = None) -> None:
         if error is not None:
@@ -141,7 +150,7 @@ class HeldAttempt(Held):
     def _begin(self, function: Function[..., Any]) -> None:
         if self.claimed.get("cancel_requested"):
             self.attempt.stop("cancel")
-        context = context_of(self.attempt, self.home.client)
+        context = context_of(self.attempt, self.home.context)
         self.task = asyncio.get_running_loop().create_task(self._run(function), context=context)
 
     async def _run(self, function: Function[..., Any]) -> None:
@@ -168,32 +177,38 @@ class HeldAttempt(Held):
             self._finish(function, ok, value)
 
     def _finish(self, function: Function[..., Any], ok: bool, value: Any) -> None:
-        item: Json = {"id": self.id, "lease": self.lease}
         if ok:
             try:
-                item["result"] = frozen(plain(value, function.result_type, path="result"))
+                value = plain(value, function.result_type, path="result")
             except Exception as error:  # a model's own code may have written it
                 ok, value = False, error
-        if not ok:
-            item["error"] = wire_error(value, self.claimed.get("retry"))
-            if self.attempt.reason != "cancel":
-                tell(called(self.claimed), item["error"], self.claimed["attempt"])
-        operation = Operation.COMPLETE_EXECUTION if ok else Operation.FAIL_EXECUTION
-        self.home.outbox.add(operation, item, lambda _, error: self._finished(ok, error))
-
-    def _finished(self, completed: bool, error: WorkflowsError | None) -> None:
-        """Ends it; a result that the engine refused, too large perhaps, is the failure then."""
-        if completed and error is not None and error.code not in _OVER:
-            item = {
-                "id": self.id,
-                "lease": self.lease,
-                "error": {**wire_error(error, None), "non_retryable": True},
-            }
-            self.home.outbox.add(
-                Operation.FAIL_EXECUTION, item, lambda _, error: self._ended(error)
-            )
+        if ok:
+            self._complete(value)
             return
-        self._ended(error)
+        error = wire_error(value, self.claimed.get("retry"))
+        if self.attempt.reason != "cancel":
+            tell(called(self.claimed), error, self.claimed["attempt"])
+        self._fail(error)
+
+    def _complete(self, value: Any) -> None:
+        try:
+            result = encode(value, "result")
+        except PayloadError as error:
+            self._completed(None, error)
+            return
+        item = f'{self.head},"result":{result}}}'
+        self.home.outbox.add(Operation.COMPLETE_EXECUTION, item, self._completed)
+
+    def _fail(self, error: Json) -> None:
+        item = f'{self.head},"error":{encode(error)}}}'
+        self.home.outbox.add(Operation.FAIL_EXECUTION, item, self._written)
+
+    def _completed(self, ok: Any, error: WorkflowsError | None) -> None:
+        """Ends it; a result that the engine refused, too large perhaps, is the failure then."""
+        if error is not None and error.code not in _OVER:
+            self._fail({**wire_error(error, None), "non_retryable": True})
+        else:
+            self._ended(error)
 
     def notice(self, notice: Mapping[str, Any]) -> None:
         """Stops the body."""
@@ -233,8 +248,10 @@ class HeldWorkflow(Held):
         super().__init__(home, claimed, function)
         self.replay = warm
         self.reading: asyncio.Task[None] | None = None
-        self.outcomes: list[Json] = []
-        self.in_flight = False
+        # The outcomes of steps that are to be written, in JSON.
+        self.outcomes: list[str] = []
+        # What the write asks for whose answer is awaited.
+        self.sent: Turn | None = None
         self.news = False
         self.steps: dict[int, tuple[asyncio.Task[None], Attempt]] = {}
 
@@ -293,7 +310,7 @@ class HeldWorkflow(Held):
     def _advance(self) -> None:
         """Sends what the code asks for, unless there is nothing to send or an answer is awaited."""
         replay = self.replay
-        if self.in_flight or self.lost or replay is None:
+        if self.sent is not None or self.lost or replay is None:
             return
         turn = replay.turn()
         self._stop_steps(replay)
@@ -306,32 +323,37 @@ class HeldWorkflow(Held):
             self._send(replay, turn)
 
     def _send(self, replay: Replay, turn: Turn) -> None:
-        item: Json = {
-            "id": self.id,
-            "lease": self.lease,
-            "position": replay.position,
-            "then": turn.then,
-        }
-        if turn.commands:
-            item["commands"] = turn.commands
-        if self.outcomes:
-            item["events"], self.outcomes = self.outcomes, []
-        if turn.then == "complete":
-            item["result"] = turn.result
-        elif turn.then == "continue":
-            item.update(turn.next_run)
-        elif turn.then == "fail":
-            item["error"] = turn.error
+        try:
+            item = self._item(replay, turn)
+        except PayloadError as error:
+            self._refused(replay, turn, error)
+            return
+        if turn.then == "fail":
             tell(called(self.claimed), turn.error or {})
-        self.in_flight, self.news = True, False
-        self.home.outbox.add(
-            Operation.ADVANCE_WORKFLOW, item, lambda ok, error: self._answered(turn, ok, error)
-        )
+        self.sent, self.news = turn, False
+        self.home.outbox.add(Operation.ADVANCE_WORKFLOW, item, self._answered)
 
-    def _answered(self, turn: Turn, ok: Json | None, error: WorkflowsError | None) -> None:
-        self.in_flight = False
+    def _item(self, replay: Replay, turn: Turn) -> str:
+        """Answers what is to be written, in JSON."""
+        then = turn.then
+        item = f'{self.head},"position":{replay.position},"then":"{then}"'
+        if self.outcomes:
+            item += f',"events":[{",".join(self.outcomes)}]'
+            self.outcomes.clear()
+        if turn.commands:
+            item += f',"commands":{encode(turn.commands, "commands")}'
+        if then == "complete":
+            item += f',"result":{encode(turn.result, "result")}'
+        elif then == "continue":
+            item += f",{encode(turn.next_run)[1:-1]}"
+        elif then == "fail":
+            item += f',"error":{encode(turn.error, "error")}'
+        return item + "}"
+
+    def _answered(self, ok: Json | None, error: WorkflowsError | None) -> None:
+        turn, self.sent = self.sent, None
         replay = self.replay
-        if replay is None or self.lost:
+        if replay is None or self.lost or turn is None:
             self._ended()
         elif ok is None:
             self._refused(replay, turn, error)
@@ -372,7 +394,7 @@ class HeldWorkflow(Held):
             if step.call.done():
                 continue
             attempt = Attempt(self.claimed, unheard)
-            context = context_of(attempt, self.home.client)
+            context = context_of(attempt, self.home.context)
             sequence = step.call.sequence
             task = asyncio.get_running_loop().create_task(
                 self._step(replay, step, attempt), context=context
@@ -380,20 +402,18 @@ class HeldWorkflow(Held):
             self.steps[sequence] = task, attempt
 
     async def _step(self, replay: Replay, step: StepCall, attempt: Attempt) -> None:
-        ok, value = await run_step(self.home.bodies, step, attempt)
+        ok, payload = await run_step(self.home.bodies, step, attempt)
         sequence = step.call.sequence
         if self.steps.pop(sequence, None) is None:
             return  # nobody waits for it any more
         if attempt.is_given_up or self.lost:
             return
         replay.step_ended(sequence)
-        outcome: Json = {
-            "type": "step_completed" if ok else "step_failed",
-            "sequence": sequence,
-            "name": step.call.name,
-        }
-        self.outcomes.append({**outcome, "payload": value})
-        asyncio.get_running_loop().call_soon(self._go_on, context=contextvars.Context())
+        self.outcomes.append(
+            f'{{"type":"{"step_completed" if ok else "step_failed"}","sequence":{sequence},'
+            f'"name":{step.function.quoted_name},"payload":{payload}}}'
+        )
+        self.home.soon(self._go_on)
 
     def _stop_steps(self, replay: Replay) -> None:
         """Cancels the bodies of steps that the code has cancelled."""
@@ -415,7 +435,7 @@ class HeldWorkflow(Held):
             self._ended()
             return
         self.news = True
-        if not self.in_flight:
+        if self.sent is None:
             self._go_on()
 
     def interrupt(self) -> None:

@@ -35,7 +35,7 @@ from ._handles import Handle, refuse_on_loop
 from ._loop import active, refuse_inside
 from ._operations import Created
 from ._options import Kind, Options, checked, execution_fields, name_of
-from ._payload import adapt_arguments, plain_arguments, type_hints
+from ._payload import adapt_arguments, encode, plain_arguments, type_hints
 from ._registry import registry
 
 P = ParamSpec("P")
@@ -89,6 +89,11 @@ class Function(Generic[P, R]):
     def result_type(self) -> Any:
         """The annotation of the result, Any when there is none."""
         return self.hints.get("return", Any)
+
+    @functools.cached_property
+    def quoted_name(self) -> str:
+        """The name in JSON."""
+        return encode(self.name)
 
     def options(self, **options: Unpack[Options]) -> Self:
         """Answers the same function with other options.
@@ -235,6 +240,8 @@ class Function(Generic[P, R]):
             PayloadError: one of them is not JSON; it names the path.
         """
         least, most = self._arity
+        if not args and not kwargs and not least:
+            return [], {}
         if not kwargs and least <= len(args) <= most and all(type(each) in _PLAIN for each in args):
             return list(args), {}
         try:
@@ -249,6 +256,9 @@ class Function(Generic[P, R]):
         Raises:
             TypeError: they do not; it names the function.
         """
+        least, most = self._arity
+        if not kwargs and least <= len(args) <= most:
+            return
         try:
             self.signature.bind(*args, **kwargs)
         except TypeError as error:  # says what is wrong, and not with which function
@@ -260,7 +270,9 @@ class Function(Generic[P, R]):
         Raises:
             PayloadError: one of them does not fit.
         """
-        if not kwargs and not self._rebuilds and all(type(each) in _PLAIN for each in args):
+        if not kwargs and (
+            not args or (not self._rebuilds and all(type(each) in _PLAIN for each in args))
+        ):
             return args, kwargs
         return adapt_arguments(self.signature, self.hints, args, kwargs)
 

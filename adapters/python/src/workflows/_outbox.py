@@ -5,23 +5,32 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from ._errors import WorkflowsError
 from ._operations import Operation
+from ._payload import encoded
 from ._wire_errors import fault_to_exception
 
 log = logging.getLogger("workflows")
 
 Json = dict[str, Any]
 Answered = Callable[[Any, WorkflowsError | None], None]
-Caller = Callable[[Operation, Mapping[str, Any]], Awaitable[Any]]
+Entry = tuple[str, Answered]
 
 # Small enough that one slow item does not hold up many, large enough to be worth a request.
 _MAX_ITEMS = 100
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 2.0
+
+
+class Sender(Protocol):
+    """What carries requests that are JSON already."""
+
+    def send(self, operation: Operation, request_json: bytes) -> asyncio.Future[Any]:
+        """Hand in a request, and answer a future of what its reply has under "ok"."""
+        ...
 
 
 class Outbox:
@@ -31,95 +40,115 @@ class Outbox:
     refused: the engine takes a repetition of the same write for the write.
     """
 
-    def __init__(self, call: Caller) -> None:
-        self._call = call
-        self._waiting: dict[Operation, list[tuple[Json, Answered]]] = {}
-        self._sending: set[asyncio.Task[None]] = set()
+    def __init__(self, sender: Sender) -> None:
+        self._sender = sender
+        self._loop = asyncio.get_running_loop()
+        self._waiting: dict[Operation, list[Entry]] = {}
+        self._sending: set[asyncio.Future[Any]] = set()
+        self._pausing: set[asyncio.TimerHandle] = set()
+        self._answered = asyncio.Event()
 
-    def add(self, operation: Operation, item: Json, answered: Answered) -> None:
-        """Adds an item. `answered` is called from the event loop, outside any task."""
+    def add(self, operation: Operation, item: str, answered: Answered) -> None:
+        """Adds an item, in JSON. `answered` is called from the event loop, outside any task."""
         if not self._waiting:
-            asyncio.get_running_loop().call_soon(self._flush)
-        self._waiting.setdefault(operation, []).append((item, answered))
+            self._loop.call_soon(self._flush)
+        entries = self._waiting.get(operation)
+        if entries is None:
+            entries = self._waiting[operation] = []
+        entries.append((item, answered))
 
     async def flushed(self, timeout: float) -> None:  # noqa: ASYNC109
         """Waits until everything was answered, or for the timeout."""
-        deadline = asyncio.get_running_loop().time() + timeout
-        while self._waiting or self._sending:
-            left = deadline - asyncio.get_running_loop().time()
-            if left <= 0:
-                return
-            if self._sending:
-                await asyncio.wait(self._sending, timeout=left)
-            await asyncio.sleep(0)
+        try:
+            async with asyncio.timeout(timeout):
+                while self._waiting or self._sending or self._pausing:
+                    self._answered.clear()
+                    await self._answered.wait()
+        except TimeoutError:
+            pass
 
     def close(self) -> None:
         """Gives up on what was not answered."""
         self._waiting.clear()
-        for task in self._sending:
-            task.cancel()
+        for timer in self._pausing:
+            timer.cancel()
+        self._pausing.clear()
+        for future in list(self._sending):
+            future.cancel()
 
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, {}
         for operation, entries in waiting.items():
             for start in range(0, len(entries), _MAX_ITEMS):
-                self._spawn(operation, entries[start : start + _MAX_ITEMS])
+                self._send(operation, entries[start : start + _MAX_ITEMS], _FIRST_PAUSE)
 
-    def _spawn(self, operation: Operation, entries: list[tuple[Json, Answered]]) -> None:
-        task = asyncio.get_running_loop().create_task(self._send(operation, entries))
-        self._sending.add(task)
-        task.add_done_callback(self._sending.discard)
+    def _send(self, operation: Operation, entries: list[Entry], pause: float) -> None:
+        body = f'{{"items":[{",".join([item for item, _ in entries])}]}}'
+        try:
+            future = self._sender.send(operation, encoded(body))
+        except WorkflowsError as error:  # the channel is closed
+            future = self._loop.create_future()
+            future.set_exception(error)
+        self._sending.add(future)
+        # As a callback it is outside any task: what it calls may run the code of workflows.
+        future.add_done_callback(
+            lambda done: self._replied(operation, entries, pause, done),
+            context=contextvars.Context(),
+        )
 
-    async def _send(self, operation: Operation, entries: list[tuple[Json, Answered]]) -> None:
-        pause = _FIRST_PAUSE
-        while entries:
-            try:
-                reply = await self._call(operation, {"items": [item for item, _ in entries]})
-            except WorkflowsError as error:
-                if not error.retryable:
-                    self._refused(operation, entries, error)
-                    return
-                log.warning("%s is tried again: %s", operation.name.lower(), error)
-            else:
-                entries = self._answer(entries, reply["results"])
-            if entries:
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
-
-    def _refused(
-        self, operation: Operation, entries: list[tuple[Json, Answered]], error: WorkflowsError
+    def _replied(
+        self, operation: Operation, entries: list[Entry], pause: float, done: asyncio.Future[Any]
     ) -> None:
+        self._sending.discard(done)
+        self._answered.set()
+        if done.cancelled():
+            return
+        error = done.exception()
+        if error is None:
+            entries = self._answer(entries, done.result()["results"])
+        elif not isinstance(error, WorkflowsError):
+            raise error
+        elif not error.retryable:
+            self._refused(operation, entries, error)
+            return
+        else:
+            log.warning("%s is tried again: %s", operation.name.lower(), error)
+        if entries:
+            self._later(operation, entries, pause)
+
+    def _later(self, operation: Operation, entries: list[Entry], pause: float) -> None:
+        def again() -> None:
+            self._pausing.discard(timer)
+            self._send(operation, entries, min(2 * pause, _LONGEST_PAUSE))
+
+        timer = self._loop.call_later(pause, again)
+        self._pausing.add(timer)
+
+    def _refused(self, operation: Operation, entries: list[Entry], error: WorkflowsError) -> None:
         """A whole request was refused: alone, each item gets its own answer."""
         if len(entries) > 1 and error.code != "closed":
             for entry in entries:
-                self._spawn(operation, [entry])
+                self._send(operation, [entry], _FIRST_PAUSE)
             return
-        self._tell([(answered, None, error) for _, answered in entries])
+        for _, answered in entries:
+            _tell(answered, None, error)
 
-    def _answer(
-        self, entries: list[tuple[Json, Answered]], results: list[Json]
-    ) -> list[tuple[Json, Answered]]:
+    def _answer(self, entries: list[Entry], results: list[Json]) -> list[Entry]:
         """Tells each item its answer, and answers those to be tried again."""
-        again, told = list[tuple[Json, Answered]](), list[tuple[Answered, Any, Any]]()
+        again: list[Entry] = []
         for entry, result in zip(entries, results, strict=True):
             fault = result.get("error")
             if fault is None:
-                told.append((entry[1], result.get("ok"), None))
+                _tell(entry[1], result.get("ok"), None)
             elif fault.get("retryable"):
                 again.append(entry)
             else:
-                told.append((entry[1], None, fault_to_exception(fault)))
-        self._tell(told)
+                _tell(entry[1], None, fault_to_exception(fault))
         return again
 
-    def _tell(self, told: list[tuple[Answered, Any, Any]]) -> None:
-        """Calls back outside this task: what is called may run the code of workflows."""
-        asyncio.get_running_loop().call_soon(_tell_all, told, context=contextvars.Context())
 
-
-def _tell_all(told: list[tuple[Answered, Any, Any]]) -> None:
-    for answered, ok, error in told:
-        try:
-            answered(ok, error)
-        except Exception:  # the others have done nothing wrong
-            log.exception("the answer to a write could not be taken in")
+def _tell(answered: Answered, ok: Any, error: WorkflowsError | None) -> None:
+    try:
+        answered(ok, error)
+    except Exception:  # the others have done nothing wrong
+        log.exception("the answer to a write could not be taken in")

@@ -82,7 +82,7 @@ def dumps(value: Any, *, annotation: Any = Any, path: str = "$") -> str:
         text = _encode_text(value)
     except (ValueError, OverflowError, TypeError) as error:
         _explain(value, error, path)
-    return text if text.isascii() else _encoded(text).decode()
+    return text if text.isascii() else encoded(text).decode()
 
 
 def dump_request(request: Any) -> bytes:
@@ -91,14 +91,22 @@ def dump_request(request: Any) -> bytes:
     Raises:
         PayloadError: something in it cannot be written.
     """
+    return encoded(encode(request))
+
+
+def encode(value: Any, path: str = "$") -> str:
+    """Write what `plain` has seen as a part of a request, for `encoded` to make bytes of.
+
+    Raises:
+        PayloadError: something in it cannot be written.
+    """
     try:
-        text = _encode_text(request)
+        return _encode_text(value)
     except (ValueError, OverflowError, TypeError, RecursionError) as error:
-        _explain(request, error, "$")
-    return _encoded(text)
+        _explain(value, error, path)
 
 
-def _encoded(json_text: str) -> bytes:
+def encoded(json_text: str) -> bytes:
     """Encodes JSON; a lone surrogate as its escape, and nothing else longer than it need be."""
     return json_text.encode(errors="backslashreplace")  # writes \ud800, as JSON does
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ._attempts import Attempt, Bodies, Reason, wire_error
-from ._calls import StepCall, frozen
+from ._calls import StepCall
 from ._failures import called, tell
 from ._options import retry_policy
-from ._payload import plain
+from ._payload import encode, plain
 from ._settings import seconds
 
 
@@ -24,8 +24,8 @@ def unheard(details: Any) -> None:
     """A step has no progress of its own: its workflow's set_state has."""
 
 
-async def run_step(bodies: Bodies, step: StepCall, attempt: Attempt) -> tuple[bool, Any]:
-    """Runs a step with its retries, and answers (True, plain result) or (False, wire error)."""
+async def run_step(bodies: Bodies, step: StepCall, attempt: Attempt) -> tuple[bool, str]:
+    """Runs a step with its retries, and answers (True, result) or (False, error), in JSON."""
     function = step.function
     policy = retry_policy("step", function.options_set)
     timeout = function.options_set.get("timeout")
@@ -36,16 +36,16 @@ async def run_step(bodies: Bodies, step: StepCall, attempt: Attempt) -> tuple[bo
         ok, value = await bodies.run(function, step.args, step.kwargs, attempt, limit)
         if ok:
             try:
-                return True, frozen(plain(value, function.result_type, path="result"))
+                return True, encode(plain(value, function.result_type, path="result"), "result")
             except Exception as error:
                 value = error
         if attempt.is_given_up:
-            return False, value
+            return False, ""
         wire = wire_error(value, policy)
         wire["details"] = {**wire.get("details", {}), "attempts": number}
         tell(f"step {function.name} of {called(attempt.claimed)}", wire, number)
         if wire.get("non_retryable") or number == tries or _is_cancelled():
-            return False, wire
+            return False, encode(wire)
         await asyncio.sleep(_pause(policy, number, bodies.spread()))
     raise AssertionError("a step ends in its last attempt")
 

@@ -12,12 +12,12 @@ import socket
 import sys
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self
 
-from ._attempts import Bodies
+from ._attempts import Bodies, base_context
 from ._client import Client, client
 from ._errors import Internal, WorkerNotFound, WorkflowsError
 from ._executions import Held, HeldAttempt, HeldWorkflow
@@ -122,6 +122,7 @@ class Worker:
         self._progress: dict[str, dict[str, Any]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._beats: set[asyncio.Task[None]] = set()
+        self._soon: list[Callable[[], None]] = []
         self._drained = self._ended = False
         self._failure: BaseException | None = None
 
@@ -159,8 +160,10 @@ class Worker:
             asyncio.Event(),
         )
         self.client = self._connect()
-        self._call = self.client.engine.channel().call
-        self.outbox = Outbox(self._call)
+        self.context = base_context(self.client)
+        channel = self.client.engine.channel()
+        self._call = channel.call
+        self.outbox = Outbox(channel)
         self._pool = ThreadPoolExecutor(self.concurrency, thread_name_prefix="workflows")
         self.bodies = Bodies(self._pool, self._wake)
         self._drained, self._ended, self._failure = False, False, None
@@ -334,14 +337,14 @@ class Worker:
         self._lacking = [each for each in self._lacking if self.functions.find(*each) is None]
         return [{"kind": kind, "name": name} for kind, name in self._lacking[-_MAX_LACKING:]]
 
-    def _take(self, executions: Sequence[Mapping[str, Any]]) -> None:
+    def _take(self, executions: Sequence[dict[str, Any]]) -> None:
         taken: list[Held] = []
         for claimed in executions:
             function = self.functions.find(claimed["kind"], claimed["name"])
             if function is None and (claimed["kind"], claimed["name"]) not in self._lacking:
                 self._lacking.append((claimed["kind"], claimed["name"]))
             if claimed["kind"] == "workflow":
-                claimed = {**claimed, "max_history": self._max_history}
+                claimed["max_history"] = self._max_history
                 held: Held = HeldWorkflow(self, claimed, function, self._warm.take(claimed))
             else:
                 held = HeldAttempt(self, claimed, function)
@@ -387,6 +390,17 @@ class Worker:
                     self._loop.call_soon(held.notice, notice, context=contextvars.Context())
 
     # --- what executions need ---
+
+    def soon(self, call: Callable[[], None]) -> None:
+        """Calls from a callback of the loop, with whatever else this turn asks for."""
+        if not self._soon:
+            self._loop.call_soon(self._call_all, context=contextvars.Context())
+        self._soon.append(call)
+
+    def _call_all(self) -> None:
+        calls, self._soon = self._soon, []
+        for call in calls:
+            call()
 
     def freed(self, held: Held) -> None:
         """An execution is no longer held."""
