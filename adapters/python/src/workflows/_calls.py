@@ -6,7 +6,7 @@ import asyncio
 import copy
 import hashlib
 import uuid
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
@@ -136,7 +136,7 @@ class Turn:
 
     then: Literal["keep", "suspend", "complete", "fail", "continue", "park"]
     commands: list[Json] = field(default_factory=list["Json"])
-    steps: list[StepCall] = field(default_factory=list["StepCall"])
+    steps: Sequence[StepCall] = ()
     result: Any = None
     error: Json | None = None
     message: str = ""
@@ -281,6 +281,8 @@ def own(arguments: T) -> T:
     What its body does to them must not reach the workflow: a replay would not do it. What
     cannot be copied, such as a connection, is handed over as it is.
     """
+    if not arguments:
+        return arguments
     try:
         return copy.deepcopy(arguments)
     except Exception:

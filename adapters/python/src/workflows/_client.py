@@ -17,7 +17,6 @@ from ._errors import WorkflowsError
 from ._operations import (
     Change,
     Created,
-    CreateExecutionRequest,
     Event,
     Execution,
     ListExecutionsReply,
@@ -38,6 +37,7 @@ from ._wire_errors import fault_to_exception
 _T = TypeVar("_T")
 
 _POLL = 30.0  # the longest that one wait_execution waits, in seconds
+_POLL_MS = round(_POLL * 1000)
 _PATIENCE = 60.0  # how long a wait bears a database that is away, in seconds
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 2.0
@@ -52,10 +52,7 @@ class _OnLoop:
     """Calls for code that runs on an asyncio loop."""
 
     def __init__(self, engine: Engine) -> None:
-        self._channel = engine.channel()
-
-    async def call(self, operation: Operation, request: Mapping[str, Any]) -> Any:
-        return await self._channel.call(operation, request)
+        self.call = engine.channel().call
 
     async def pause(self, duration: float) -> None:
         await asyncio.sleep(duration)
@@ -175,7 +172,9 @@ class Client:
 
         For half a minute at most: `outcome` is there if it has ended by then.
         """
-        return (await _create(self._loop(), [new_execution], _POLL))[0]
+        request = {"items": [new_execution], "wait_ms": _POLL_MS}
+        reply = await self.engine.channel().call(Operation.CREATE_EXECUTION, request)
+        return reply["results"][0]
 
     # --- looking ---
 
@@ -393,16 +392,11 @@ class Client:
         return _finish(operations.migrate(self._here(), {"direction": "up"}))
 
 
-async def _create(
-    caller: _Caller, new_executions: Iterable[Mapping[str, Any]], wait: float = 0
-) -> list[Created]:
+async def _create(caller: _Caller, new_executions: Iterable[Mapping[str, Any]]) -> list[Created]:
     items = cast("list[NewExecution]", list(new_executions))
     if not items:
         return []
-    request: CreateExecutionRequest = {"items": items}
-    if wait:
-        request["wait_ms"] = round(wait * 1000)
-    return (await operations.create_execution(caller, request))["results"]
+    return (await operations.create_execution(caller, {"items": items}))["results"]
 
 
 async def _wait(caller: _Caller, id: str, limit: Duration | None) -> Execution:

@@ -58,15 +58,15 @@ def discard(loop: WorkflowLoop) -> None:
     This is the one place where suspended code ends: after an eviction, a lost
     lease, the end of the root while others still wait, and at exit.
     """
-    previous = events._get_running_loop()
-    events._set_running_loop(
-        loop
-    )  # what runs all the same finds itself evicted, not outside a workflow
     forgotten = loop.evict()
+    if not forgotten:
+        return
+    previous = events._get_running_loop()
+    # What runs all the same finds itself evicted, not outside a workflow.
+    events._set_running_loop(loop)
     try:
-        if forgotten:
-            _drop(forgotten)
-            forgotten.clear()  # freed here, under this loop
+        _drop(forgotten)
+        forgotten.clear()  # freed here, under this loop
     finally:
         events._set_running_loop(previous)
 

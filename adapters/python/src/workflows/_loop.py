@@ -228,7 +228,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
     def evict(self) -> list[asyncio.Task[Any]]:
         """Ends the loop and answers the tasks that were not done. For `discard` alone."""
         self.evicted = True
-        tasks_left = [task for task in self.tasks if not task.done()]
+        tasks_left = [task for task in self.tasks if not is_done(task)]
         self.tasks = []
         self._ready.clear()
         self.owner = _NOBODY

@@ -234,7 +234,7 @@ class Replay:
             return self._outcome(root)
         steps = [step for step in self.steps.values() if not step.call.done()]
         self.steps.clear()
-        self.steps_running.update(step.call.sequence for step in steps)
+        self.steps_running.update([step.call.sequence for step in steps])
         if not self.pending and not self.timers and not self.signals.awaited:
             return self._failure(not_durable(root))
         return Turn("keep" if self.steps_running else "suspend", self._handed_over(), steps)
