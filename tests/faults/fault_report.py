@@ -153,7 +153,9 @@ def published(reports: Sequence[Report]) -> str:
         minutes=sum(each.seconds for each in reports) / 60,
         executions=sum(each.figures["executions"] for each in reports),
         claims=sum(each.figures["claims"] for each in reports),
-        lost=sum(each.figures["lost"] for each in reports),
+        lost=sum(each.figures["lost"] for each in reports if each.scenario not in _FORGETFUL),
+        forgotten=sum(each.figures["lost"] for each in reports if each.scenario in _FORGETFUL),
+        load=os.getloadavg()[2],
         doubled=sum(each.figures["doubled"] for each in reports),
         late=sum(each.figures["late_refused"] for each in reports),
         table=markdown(reports),
@@ -170,6 +172,9 @@ def _own(made: Report) -> str:
     return "; ".join(f"{name.replace('_', ' ')} {value}" for name, value in own.items())
 
 
+# What a database forgets is forgotten: the tail that an asynchronous replica never got.
+_FORGETFUL = {"failover"}
+
 _PAGE = """\
 <!-- Written by `make faults`. -->
 
@@ -180,14 +185,15 @@ clients that journal every call outside the database, and a PostgreSQL with fsyn
 happen to all of them in an order that follows from a seed. A checker then proves the invariants
 over journals, an audit of every write, and the final tables.
 
-`make faults SEED={seed}` at commit {commit}, {minutes:.0f} minutes on {machine}:
-**verdict {verdict}**.
+`make faults SEED={seed}` at commit {commit}, {minutes:.0f} minutes on {machine},
+load {load:.1f} in the end: **verdict {verdict}**. Times are those of a machine under that load.
 
 | | |
 | --- | --- |
 | executions | {executions:,} |
 | claims | {claims:,} |
 | acknowledged and lost | {lost:,} |
+| acknowledged, and forgotten by a failover to an asynchronous replica that lagged | {forgotten:,} |
 | ended twice | {doubled:,} |
 | late writes refused or dropped | {late:,} |
 
