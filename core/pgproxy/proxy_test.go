@@ -404,7 +404,8 @@ func TestAConnectionIsDroppedAfterSoManyBytes(t *testing.T) {
 		t.Fatal("all of it came")
 	}
 	now := s.Stats()
-	if n := now.BytesUp + now.BytesDown - before.BytesUp - before.BytesDown; n != 10_000 || now.Dropped != 1 {
+	// What was on its way already is counted, too.
+	if n := now.BytesUp + now.BytesDown - before.BytesUp - before.BytesDown; n < 10_000 || n > 10_100 || now.Dropped != 1 {
 		t.Fatalf("%d bytes came: %+v", n, now)
 	}
 	s.exec(s.through(), "SELECT 1")
