@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/libworkflows/libworkflows/core/failpoint"
+	"github.com/libworkflows/libworkflows/core/internal/pgtest"
 	"github.com/libworkflows/libworkflows/core/model"
 	"github.com/libworkflows/libworkflows/core/store"
 )
@@ -95,7 +96,8 @@ func TestADeathInAMigrationLeavesItToTheNext(t *testing.T) {
 			for nth := 1; nth == 1 || point == "migrate_file" && nth <= model.SchemaVersion; nth++ {
 				t.Run(fmt.Sprintf("%s %s %d", where, point, nth), func(t *testing.T) {
 					t.Parallel()
-					w := newWorld(t)
+					url, schema := pgtest.Schema(t)
+					w := openWorld(t, url, url, "", schema) // the owner's, who may migrate
 					if _, err := w.Migrate(w.ctx, model.MigrateRequest{Direction: "down", Confirm: w.schema}); err != nil {
 						t.Fatal(err)
 					}
