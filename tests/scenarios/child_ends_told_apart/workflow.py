@@ -26,7 +26,7 @@ async def sleeps() -> None:
 @workflow(name="child_ends_told_apart")
 async def child_ends_told_apart() -> list[list[str]]:
     told: list[list[str]] = []
-    for child in (other(fails), other(sleeps).options(timeout=0.2), other(sleeps)):
+    for child in (other(fails), other(sleeps).options(timeout=1), other(sleeps)):
         try:
             await child.run()
         except ChildFailed as error:

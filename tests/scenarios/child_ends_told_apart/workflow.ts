@@ -11,7 +11,7 @@ const sleeps = workflow('child_ends_told_apart.sleeps', () => sleep('1h'))
 
 export const childEndsToldApart = workflow('child_ends_told_apart', async () => {
   const told: string[][] = []
-  for (const child of [other(fails), other(sleeps).options({ timeout: 0.2 }), other(sleeps)]) {
+  for (const child of [other(fails), other(sleeps).options({ timeout: 1 }), other(sleeps)]) {
     try {
       await child.run()
     } catch (error) {
