@@ -156,7 +156,7 @@ async def test_completions_are_replayed_in_the_order_in_which_they_came(here: He
     answered, again = await here.result(ordered)
     assert answered == list(range(30))
     assert sorted(again) == answered
-    assert len(orders) > 3, "it was replayed"
+    assert len(orders) > 1, "it was replayed"
     assert all(order == orders[-1][: len(order)] for order in orders)
 
 
