@@ -95,7 +95,7 @@ func (e *Engine) prepareAdvance(i int, a model.Advance) (*work, error) {
 	}
 	w := &work{size: b.size + len(a.Result) + len(a.Error) + len(a.Args) + len(a.Kwargs), cancels: b.cancels}
 	known := e.leases.begin(a.ID, a.Lease, b.opens())
-	w.root, w.finished = known.root, finish
+	w.root, w.finished, b.out.Ending = known.root, finish, finish != nil
 	if finish == nil || len(b.out.Entries) > 0 || b.out.State != nil {
 		w.advance = &b.out
 	}

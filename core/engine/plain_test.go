@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/google/uuid"
@@ -115,6 +116,46 @@ func TestAStepIsRecordedOnceHoweverOftenItIsSent(t *testing.T) {
 	step.Sequence = 2
 	if a := w.advance(w.Engine, c, model.Advance{Then: model.ThenKeep, Events: []model.StepEvent{step}}); len(a.Events) != 2 || a.Events[0].Type != model.EventSignalReceived {
 		t.Fatalf("with news: %s", asText(a))
+	}
+}
+
+// The one event goes the long way where news has come; the end must not go before it.
+func TestWhatComesWithAnEndIsWrittenBeforeIt(t *testing.T) {
+	t.Parallel()
+	step := model.Advance{Events: []model.StepEvent{{Type: model.EventStepCompleted, Sequence: 1, Name: "s", Payload: model.Payload("1")}}}
+	version := model.Advance{Commands: []model.Command{{Type: model.CommandMarkVersion, Sequence: 1, Name: "v", Version: 2}}}
+	activity := model.Advance{Commands: []model.Command{schedule(1, model.Activity, "a")}}
+	cases := []struct {
+		name string
+		with model.Advance
+		want model.EventType
+	}{
+		{"a step", step, model.EventStepCompleted},
+		{"a version", version, model.EventVersionMarked},
+		{"an activity", activity, model.EventActivityScheduled},
+	}
+	for _, x := range cases {
+		for _, then := range []model.Then{model.ThenComplete, model.ThenFail, model.ThenContinue} {
+			t.Run(x.name+" and "+string(then), func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t)
+				_, c := w.begun(model.NewExecution{})
+				w.signal(c.ID, "news", "1")
+				end := x.with
+				end.Then = then
+				switch then {
+				case model.ThenComplete:
+					end.Result = model.Payload("1")
+				case model.ThenFail:
+					end.Error = model.Payload(`{"type":"E","message":""}`)
+				}
+				w.advance(w.Engine, c, end)
+				history, err := w.GetHistory(w.ctx, model.GetHistoryRequest{ID: c.ID, Run: 1})
+				if err != nil || !slices.ContainsFunc(history.Events, func(e model.Event) bool { return e.Type == x.want }) {
+					t.Fatalf("history: %s %v", asText(history.Events), err)
+				}
+			})
+		}
 	}
 }
 

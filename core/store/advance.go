@@ -35,6 +35,8 @@ type Advance struct {
 	Suspend bool
 	// Waking entries are news to the workflow itself, such as a step's outcome.
 	Waking bool
+	// Ending: the batch has the end of the same run, too, which follows.
+	Ending bool
 }
 
 // Advanced is what became of an advance.

@@ -47,13 +47,15 @@ func holds(row, item string) string {
 }
 
 // IsPlain says whether an advance is but one event, and leaves the workflow with its holder.
+// What comes before an end is not: if news kept it from being written plainly, the end would
+// go first, and leave nobody who may write it.
 func (a *Advance) IsPlain() bool {
-	return len(a.Entries) == 1 && a.Entries[0].isPlain() && len(a.Children) == 0 && a.State == nil && (a.Waking || !a.Suspend)
+	return !a.Ending && len(a.Entries) == 1 && a.Entries[0].isPlain() && len(a.Children) == 0 && a.State == nil && (a.Waking || !a.Suspend)
 }
 
 // IsPlainSchedule says whether an advance is but one activity, due at once and without a deadline.
 func (a *Advance) IsPlainSchedule() bool {
-	if len(a.Entries) != 1 || len(a.Children) != 1 || a.State != nil {
+	if a.Ending || len(a.Entries) != 1 || len(a.Children) != 1 || a.State != nil {
 		return false
 	}
 	c := &a.Children[0]
