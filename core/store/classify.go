@@ -137,6 +137,11 @@ func IsLockTimeout(err error) bool {
 	return errors.As(err, &server) && server.Code == "55P03"
 }
 
+func isDeadlock(err error) bool {
+	var server *pgconn.PgError
+	return errors.As(err, &server) && server.Code == "40P01"
+}
+
 func isConnect(err error) bool {
 	var connect *pgconn.ConnectError
 	return errors.As(err, &connect)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -106,8 +107,9 @@ func (s *Store) MigrateDown(ctx context.Context) error {
 }
 
 // migrating runs a migration alone. One that finds another under way asks again
-// until that is done: waiting in the database would keep a pooler's session. It is
-// done by roles with this prefix, unless that is "".
+// until that is done: waiting in the database would keep a pooler's session. So does
+// one that PostgreSQL ended because of a deadlock with those who use the tables. It
+// is done by roles with this prefix, unless that is "".
 func (s *Store) migrating(ctx context.Context, prefix string, run func(*migration, *migrate.Migrate) error) error {
 	ctx, cancel := context.WithTimeout(ctx, migrateTimeout)
 	defer cancel()
@@ -116,6 +118,8 @@ func (s *Store) migrating(ctx context.Context, prefix string, run func(*migratio
 		switch {
 		case waited && !alone && ctx.Err() != nil:
 			return fault.New(fault.Timeout, fault.Details{"schema": s.schema}, "another process has been migrating schema %q for too long; see whether it hangs", s.schema).Because(ctx.Err())
+		case isDeadlock(err) && ctx.Err() == nil:
+			slog.Warn("a migration met a deadlock and is tried again", "schema", s.schema, "error", err)
 		case alone || err != nil:
 			return s.classify(s.migrationCause(err))
 		}

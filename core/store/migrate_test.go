@@ -157,6 +157,50 @@ func (s *Store) scan(t *testing.T, into any, sql string, args ...any) {
 	}
 }
 
+// Who uses the tables locks them in another order than a migration does.
+func TestAMigrationThatMeetsADeadlockIsRunAgain(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	s := unmigrated(t)
+	if err := s.MigrateUp(ctx); err != nil {
+		t.Fatal(err)
+	}
+	user, err := s.pool.Begin(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var n int
+	read := func(table string) error {
+		return user.QueryRow(ctx, "SELECT count(*) FROM "+quoteSchema(s.schema)+"."+table).Scan(&n)
+	}
+	if _, err := user.Exec(ctx, `SET LOCAL deadlock_timeout = '1min'`); err != nil { // so that the other one gives way
+		t.Fatal(err)
+	}
+	if err := read("workers"); err != nil {
+		t.Fatal(err)
+	}
+	other, err := Open(ctx, Config{URL: s.config.ConnString(), Schema: s.schema, PoolSize: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(other.Close)
+	ended := make(chan error, 1)
+	go func() { ended <- other.MigrateDown(ctx) }()
+	s.blockedBy(t, user.Conn().PgConn().PID())
+	if err := read("executions"); err != nil {
+		t.Fatalf("the deadlock was settled at the cost of who uses the tables: %v", err)
+	}
+	if err := user.Rollback(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if version, err := s.Version(ctx); err != nil || version != 0 {
+		t.Fatalf("version %d, %v", version, err)
+	}
+}
+
 func TestSomebodyElsesMigrationThatWasCutOffIsReported(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
