@@ -29,7 +29,7 @@ static void start_worker(const char *queues, const char *queue, int slots, int s
 {
 	memset(&worker, 0, sizeof worker);
 	begin(WF_OP_START_WORKER, OTHER);
-	put("{\"queues\":%s,\"concurrency\":%d,\"language\":\"c\"}", queues, slots < 1000 ? slots : 1000);
+	put("{\"queues\":%s,\"concurrency\":%d,\"language\":\"c\",\"early\":true}", queues, slots < 1000 ? slots : 1000);
 	finish();
 	settle();
 	worker.queue = queue;

@@ -111,7 +111,7 @@ func (b *bench) startWorker() string {
 	var reply struct {
 		WorkerID string `json:"worker_id"`
 	}
-	b.call("start_worker", `{"queues":["batch","workflows"],"concurrency":1000,"language":"go"}`, &reply)
+	b.call("start_worker", `{"queues":["batch","workflows"],"concurrency":1000,"language":"go","early":true}`, &reply)
 	return reply.WorkerID
 }
 

@@ -99,11 +99,19 @@ func (e *Engine) prepareAdvance(i int, a model.Advance) (*work, error) {
 	if finish == nil || len(b.out.Entries) > 0 || b.out.State != nil {
 		w.advance = &b.out
 	}
+	if w.advance != nil && b.isEmpty() && a.Then == model.ThenKeep && known.early != nil {
+		w.advance, w.awaits = nil, known.early
+	}
 	if finish != nil {
 		finish.Root = known.isRoot(a.ID)
 		finish.Plain = finish.OK && finish.Continue == nil && w.advance == nil && known.isPlain(a.ID)
 	}
 	return w, nil
+}
+
+// isEmpty: it asks for nothing but to be answered.
+func (b *advanceBuilder) isEmpty() bool {
+	return len(b.out.Entries)+len(b.cancels) == 0 && b.out.State == nil
 }
 
 // opens says whether it starts what an end has to close.
@@ -335,8 +343,11 @@ func (b *advanceBuilder) cancelStillborn(started *model.Command) {
 
 // advanced answers an advance, with its end if it had one.
 func (e *Engine) advanced(w *work) (model.Advanced, error) {
-	if w.finished != nil {
+	switch {
+	case w.finished != nil:
 		return e.finished(w)
+	case w.awaits != nil:
+		return w.awaits.advanced()
 	}
 	x, a := w.advance, &w.out.advance
 	reply, err := model.Advanced{Status: a.Status, Position: max(a.HistoryLength, x.Position), Events: a.Events}, error(nil)

@@ -57,7 +57,7 @@ func (e *Engine) CreateExecution(ctx context.Context, req model.CreateExecutionR
 	w.root = w.creates[0].ID
 	waits := e.expectEnds(req.WaitMS, w.creates)
 	defer waits.remove()
-	if err := e.write(ctx, w); err != nil {
+	if err := e.start(ctx, w); err != nil {
 		return model.CreateExecutionReply{}, err
 	}
 	reply := created(w)

@@ -34,6 +34,7 @@ type Engine struct {
 	leases  *leaseTable
 	ticker  *ticker
 	solo    solo
+	clock   databaseClock
 
 	// claiming is shared by claims, and whole for one that is to run alone.
 	claiming sync.RWMutex

@@ -46,12 +46,16 @@ type flusher struct {
 	busy   int
 	began  time.Time
 	flying map[uuid.UUID]int
+	// early are queued starts whose holders have not asked for anything yet, and alarm is when
+	// the next of them departs all the same.
+	early map[uuid.UUID]*early
+	alarm time.Time
 	// beside counts works that wait for somebody else's lock.
 	beside int
 }
 
 func newFlusher(e *Engine) *flusher {
-	f := &flusher{engine: e, flying: map[uuid.UUID]int{}}
+	f := &flusher{engine: e, flying: map[uuid.UUID]int{}, early: map[uuid.UUID]*early{}}
 	f.changed = sync.NewCond(&f.mu)
 	return f
 }
@@ -70,6 +74,10 @@ func (e *Engine) submit(ctx context.Context, w *work) error {
 		return err
 	}
 	w.ctx = ctx
+	if w.awaits != nil {
+		w.awaits.join(w)
+		return nil
+	}
 	return e.enqueue(w)
 }
 
@@ -85,6 +93,7 @@ func (e *Engine) enqueue(w *work) error {
 	if len(f.queue) >= queueItems || f.bytes > queueBytes {
 		return fault.New(fault.Busy, nil, "%d writes wait for the database already; try again later", len(f.queue))
 	}
+	f.noteEarly(w)
 	f.queue, f.bytes = append(f.queue, w), f.bytes+w.size
 	f.changed.Broadcast()
 	return nil
@@ -128,6 +137,7 @@ func (f *flusher) next() []*work {
 		if works := f.depart(); len(works) > 0 {
 			return works
 		}
+		f.setAlarm()
 		f.changed.Wait()
 	}
 	return nil
@@ -141,6 +151,9 @@ func (f *flusher) depart() []*work {
 	}
 	for _, w := range works {
 		f.flying[w.root]++
+		if w.early != nil {
+			delete(f.early, w.root)
+		}
 	}
 	return works
 }
@@ -159,22 +172,23 @@ func (f *flusher) over(works []*work) {
 
 // take removes the next batch from the queue. A work that writes an execution
 // which the batch already writes stays for the next one, and so does all that
-// follows it for that execution. The caller holds the lock.
+// follows it for that execution. What the holder of a start asks for first goes along
+// with it. The caller holds the lock.
 func (f *flusher) take() []*work {
 	var batch, rest []*work
-	written := map[uuid.UUID]bool{}
-	size := 0
+	written := map[uuid.UUID]*work{}
+	size, now := 0, time.Now()
 	for i, w := range f.queue {
 		if len(batch) >= batchItems || size >= batchBytes {
 			rest = append(rest, f.queue[i:]...)
 			break
 		}
 		id := w.target()
-		if f.flying[w.root] > 0 || (id != uuid.Nil && written[id]) {
+		if f.flying[w.root] > 0 || id != uuid.Nil && !w.mayFollow(written[id]) || w.lingers(now) > 0 {
 			rest = append(rest, w)
 			continue
 		}
-		written[id] = true
+		written[id] = w
 		batch, size = append(batch, w), size+w.size
 	}
 	f.queue, f.bytes = rest, f.bytes-size
@@ -267,6 +281,9 @@ func (f *flusher) attempt(ctx context.Context, works []*work) error {
 		next = w.takeFrom(&flushed, next)
 		if w.finished != nil {
 			e.waiters.settle(w.finished, &w.out.finished)
+		}
+		if w.early != nil {
+			w.early.end(w.isHeldEarly())
 		}
 		e.effects(w, claimed)
 		w.finish(nil)

@@ -61,7 +61,7 @@ func (w *worker) wants(works []*work) (n int) {
 
 // wantsRow: a new row is due at once, unless it is for later.
 func (w *worker) wantsRow(row *store.NewRow) int {
-	if row.Dead || row.RunAt != nil || row.DelayMS > 0 || !w.serves(row.Queue) {
+	if row.Dead || row.Early != nil || row.RunAt != nil || row.DelayMS > 0 || !w.serves(row.Queue) {
 		return 0
 	}
 	return 1

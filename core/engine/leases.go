@@ -35,6 +35,8 @@ type lease struct {
 	opened bool
 	// cancelTold: the holder has been told to stop.
 	cancelTold bool
+	// early, if the holder was told of it before the commit that starts it.
+	early *early
 }
 
 func newLeaseTable() *leaseTable { return &leaseTable{leases: map[uuid.UUID]*lease{}} }
@@ -55,6 +57,17 @@ func (t *leaseTable) add(w *worker, claimed []model.Claimed) {
 	}
 }
 
+// addEarly takes in what the database does not know yet. Until it does, there is a write
+// under way.
+func (t *leaseTable) addEarly(x *early) {
+	t.add(x.worker, []model.Claimed{x.claimed})
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if held := t.leases[x.claimed.ID]; held != nil {
+		held.early, held.writing = x, 1
+	}
+}
+
 // written is what is known of an execution that is written under a lease; nothing, if the
 // lease is none of this process.
 type written struct {
@@ -62,6 +75,7 @@ type written struct {
 	kind         model.Kind
 	// opened: there may be children or timers, by what came before this write.
 	opened bool
+	early  *early
 }
 
 // isRoot: only of a lease of this process is the root known.
@@ -87,7 +101,7 @@ func (t *leaseTable) begin(id uuid.UUID, l model.Lease, opens bool) written {
 	if !ok || held.lease != l {
 		return written{root: id}
 	}
-	w := written{held.root, held.parent, held.kind, held.opened}
+	w := written{held.root, held.parent, held.kind, held.opened, held.early}
 	held.writing++
 	held.opened = held.opened || opens
 	held.touched = time.Now()

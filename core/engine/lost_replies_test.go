@@ -91,6 +91,21 @@ var lostReplies = map[string]func(p *proxied){
 		id := p.createOne(model.Job, "j")
 		p.comesOnce(id, <-got)
 	},
+	"create what has begun already": func(p *proxied) {
+		worker := p.earlyWorker()
+		got := p.waiting(worker, 5)
+		p.cut("create_early")
+		ended := p.creating(aFlow)
+		c := p.takenEarly(got)
+		if a := p.complete(p.Engine, c, "7"); a.Status != model.Completed {
+			p.Errorf("answered %s", asText(a))
+		}
+		if err := <-ended; err != nil {
+			p.Error(err)
+		}
+		p.isOnce(`SELECT count(*) FROM workflows.executions WHERE status = 'completed' AND attempts = 1`)
+		p.isOnce(`SELECT count(*) FROM workflows.history`)
+	},
 	"claim": func(p *proxied) {
 		p.cut("claim")
 		id := p.createOne(model.Job, "j")

@@ -163,6 +163,7 @@ func (t *ticker) tick(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	t.engine.clock.hear(due.Now)
 	t.mu.Lock()
 	t.ahead = due.Now.Sub(asked)
 	t.mu.Unlock()

@@ -19,6 +19,9 @@ type work struct {
 	// size in bytes, roughly.
 	size int
 
+	// early is the holder of its one create, and awaits one whose start it asks for.
+	early, awaits *early
+
 	creates  []store.NewRow
 	signals  []store.Signal
 	progress *store.Progress
@@ -127,6 +130,9 @@ func takeSet[T any](from []T, set bool, at int, to *T) int {
 
 // finish tells the caller, once.
 func (w *work) finish(err error) {
+	if err != nil && w.early != nil {
+		w.early.end(false)
+	}
 	select {
 	case w.done <- err:
 	default:
@@ -193,6 +199,8 @@ func answerOf[R any](ctx context.Context, e *Engine, w *work, answer func(*work)
 // here on the database's word on that lease counts again.
 func (e *Engine) abandon(w *work) {
 	switch {
+	case w.awaits != nil:
+		e.leases.end(w.awaits.claimed.ID, w.awaits.claimed.Lease, true, 0)
 	case w.advance != nil:
 		e.leases.end(w.advance.ID, w.advance.Lease, true, 0)
 	case w.finished != nil:

@@ -61,9 +61,11 @@ type worker struct {
 	// acknowledged is when the last acknowledged beat was sent, on bootTime.
 	acknowledged time.Duration
 	// claims under way, by token.
-	claims  map[uuid.UUID]bool
-	notices []model.Notice
-	noticed chan struct{}
+	claims map[uuid.UUID]bool
+	// declined is when something that was handed over early had to go through the queue.
+	declined time.Time
+	notices  []model.Notice
+	noticed  chan struct{}
 }
 
 // StartWorker registers a worker and keeps its leases alive from then on: the

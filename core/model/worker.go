@@ -29,6 +29,8 @@ type StartWorkerRequest struct {
 	// Warm says that it keeps suspended workflows in memory. Those that it held last itself come back
 	// with newer events only: see After of what is claimed.
 	Warm bool `json:"warm,omitempty"`
+	// Early says that it takes workflows before the commit that starts them: see Early of what is claimed.
+	Early bool `json:"early,omitempty"`
 }
 
 // StartWorkerReply names the worker.
@@ -107,6 +109,10 @@ type Claimed struct {
 	// Seen is the position at which the workflow was suspended last: its code has not run on what came
 	// after. Absent or 0 if that is not known.
 	Seen int `json:"seen,omitempty"`
+	// Early: the commit that starts it is under way. What the code asks for waits for it by itself; a
+	// step's body must not start before an advance, which may be empty, was answered. Only for workers
+	// that have said Early.
+	Early bool `json:"early,omitempty"`
 	// Events are a workflow's history of this run, from After on.
 	Events []Event `json:"events,omitempty"`
 }

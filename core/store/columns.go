@@ -21,6 +21,8 @@ type NewRow struct {
 	Dead bool
 	// HandOver it to the worker of the batch's claim, if it can be.
 	HandOver bool
+	// Early: its holder knows of it already.
+	Early *Early
 	// Signals that come with it, in place of those that were asked for.
 	Signals []Signal
 	model.NewExecution

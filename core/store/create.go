@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -93,6 +94,8 @@ type Made struct {
 // create inserts rows and keeps in made, by id, what became of each. Those that are
 // handed over go to claimed.
 func (p *pipeline) create(rows []NewRow, to *Claim, made map[uuid.UUID]*Made, claimed *[]model.Claimed) {
+	p.createEarly(rows, made)
+	rows = slices.DeleteFunc(slices.Clone(rows), func(r NewRow) bool { return r.Early != nil })
 	if len(rows) == 0 {
 		return
 	}

@@ -1,0 +1,228 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/libworkflows/libworkflows/core/model"
+	"github.com/libworkflows/libworkflows/core/store"
+)
+
+const (
+	// earlyPatience is how long a start waits for what its code asks for first. Most code
+	// takes a tenth of that, and saves the wait for a commit of its own.
+	earlyPatience = time.Millisecond
+	// earlyPause after a start that had to go through the queue: others may wait there.
+	earlyPause = 100 * time.Millisecond
+	// clockAge is how old the database's word on the time may be.
+	clockAge = 10 * time.Second
+)
+
+// early is a workflow whose holder was told of it before the commit that starts it. Its
+// code is a function of its history and does nothing by itself, so that it can run while
+// the commit is under way; what it asks for first goes along with it. Should the row not
+// be there in the end, or be somebody else's, the lease was never held, and every write
+// under it is refused.
+type early struct {
+	worker  *worker
+	claimed model.Claimed
+	// answered: what the code asks for is queued. The flusher's lock guards it.
+	answered bool
+
+	mu sync.Mutex
+	// over: it is known whether the lease holds.
+	over, holds bool
+	waiting     []*work
+}
+
+// start writes a create, and lets a worker of this process have it at once if it can.
+func (e *Engine) start(ctx context.Context, w *work) error {
+	w.early = e.earlyOf(w)
+	if err := e.submit(ctx, w); err != nil {
+		w.finish(err)
+		return err
+	}
+	if x := w.early; x != nil { // not before: what it asks for comes behind it
+		x.worker.slots.fill([]model.Claimed{x.claimed})
+	}
+	return w.wait(ctx)
+}
+
+// earlyOf finds a worker with a free slot for the one row of a create.
+func (e *Engine) earlyOf(w *work) *early {
+	if len(w.creates) != 1 || !isSimple(&w.creates[0]) {
+		return nil
+	}
+	row := &w.creates[0]
+	at, known := e.clock.now()
+	if !known {
+		return nil
+	}
+	for _, worker := range e.listWorkers() {
+		if !worker.request.Early || !worker.serves(row.Queue) || !e.claiming.TryRLock() {
+			continue
+		}
+		x := worker.takeEarly(row, at)
+		e.claiming.RUnlock()
+		if x != nil {
+			return x
+		}
+	}
+	return nil
+}
+
+// isSimple: nothing about it is for the database to decide but who holds it.
+func isSimple(row *store.NewRow) bool {
+	return row.Kind == model.Workflow && row.IdempotencyKey == nil && len(row.Signals) == 0 &&
+		row.RunAt == nil && row.DelayMS <= 0 && row.TimeoutMS == 0 && row.ScheduleTimeoutMS == 0
+}
+
+// takeEarly decides as every claim does.
+func (w *worker) takeEarly(row *store.NewRow, at time.Time) *early {
+	e := w.engine
+	if suspect, may := e.solo.mode(e.leases.len()); suspect || !may || w.isDeclined() || !w.mayClaim() {
+		return nil
+	}
+	if slices.Contains(w.slots.lacking(), model.FunctionName{Kind: row.Kind, Name: row.Name}) || w.slots.reserve(1, false, false) == 0 {
+		return nil
+	}
+	row.Early = &store.Early{
+		Worker: w.current(), Token: uuid.New(), Spare: w.slots.spare(), At: at,
+		Started: fmt.Appendf(nil, `{"language" : %q, "runtime" : %q, "sdk_version" : %q}`, w.request.Language, w.request.Runtime, w.request.SDKVersion),
+	}
+	x := &early{worker: w, claimed: row.Early.Claimed(row)}
+	e.leases.addEarly(x)
+	w.slots.settle(1, 1)
+	return x
+}
+
+func (w *worker) isDeclined() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.declined.IsZero() && time.Since(w.declined) < earlyPause
+}
+
+// end says whether the lease holds, once.
+func (x *early) end(holds bool) {
+	x.mu.Lock()
+	if x.over {
+		x.mu.Unlock()
+		return
+	}
+	x.over, x.holds = true, holds
+	waiting := x.waiting
+	x.mu.Unlock()
+	w, c := x.worker, &x.claimed
+	w.engine.leases.end(c.ID, c.Lease, holds, c.Position)
+	if !holds {
+		w.mu.Lock()
+		w.declined = time.Now()
+		w.mu.Unlock()
+		w.notify(model.Notice{ID: c.ID, Lease: c.Lease, Lost: true})
+	}
+	for _, each := range waiting {
+		each.finish(nil)
+	}
+}
+
+// join lets a work wait for the end of the start.
+func (x *early) join(w *work) {
+	w.done = make(chan error, 1)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.over {
+		w.finish(nil)
+		return
+	}
+	x.waiting = append(x.waiting, w)
+}
+
+// advanced answers who wanted to know whether it has started.
+func (x *early) advanced() (model.Advanced, error) {
+	x.mu.Lock()
+	holds := x.holds
+	x.mu.Unlock()
+	c := &x.claimed
+	x.worker.engine.leases.end(c.ID, c.Lease, holds, c.Position)
+	if !holds {
+		return model.Advanced{}, lost(c.ID)
+	}
+	return model.Advanced{Status: model.Running, Position: c.Position, Events: []model.Event{}}, nil
+}
+
+// isHeldEarly: it was inserted as its holder was told, if not by this try then by the one
+// before, whose answer was lost.
+func (w *work) isHeldEarly() bool {
+	made := &w.out.made[0]
+	if made.Inserted {
+		return model.Status(made.Status) == model.Running
+	}
+	return w.tries > 0 && made.Winner == w.creates[0].ID
+}
+
+// mayFollow: a batch writes each execution once, but for one that it starts.
+func (w *work) mayFollow(written *work) bool {
+	return written == nil || written.early != nil && len(w.creates) == 0
+}
+
+// lingers is how much longer a start waits for what its code asks for.
+func (w *work) lingers(now time.Time) time.Duration {
+	if w.early == nil || w.early.answered {
+		return 0
+	}
+	return w.since.Add(earlyPatience).Sub(now)
+}
+
+// noteEarly notes starts, and what their code asks for. The caller holds the lock.
+func (f *flusher) noteEarly(w *work) {
+	switch {
+	case w.early != nil:
+		f.early[w.root] = w.early
+	case f.early[w.root] != nil:
+		f.early[w.root].answered = true
+	}
+}
+
+// setAlarm wakes the lanes for starts whose code asks for nothing. The caller holds the lock.
+func (f *flusher) setAlarm() {
+	now := time.Now()
+	if len(f.early) == 0 || f.alarm.After(now) {
+		return
+	}
+	for _, w := range f.queue {
+		if left := w.lingers(now); left > 0 {
+			f.alarm = now.Add(left)
+			time.AfterFunc(left, f.changed.Broadcast)
+			return // the oldest
+		}
+	}
+}
+
+// databaseClock tells the database's time without asking: what it said last, and the time
+// since then by a clock that nobody sets. It is never ahead of it.
+type databaseClock struct {
+	mu    sync.Mutex
+	said  time.Time
+	heard time.Time
+}
+
+func (c *databaseClock) hear(said time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.said, c.heard = said, time.Now()
+}
+
+func (c *databaseClock) now() (now time.Time, known bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	age := time.Since(c.heard)
+	if c.heard.IsZero() || age > clockAge {
+		return time.Time{}, false
+	}
+	return c.said.Add(age).UTC().Truncate(time.Microsecond), true
+}

@@ -1,0 +1,283 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/libworkflows/libworkflows/core/fault"
+	"github.com/libworkflows/libworkflows/core/model"
+	"github.com/libworkflows/libworkflows/core/store"
+)
+
+func takesEarly(r *model.StartWorkerRequest) { r.Early = true }
+
+// earlyWorker answers one that takes workflows before their commit, on an engine that
+// knows the time.
+func (w *world) earlyWorker(mend ...func(*model.StartWorkerRequest)) uuid.UUID {
+	w.Helper()
+	worker := w.worker(w.Engine, append(mend, takesEarly)...)
+	w.eventually("the database's time", func() bool {
+		_, known := w.Engine.clock.now()
+		return known
+	})
+	return worker
+}
+
+// creating creates in the background.
+func (w *world) creating(n model.NewExecution) <-chan error {
+	w.Helper()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := w.CreateExecution(w.ctx, model.CreateExecutionRequest{Items: []model.NewExecution{n}})
+		ended <- err
+	}()
+	return ended
+}
+
+func (w *world) takenEarly(got <-chan []model.Claimed) model.Claimed {
+	w.Helper()
+	claimed := <-got
+	if len(claimed) != 1 || !claimed[0].Early {
+		w.Fatalf("claimed %s", asText(claimed))
+	}
+	return claimed[0]
+}
+
+// inserting keeps whoever inserts an execution with this id waiting.
+func (w *world) inserting(id uuid.UUID) (undo func()) {
+	w.Helper()
+	conn, err := pgx.Connect(w.ctx, w.direct)
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.Cleanup(func() { _ = conn.Close(context.Background()) })
+	const sql = `BEGIN; INSERT INTO workflows.executions (id, root_id, kind, name, queue, status, priority, run_at, created_at)
+		SELECT id, id, 'job', 'other', 'other', 'pending', 5, now(), now() FROM CAST('%s' AS uuid) AS id`
+	if _, err := conn.Exec(w.ctx, w.inSchema(fmt.Sprintf(sql, id))); err != nil {
+		w.Fatal(err)
+	}
+	return func() {
+		if _, err := conn.Exec(w.ctx, "ROLLBACK"); err != nil {
+			w.Error(err)
+		}
+	}
+}
+
+func TestAWorkflowBeginsWhileItsStartIsOnItsWay(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	worker := w.earlyWorker()
+	id := uuid.Must(uuid.NewV7())
+	got, undo := w.waiting(worker, 3), w.inserting(id)
+	ended := w.creating(model.NewExecution{ID: &id, Kind: model.Workflow, Name: "flow", Args: model.Payload(`[1]`)})
+	c := w.takenEarly(got)
+	select {
+	case err := <-ended:
+		t.Fatalf("the start was answered before its commit: %v", err)
+	default:
+	}
+	asked := make(chan model.Advanced, 1)
+	go func() {
+		asked <- w.advance(w.Engine, c, model.Advance{Then: model.ThenKeep})
+	}()
+	undo()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if a := <-asked; a.Status != model.Running || a.Position != 1 {
+		t.Fatalf("answered %s", asText(a))
+	}
+	row := w.wants(c.ID, model.Running)
+	events, err := w.GetHistory(w.ctx, model.GetHistoryRequest{ID: c.ID})
+	if err != nil || asText(events.Events) != asText(c.Events) {
+		t.Fatalf("it was told %s\nand history has %s, %v", asText(c.Events), asText(events.Events), err)
+	}
+	if !row.CreatedAt.Equal(c.CreatedAt) || row.StartedAt == nil || row.Attempts != 1 || row.Language == nil {
+		t.Fatalf("the row is %s", asText(row))
+	}
+	if a := w.complete(w.Engine, c, `"done"`); a.Status != model.Completed {
+		t.Fatalf("answered %s", asText(a))
+	}
+}
+
+func TestWhatItAsksForFirstGoesAlong(t *testing.T) {
+	t.Parallel()
+	for name, then := range map[string]model.Advance{
+		"an end":          {Then: model.ThenComplete, Result: model.Payload("1")},
+		"a failure":       {Then: model.ThenFail, Error: model.Payload(`{"type":"E","message":""}`)},
+		"a wait":          {Then: model.ThenSuspend},
+		"an activity":     {Then: model.ThenSuspend, Commands: []model.Command{schedule(1, model.Activity, "a")}},
+		"a step":          {Then: model.ThenKeep, Events: []model.StepEvent{{Type: model.EventStepCompleted, Sequence: 1, Name: "s", Payload: model.Payload("1")}}},
+		"a version, then": {Then: model.ThenContinue, Commands: []model.Command{{Type: model.CommandMarkVersion, Sequence: 1, Name: "v", Version: 2}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			worker := w.earlyWorker()
+			w.eventually("one transaction", func() bool { // where the machine keeps it waiting, it takes two
+				got := w.waiting(worker, 3)
+				ended := w.creating(model.NewExecution{Kind: model.Workflow, Name: "flow"})
+				c := w.takenEarly(got)
+				w.advance(w.Engine, c, then)
+				if err := <-ended; err != nil {
+					t.Fatal(err)
+				}
+				return w.count(`SELECT count(*) FROM workflows.executions e JOIN workflows.history h ON h.execution_id = e.id
+					AND h.run = 1 AND h.type = 'started' AND h.xmin = e.xmin AND e.id = $1`, c.ID) == 1
+			})
+		})
+	}
+}
+
+func TestAStartThatHasToQueueWasNeverHeld(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	worker := w.earlyWorker()
+	got := w.waiting(worker, 1)
+	// Somebody else's, of which nobody has told yet.
+	w.exec(`INSERT INTO workflows.executions (id, root_id, kind, name, queue, status, priority, run_at, created_at)
+		SELECT id, id, 'job', 'first', 'default', 'pending', 5, now(), now() FROM gen_random_uuid() AS id`)
+	ended := w.creating(model.NewExecution{Kind: model.Workflow, Name: "flow"})
+	c := w.takenEarly(got)
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	w.isLost(c)
+	w.wants(c.ID, model.Pending)
+	claimed := w.claimAll(worker, 2)
+	if len(claimed) != 2 {
+		t.Fatalf("claimed %s", asText(claimed))
+	}
+	again := claimed[slices.IndexFunc(claimed, func(c model.Claimed) bool { return c.Kind == model.Workflow })]
+	if again.ID != c.ID || again.Early || again.Attempt != 1 || len(again.Events) != 1 {
+		t.Fatalf("claimed %s", asText(again))
+	}
+	if a := w.complete(w.Engine, again, "1"); a.Status != model.Completed {
+		t.Fatalf("answered %s", asText(a))
+	}
+}
+
+func TestAnIdThatIsTakenIsHeldByWhoHasIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	worker := w.earlyWorker()
+	id := w.createOne(model.Job, "first")
+	w.complete(w.Engine, w.claimOne(w.Engine, worker), "1")
+	got := w.waiting(worker, 1)
+	ended := w.creating(model.NewExecution{ID: &id, Kind: model.Workflow, Name: "flow"})
+	c := w.takenEarly(got)
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	w.isLost(c)
+	if row := w.wants(id, model.Completed); row.Name != "first" {
+		t.Fatalf("the row is %s", asText(row))
+	}
+}
+
+// isLost: no write of the holder is taken, and it is told so.
+func (w *world) isLost(c model.Claimed) {
+	w.Helper()
+	for _, a := range []model.Advance{{Then: model.ThenKeep}, {Then: model.ThenSuspend}, {Then: model.ThenComplete, Result: model.Payload("1")}} {
+		a.ID, a.Lease, a.Position = c.ID, c.Lease, c.Position
+		reply, err := w.AdvanceWorkflow(w.ctx, model.AdvanceWorkflowRequest{Items: []model.Advance{a}})
+		if code := refused(w, reply.Results, err); code != fault.LeaseLost && code != fault.ExecutionNotFound {
+			w.Fatalf("%s: %s", a.Then, code)
+		}
+	}
+}
+
+func TestOnlyWhoSaysSoTakesWorkflowsEarly(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	worker := w.worker(w.Engine)
+	w.eventually("the database's time", func() bool {
+		_, known := w.Engine.clock.now()
+		return known
+	})
+	got := w.waiting(worker, 3)
+	w.createOne(model.Workflow, "flow")
+	if claimed := <-got; len(claimed) != 1 || claimed[0].Early {
+		t.Fatalf("claimed %s", asText(claimed))
+	}
+}
+
+func TestWhatTheDatabaseHasToDecideIsNotTakenEarly(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	worker := w.earlyWorker()
+	key := "k"
+	for name, n := range map[string]model.NewExecution{
+		"a job":               {Kind: model.Job},
+		"a key":               {IdempotencyKey: &key},
+		"a deadline":          {TimeoutMS: 60_000},
+		"a schedule deadline": {ScheduleTimeoutMS: 60_000},
+		"a signal":            {Signals: []model.StartSignal{{Name: "s"}}},
+	} {
+		if n.Kind == "" {
+			n.Kind = model.Workflow
+		}
+		n.Name = "n"
+		got := w.waiting(worker, 3)
+		w.create(n)
+		if claimed := <-got; len(claimed) != 1 || claimed[0].Early {
+			t.Fatalf("%s: claimed %s", name, asText(claimed))
+		}
+	}
+}
+
+func TestAStartThatIsNotWrittenWasNeverHeld(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	worker := w.earlyWorker()
+	got := w.waiting(worker, 5)
+	x, err := w.findWorker(worker)
+	if err != nil {
+		t.Fatal(err)
+	}
+	row, err := w.newRow("items[0]", &model.NewExecution{Kind: model.Workflow, Name: "flow"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := &work{root: row.ID, creates: []store.NewRow{row}, done: make(chan error, 1)}
+	if start.early = w.earlyOf(start); start.early == nil {
+		t.Fatal("nobody takes it")
+	}
+	x.slots.fill([]model.Claimed{start.early.claimed})
+	c := w.takenEarly(got)
+	start.finish(fault.New(fault.Cancelled, nil, "the call was cancelled before it was written"))
+	w.isLost(c)
+	reply, err := w.PullEvents(w.ctx, model.PullEventsRequest{WorkerID: worker})
+	if err != nil || len(reply.Notices) != 1 || !reply.Notices[0].Lost || reply.Notices[0].ID != c.ID {
+		t.Fatalf("told %s, %v", asText(reply.Notices), err)
+	}
+	x.slots.mu.Lock()
+	defer x.slots.mu.Unlock()
+	if x.slots.free != 5 || x.slots.reserved != 0 {
+		t.Fatalf("%d slots of 5 are free", x.slots.free)
+	}
+}
+
+func TestTheClockOfTheDatabaseIsNotRunAhead(t *testing.T) {
+	t.Parallel()
+	var c databaseClock
+	if _, known := c.now(); known {
+		t.Fatal("it knows the time without having been told")
+	}
+	said := time.Date(2030, 1, 2, 3, 4, 5, 6789, time.UTC)
+	c.hear(said)
+	now, known := c.now()
+	if !known || now.Before(said.Truncate(time.Microsecond)) || now.Sub(said) > time.Minute || now.Nanosecond()%1000 != 0 {
+		t.Fatalf("%v, %v", now, known)
+	}
+	c.heard = time.Now().Add(-2 * clockAge)
+	if _, known := c.now(); known {
+		t.Fatal("it believes what was said long ago")
+	}
+}
