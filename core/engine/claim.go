@@ -63,7 +63,7 @@ func (w *worker) claim(ctx context.Context, req model.ClaimRequest) (model.Claim
 	over := time.NewTimer(time.Duration(req.WaitMS) * time.Millisecond)
 	defer over.Stop()
 	if w.slots.open(req) {
-		w.exhausted = false // what the last look passed over may be due
+		w.exhausted.Store(false) // what the last look passed over may be due
 	}
 	defer func() { w.slots.close(req.WaitMS > 0 && ctx.Err() == nil) }()
 	for {
@@ -109,13 +109,13 @@ func (w *worker) collect(n int) (claimed []model.Claimed) {
 // other slots for flushes to fill.
 func (w *worker) look(ctx context.Context) ([]model.Claimed, error) {
 	known, beyond := w.rumour.take()
-	if w.exhausted && known == 0 && !beyond {
+	if w.exhausted.Load() && known == 0 && !beyond {
 		return nil, nil
 	}
-	if w.known = maxClaim; w.exhausted && !beyond {
+	if w.known = maxClaim; w.exhausted.Load() && !beyond {
 		w.known = known
 	}
-	w.exhausted = false
+	w.exhausted.Store(false)
 	if ctx.Err() != nil || !w.mayClaim() {
 		return nil, nil
 	}
@@ -186,7 +186,7 @@ func (w *worker) ask(ctx context.Context, n int, suspect bool) (claimed []model.
 	defer func() { claimed = w.took(claim, claimed, err) }()
 	claimed, err = w.engine.store.Claim(limited, claim)
 	w.isScarce = err == nil && len(claimed) < n
-	w.exhausted = err == nil && !suspect && (w.isScarce || isKnown && n == w.known)
+	w.exhausted.Store(err == nil && !suspect && (w.isScarce || isKnown && n == w.known))
 	return claimed, err
 }
 

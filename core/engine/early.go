@@ -17,8 +17,6 @@ const (
 	// earlyPatience is how long a start waits for what its code asks for first. Most code
 	// takes a tenth of that, and saves the wait for a commit of its own.
 	earlyPatience = time.Millisecond
-	// earlyPause after a start that had to go through the queue: others may wait there.
-	earlyPause = 100 * time.Millisecond
 	// clockAge is how old the database's word on the time may be.
 	clockAge = 10 * time.Second
 )
@@ -82,17 +80,18 @@ func isSimple(row *store.NewRow) bool {
 		row.RunAt == nil && row.DelayMS <= 0 && row.TimeoutMS == 0 && row.ScheduleTimeoutMS == 0
 }
 
-// takeEarly decides as every claim does.
+// takeEarly decides as every claim does. Nothing waits that ranks before it, as far as the
+// worker has heard.
 func (w *worker) takeEarly(row *store.NewRow, at time.Time) *early {
 	e := w.engine
-	if suspect, may := e.solo.mode(e.leases.len()); suspect || !may || w.isDeclined() || !w.mayClaim() {
+	if suspect, may := e.solo.mode(e.leases.len()); suspect || !may || !w.isIdleQueue() || !w.mayClaim() {
 		return nil
 	}
 	if slices.Contains(w.slots.lacking(), model.FunctionName{Kind: row.Kind, Name: row.Name}) || w.slots.reserve(1, false, false) == 0 {
 		return nil
 	}
 	row.Early = &store.Early{
-		Worker: w.current(), Token: uuid.New(), Spare: w.slots.spare(), At: at,
+		Worker: w.current(), Token: uuid.New(), At: at,
 		Started: fmt.Appendf(nil, `{"language" : %q, "runtime" : %q, "sdk_version" : %q}`, w.request.Language, w.request.Runtime, w.request.SDKVersion),
 	}
 	x := &early{worker: w, claimed: row.Early.Claimed(row)}
@@ -101,10 +100,12 @@ func (w *worker) takeEarly(row *store.NewRow, at time.Time) *early {
 	return x
 }
 
-func (w *worker) isDeclined() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return !w.declined.IsZero() && time.Since(w.declined) < earlyPause
+// isIdleQueue: the last look took all that was due, and nobody has said since that there is
+// more.
+func (w *worker) isIdleQueue() bool {
+	w.rumour.mu.Lock()
+	defer w.rumour.mu.Unlock()
+	return w.exhausted.Load() && w.rumour.known == 0 && !w.rumour.beyond
 }
 
 // end says whether the lease holds, once.
@@ -120,9 +121,6 @@ func (x *early) end(holds bool) {
 	w, c := x.worker, &x.claimed
 	w.engine.leases.end(c.ID, c.Lease, holds, c.Position)
 	if !holds {
-		w.mu.Lock()
-		w.declined = time.Now()
-		w.mu.Unlock()
 		w.notify(model.Notice{ID: c.ID, Lease: c.Lease, Lost: true})
 	}
 	for _, each := range waiting {

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"fmt"
-	"slices"
 	"testing"
 	"time"
 
@@ -135,14 +134,12 @@ func TestWhatItAsksForFirstGoesAlong(t *testing.T) {
 	}
 }
 
-func TestAStartThatHasToQueueWasNeverHeld(t *testing.T) {
+func TestAStartOfADeadWorkerWasNeverHeld(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	worker := w.earlyWorker()
 	got := w.waiting(worker, 1)
-	// Somebody else's, of which nobody has told yet.
-	w.exec(`INSERT INTO workflows.executions (id, root_id, kind, name, queue, status, priority, run_at, created_at)
-		SELECT id, id, 'job', 'first', 'default', 'pending', 5, now(), now() FROM gen_random_uuid() AS id`)
+	w.exec(`UPDATE workflows.workers SET status = 'dead'`) // of which it has not heard
 	ended := w.creating(model.NewExecution{Kind: model.Workflow, Name: "flow"})
 	c := w.takenEarly(got)
 	if err := <-ended; err != nil {
@@ -150,16 +147,41 @@ func TestAStartThatHasToQueueWasNeverHeld(t *testing.T) {
 	}
 	w.isLost(c)
 	w.wants(c.ID, model.Pending)
-	claimed := w.claimAll(worker, 2)
-	if len(claimed) != 2 {
-		t.Fatalf("claimed %s", asText(claimed))
-	}
-	again := claimed[slices.IndexFunc(claimed, func(c model.Claimed) bool { return c.Kind == model.Workflow })]
+	again := w.claimOne(w.Engine, w.worker(w.Engine))
 	if again.ID != c.ID || again.Early || again.Attempt != 1 || len(again.Events) != 1 {
 		t.Fatalf("claimed %s", asText(again))
 	}
 	if a := w.complete(w.Engine, again, "1"); a.Status != model.Completed {
 		t.Fatalf("answered %s", asText(a))
+	}
+}
+
+func TestNobodyOvertakesWhatIsKnownToWait(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	worker := w.earlyWorker()
+	x, err := w.findWorker(worker)
+	if err != nil {
+		t.Fatal(err)
+	}
+	row, err := w.newRow("items[0]", &model.NewExecution{Kind: model.Workflow, Name: "flow"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := &work{root: row.ID, creates: []store.NewRow{row}}
+	w.offers(worker, model.ClaimRequest{N: 2})
+	x.rumour.hear(0)
+	if w.earlyOf(start) != nil {
+		t.Fatal("taken before what somebody has told of")
+	}
+	x.rumour.take()
+	x.exhausted.Store(false)
+	if w.earlyOf(start) != nil {
+		t.Fatal("taken before what the last look has left")
+	}
+	x.exhausted.Store(true)
+	if w.earlyOf(start) == nil {
+		t.Fatal("not taken, and nothing waits")
 	}
 }
 

@@ -42,10 +42,10 @@ type worker struct {
 	draining atomic.Bool
 	slots    *slots
 	rumour   rumour
-	// claiming lets one claim ask for all free slots, and guards exhausted: the last
-	// look took all that was due.
-	claiming  chan struct{}
-	exhausted bool
+	// claiming lets one claim ask for all free slots.
+	claiming chan struct{}
+	// exhausted: the last look took all that was due.
+	exhausted atomic.Bool
 	// known is how much the present look has to find, at most.
 	known int
 	// isScarce: it found less than it asked for.
@@ -61,11 +61,9 @@ type worker struct {
 	// acknowledged is when the last acknowledged beat was sent, on bootTime.
 	acknowledged time.Duration
 	// claims under way, by token.
-	claims map[uuid.UUID]bool
-	// declined is when something that was handed over early had to go through the queue.
-	declined time.Time
-	notices  []model.Notice
-	noticed  chan struct{}
+	claims  map[uuid.UUID]bool
+	notices []model.Notice
+	noticed chan struct{}
 }
 
 // StartWorker registers a worker and keeps its leases alive from then on: the

@@ -10,13 +10,11 @@ import (
 )
 
 // Early is the lease of a holder who was told of a workflow before its row is there. The
-// row is inserted as the holder has been told, if it may be handed over then: what waits
-// in its queue and ranks before it has Spare slots of its own, and the worker is alive.
-// Otherwise it goes through the queue, and the lease never held.
+// row is inserted as the holder has been told, if the worker is alive. Otherwise it goes
+// through the queue, and the lease never held.
 type Early struct {
 	Worker uuid.UUID
 	Token  uuid.UUID
-	Spare  int
 	// At is when it started, as its holder was told, and Started the payload of that event.
 	At      time.Time
 	Started model.Payload
@@ -31,19 +29,14 @@ func (e *Early) Claimed(row *NewRow) model.Claimed {
 	return c
 }
 
-// earlySQL inserts roots of which nothing has to be decided but whether they are handed
-// over.
+// earlySQL inserts roots of which nothing has to be decided but whether their worker is alive.
 var earlySQL = define("create_early", `
 WITH me AS MATERIALIZED (SELECT w.id, w.language FROM workflows.workers w WHERE w.id = $1 AND w.status = 'active'),
-given_rows AS MATERIALIZED (SELECT * FROM `+unnest(4, "x", "id uuid", "name text", "queue text", "priority smallint", "awaited boolean",
+given_rows AS MATERIALIZED (SELECT * FROM `+unnest(3, "x", "id uuid", "name text", "queue text", "priority smallint", "awaited boolean",
 	"attempt_timeout_ms bigint", "version text", "retry text", "args text", "kwargs text", "token uuid", "at timestamptz")+`),
-ahead AS MATERIALIZED (
-    SELECT q.queue, p.priority FROM (SELECT DISTINCT queue FROM given_rows) q CROSS JOIN LATERAL (
-        SELECT e.priority FROM workflows.executions e WHERE e.status = 'pending' AND e.crashes < 2 AND e.queue = q.queue
-        ORDER BY e.priority DESC OFFSET $2 LIMIT 1) p),
 x AS MATERIALIZED (
     SELECT g.*, me.id AS worker, me.language FROM given_rows g
-    LEFT JOIN me ON NOT EXISTS (SELECT FROM ahead a WHERE a.queue = g.queue AND a.priority >= g.priority)),
+    LEFT JOIN me ON true),
 made AS (
     INSERT INTO workflows.executions (id, root_id, kind, name, queue, status, priority, awaited, run_at, created_at,
         attempt_timeout_ms, version, retry, args, kwargs, worker, token, epoch, attempts, started_at, language, history_length)
@@ -56,7 +49,7 @@ made AS (
     RETURNING id, queue, status, run_at, worker, started_at),
 started AS (
     INSERT INTO workflows.history (execution_id, run, position, type, payload, at)
-    SELECT made.id, 1, 1, 'started', $3::json, made.started_at FROM made WHERE made.worker IS NOT NULL)
+    SELECT made.id, 1, 1, 'started', $2::json, made.started_at FROM made WHERE made.worker IS NOT NULL)
 SELECT made.id, made.queue, made.status, made.run_at FROM made`)
 
 // createEarly inserts those rows that have a holder already.
@@ -95,15 +88,13 @@ func earlyArgs(rows []*NewRow) []any {
 	timeouts, versions, retries := make([]int64, n), make([]*string, n), make([]*string, n)
 	args, kwargs, ats := make([]*string, n), make([]*string, n), make([]time.Time, n)
 	first := rows[0].Early
-	spare := first.Spare
 	for i, r := range rows {
 		ids[i], names[i], queues[i], priorities[i], awaited[i] = r.ID, r.Name, r.Queue, int16(*r.Priority), r.Awaited
 		timeouts[i], versions[i], retries[i] = r.AttemptTimeoutMS, r.Version, retryText(r.Retry)
 		args[i], kwargs[i], tokens[i], ats[i] = text(r.Args), text(r.Kwargs), r.Early.Token, r.Early.At
-		spare = min(spare, r.Early.Spare)
 	}
 	return []any{
-		first.Worker, spare, text(first.Started),
+		first.Worker, text(first.Started),
 		ids, names, queues, priorities, awaited, timeouts, versions, retries, args, kwargs, tokens, ats,
 	}
 }
