@@ -113,7 +113,7 @@ extern "C" {
 #define WF_ABI_VERSION 1
 
 /* Identifies the operations with their types; "operations" in wf_build_info is the library's. */
-#define WF_OPERATIONS_DIGEST "13c69425aa2915ae"
+#define WF_OPERATIONS_DIGEST "f479ec030611fe71"
 
 /* What functions return. */
 enum {
@@ -585,7 +585,7 @@ int wf_send_signal(uint64_t engine, const char *request, size_t n, char **reply,
  * reports, and is registered anew under the same id.
  *
  * request  StartWorkerRequest {queues, concurrency?, language?, runtime?, sdk_version?, name?,
- *          heartbeat_interval_ms?, heartbeat_timeout_ms?, poll_interval_ms?, warm?}
+ *          heartbeat_interval_ms?, heartbeat_timeout_ms?, poll_interval_ms?, warm?, early?}
  * reply    StartWorkerReply {worker_id, max_history}
  * errors   invalid_request, schema_missing, schema_outdated, schema_too_new, database_unavailable
  */

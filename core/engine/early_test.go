@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -302,4 +304,59 @@ func TestTheClockOfTheDatabaseIsNotRunAhead(t *testing.T) {
 	if _, known := c.now(); known {
 		t.Fatal("it believes what was said long ago")
 	}
+}
+
+func TestManyStartsAtOnceAllEndOnce(t *testing.T) {
+	t.Parallel()
+	const slots, each = 50, 40
+	w := newWorld(t)
+	worker := w.earlyWorker(func(r *model.StartWorkerRequest) { r.Concurrency = slots })
+	ctx, cancel := context.WithCancel(w.ctx)
+	var early, lost atomic.Int64
+	var held atomic.Int64
+	claimer := make(chan struct{})
+	go func() {
+		defer close(claimer)
+		for ctx.Err() == nil {
+			reply, err := w.Claim(ctx, model.ClaimRequest{WorkerID: worker, N: max(slots-int(held.Load()), 1), WaitMS: 100})
+			if err != nil && ctx.Err() == nil {
+				t.Errorf("claim: %v", err)
+			}
+			for _, c := range reply.Executions {
+				held.Add(1)
+				if c.Early {
+					early.Add(1)
+				}
+				go func() {
+					defer held.Add(-1)
+					answer, err := w.CompleteExecution(w.ctx, model.CompleteExecutionRequest{Items: []model.Completion{{ID: c.ID, Lease: c.Lease, Position: c.Position, Result: model.Payload("1")}}})
+					if err != nil || answer.Results[0].Error != nil {
+						lost.Add(1)
+						t.Errorf("complete: %v %s\n%s\n%s", err, asText(answer), asText(c), asText(w.get(c.ID)))
+					}
+				}()
+			}
+		}
+	}()
+	var starts sync.WaitGroup
+	for range slots {
+		starts.Go(func() {
+			for range each {
+				reply, err := w.CreateExecution(w.ctx, model.CreateExecutionRequest{WaitMS: 20_000, Items: []model.NewExecution{{Kind: model.Workflow, Name: "flow"}}})
+				if err != nil || reply.Results[0].Outcome == nil {
+					t.Errorf("create: %v %s", err, asText(reply))
+				}
+			}
+		})
+	}
+	starts.Wait()
+	cancel()
+	<-claimer
+	if n := w.count(`SELECT count(*) FROM workflows.executions WHERE status = 'completed' AND attempts = 1 AND epoch = 1`); n != slots*each {
+		t.Errorf("%d of %d have ended after one attempt", n, slots*each)
+	}
+	if early.Load() == 0 {
+		t.Error("none began early")
+	}
+	t.Logf("%d of %d began early", early.Load(), slots*each)
 }

@@ -69,7 +69,7 @@ func (s *simulation) newProcess(number int) *process {
 func (p *process) register() error {
 	request := model.StartWorkerRequest{
 		Queues: []string{"default", "other"}, Language: []string{"a", "a", "b"}[p.number%3], Runtime: "1", SDKVersion: "1", Concurrency: simSlots,
-		HeartbeatTimeoutMS: simTimeout.Milliseconds(), HeartbeatIntervalMS: simInterval.Milliseconds(), PollIntervalMS: 100, Warm: p.number != 1,
+		HeartbeatTimeoutMS: simTimeout.Milliseconds(), HeartbeatIntervalMS: simInterval.Milliseconds(), PollIntervalMS: 100, Warm: p.number != 1, Early: p.number == 0,
 	}
 	w := newWorker(p.Engine, uuid.New(), request)
 	w.stop = func() {}

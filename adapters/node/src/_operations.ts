@@ -11,7 +11,7 @@
 export const ABI_VERSION = 1
 
 /** Identifies the operations with their types. The library's must be the same. */
-export const DIGEST = '13c69425aa2915ae'
+export const DIGEST = 'f479ec030611fe71'
 
 /** Any JSON value. */
 export type Payload =
@@ -370,6 +370,12 @@ export interface Claimed {
    * came after. Absent or 0 if that is not known.
    */
   seen?: number
+  /**
+   * early: the commit that starts it is under way. What the code asks for waits for it by itself;
+   * a step's body must not start before an advance, which may be empty, was answered. Only for
+   * workers that have said early.
+   */
+  early?: boolean
   /** events are a workflow's history of this run, from after on. */
   events?: Event[]
 }
@@ -907,6 +913,11 @@ export interface StartWorkerRequest {
    * with newer events only: see After of what is claimed.
    */
   warm?: boolean | undefined
+  /**
+   * early says that it takes workflows before the commit that starts them: see early of what is
+   * claimed.
+   */
+  early?: boolean | undefined
 }
 
 /** StatsReply tells how the system stands. */

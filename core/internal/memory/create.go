@@ -27,6 +27,10 @@ func (s *State) create(now time.Time, rows []store.NewRow, to *store.Claim, f *s
 		if s.isTaken(row) {
 			continue
 		}
+		if row.Early != nil {
+			s.createEarly(row, f)
+			continue
+		}
 		holder := s.holderOf(row, to, ahead)
 		e := s.insert(now, row, holder, to)
 		e.RootID = e.ID
@@ -37,6 +41,17 @@ func (s *State) create(now time.Time, rows []store.NewRow, to *store.Claim, f *s
 		}
 	}
 	s.winners(rows, f)
+}
+
+// createEarly inserts a root as its holder was told, if that is alive.
+func (s *State) createEarly(row *store.NewRow, f *store.Flushed) {
+	holder := s.worker(row.Early.Worker)
+	if holder != nil && holder.Status != "active" && holder.Status != "draining" {
+		holder = nil
+	}
+	e := s.insert(row.Early.At, row, holder, &store.Claim{Token: row.Early.Token})
+	e.RootID = e.ID
+	f.Made[row.ID] = &store.Made{Inserted: true, Winner: e.ID, Queue: e.Queue, Status: string(e.Status), RunAt: e.RunAt}
 }
 
 // compareKeys puts rows without a key last, as PostgreSQL does.

@@ -23,7 +23,7 @@ from typing import (
 ABI_VERSION: Final = 1
 """The version of the C interface that this was generated for."""
 
-DIGEST: Final = "13c69425aa2915ae"
+DIGEST: Final = "f479ec030611fe71"
 """Identifies the operations with their types. The library's must be the same."""
 
 Payload: TypeAlias = "Mapping[str, Payload] | Sequence[Payload] | str | int | float | bool | None"
@@ -389,6 +389,12 @@ class Claimed(TypedDict):
     """seen is the position at which the workflow was suspended last.
 
     Its code has not run on what came after. Absent or 0 if that is not known.
+    """
+    early: NotRequired[bool]
+    """early: the commit that starts it is under way.
+
+    What the code asks for waits for it by itself; a step's body must not start before an
+    advance, which may be empty, was answered. Only for workers that have said early.
     """
     events: NotRequired[list[Event]]
     """events are a workflow's history of this run, from after on."""
@@ -981,6 +987,11 @@ class StartWorkerRequest(TypedDict):
 
     Those that it held last itself come back with newer events only: see After of what is
     claimed.
+    """
+    early: NotRequired[bool]
+    """early says that it takes workflows before the commit that starts them.
+
+    See early of what is claimed.
     """
 
 
