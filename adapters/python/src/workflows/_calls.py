@@ -7,7 +7,6 @@ import copy
 import hashlib
 import uuid
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from ._errors import NotDurableError
@@ -130,17 +129,29 @@ class StepCall:
         self.kwargs = kwargs
 
 
-@dataclass(slots=True)
 class Turn:
     """What a workflow asks for when it waits, or is done."""
 
-    then: Literal["keep", "suspend", "complete", "fail", "continue", "park"]
-    commands: list[Json] = field(default_factory=list["Json"])
-    steps: Sequence[StepCall] = ()
-    result: Any = None
-    error: Json | None = None
-    message: str = ""
-    next_run: Json = field(default_factory=dict[str, Any])
+    __slots__ = ("commands", "error", "message", "next_run", "result", "steps", "then")
+
+    def __init__(
+        self,
+        then: Literal["keep", "suspend", "complete", "fail", "continue", "park"],
+        commands: list[Json] | None = None,
+        steps: Sequence[StepCall] = (),
+        *,
+        result: Any = None,
+        error: Json | None = None,
+        message: str = "",
+        next_run: Json | None = None,
+    ) -> None:
+        self.then = then
+        self.commands: list[Json] = [] if commands is None else commands
+        self.steps = steps
+        self.result = result
+        self.error = error
+        self.message = message
+        self.next_run: Json = {} if next_run is None else next_run
 
 
 def wake(call: Call[None]) -> None:

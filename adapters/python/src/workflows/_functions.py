@@ -35,7 +35,7 @@ from ._handles import Handle, refuse_on_loop
 from ._loop import active, refuse_inside
 from ._operations import Created
 from ._options import Kind, Options, checked, execution_fields, name_of
-from ._payload import adapt_arguments, encode, plain_arguments, type_hints
+from ._payload import adapt, adapt_arguments, encode, plain_arguments, type_hints
 from ._registry import registry
 
 P = ParamSpec("P")
@@ -72,12 +72,14 @@ class Function(Generic[P, R]):
         self.kind: Kind = kind
         self.plain = plain
         self.name = name_of(plain, options)
+        self._run_name, self._queue_name = f"{self.name}.run", f"{self.name}.queue"
         self.options_set = options
         self.is_external = bool(options.get("external"))
         self.is_async = _is_async(plain)
         self.place = _place(plain)
         self.signature = inspect.signature(plain)
         self._template: dict[str, Any] | None = None
+        self._awaited: str | None = None
         functools.update_wrapper(cast(Any, self), plain)
 
     @functools.cached_property
@@ -124,7 +126,7 @@ class Function(Generic[P, R]):
         changes = checked(self.kind, options)
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
-        other._template = None
+        other._template = other._awaited = None
         other.options_set = checked(self.kind, {**self.options_set, **changes}, decorator=True)
         return other
 
@@ -145,7 +147,7 @@ class Function(Generic[P, R]):
         """
         replay = active()
         if replay is None:
-            return self._named("run", self._run_outside(args, kwargs))
+            return self._named(self._run_name, self._run_outside(args, kwargs))
         return cast("Coroutine[Any, Any, R]", replay.call(self, args, kwargs))
 
     async def _run_outside(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> R:
@@ -153,9 +155,11 @@ class Function(Generic[P, R]):
             value = self.plain(*args, **kwargs)
             return cast(R, await value if inspect.isawaitable(value) else value)
         client = home()
-        created = await client.create_and_wait(self.execution(args, kwargs, awaited=True))
-        handle = self._handle(created, client)
+        created = await client.create_and_wait(self._awaited_json(args, kwargs))
         outcome = created.get("outcome")
+        if outcome is not None and outcome["status"] == "completed" and "signaled" not in created:
+            return adapt(outcome.get("result"), self.result_type, path="result")
+        handle = self._handle(created, client)
         return await handle.result() if outcome is None else handle.outcome(outcome)
 
     def queue(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, Handle[R]]:
@@ -167,7 +171,7 @@ class Function(Generic[P, R]):
         """
         replay = active()
         if replay is None:
-            return self._named("queue", self._enqueue(args, kwargs))
+            return self._named(self._queue_name, self._enqueue(args, kwargs))
         return cast("Coroutine[Any, Any, Handle[R]]", replay.start(self, args, kwargs))
 
     async def _enqueue(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Handle[R]:
@@ -183,9 +187,9 @@ class Function(Generic[P, R]):
             )
         return Handle(created["id"], created["created"], client, self.result_type)
 
-    def _named(self, method: str, coroutine: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
+    def _named(self, name: str, coroutine: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
         """Gives a coroutine the name that Python warns with when it is never awaited."""
-        cast(Any, coroutine).__qualname__ = f"{self.name}.{method}"
+        cast(Any, coroutine).__qualname__ = name
         return coroutine
 
     def queue_sync(self, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
@@ -222,6 +226,18 @@ class Function(Generic[P, R]):
         if awaited:
             request["awaited"] = True
         return request
+
+    def _awaited_json(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+        """Answers the new execution of a call that waits, in JSON: what options decide is kept."""
+        head = self._awaited
+        if head is None:
+            head = self._awaited = encode({**self.request(), "awaited": True})[:-1]
+        positional, named = self.arguments(args, kwargs)
+        if positional:
+            head += f',"args":{encode(positional, "args")}'
+        if named:
+            head += f',"kwargs":{encode(named, "kwargs")}'
+        return head + "}"
 
     def request(self) -> dict[str, Any]:
         """Answers the fields of a new execution that its options decide."""

@@ -92,7 +92,7 @@ class History:
         self.live = False
         self._last = 0
         # The commands that fitted last, to be told together with one that does not.
-        self._fitted: deque[Event] = deque(maxlen=_BEFORE)
+        self._fitted: deque[Event] | None = None
         self._marked: set[int] = set()
         self._ats: list[str] = []
         self._now: datetime | None = None
@@ -136,13 +136,16 @@ class History:
 
     def next(self, kind: str, name: str) -> tuple[int, Event | None]:
         """Assigns the next sequence, and checks it against what history recorded for it."""
-        self.sequence = sequence = self.next_sequence()
+        sequence = self.next_sequence() if self._marked else self.sequence + 1
+        self.sequence = sequence
         recorded = self.recorded.pop(sequence, None)
         if recorded is None:
             self.live = self.live or sequence > self._last
         elif COMMANDS[recorded["type"]] != kind or (recorded.get("name") or "") != name:
             self.mismatch(recorded, _called(kind, name), place_of_call())
         else:
+            if self._fitted is None:
+                self._fitted = deque(maxlen=_BEFORE)
             self._fitted.append(recorded)
         return sequence, recorded
 
@@ -175,7 +178,7 @@ class History:
         sequence = recorded["sequence"]
         ahead = [self.recorded.get(sequence + further) for further in range(1, _AFTER + 1)]
         rows = [("position", "history recorded", "the code attempted")]
-        rows += [(str(each["position"]), _of(each), "the same") for each in self._fitted]
+        rows += [(str(each["position"]), _of(each), "the same") for each in self._fitted or ()]
         rows += [(f"-> {recorded['position']}", _of(recorded), attempted)]
         rows += [(str(each["position"]), _of(each), "") for each in ahead if each is not None]
         width = max(len(row[1]) for row in rows)

@@ -23,7 +23,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iter
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar, cast
 
 from ._errors import Evicted, NotDurableError
-from ._tasks import Gathering, WorkflowFuture, WorkflowTask, is_done, note_timeout
+from ._tasks import Gathering, WorkflowFuture, WorkflowTask, is_done, new_task, note_timeout
 
 if TYPE_CHECKING:
     from ._replay import Replay
@@ -62,20 +62,26 @@ class Ready(asyncio.Handle):
 
     __slots__ = ()
 
-    def __init__(
-        self, callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context
-    ) -> None:  # pyright: ignore[reportMissingSuperCall]
-        self._callback = callback
-        self._args = args
-        self._context = context
-        self._cancelled = False
-
     def cancel(self) -> None:
         """Takes the callback back."""
         self._cancelled = True
 
     def __repr__(self) -> str:
         return f"<Ready {self._callback!r}>"
+
+
+_bare = cast("Callable[[type[Ready]], Ready]", object.__new__)
+
+
+def _ready(
+    callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context
+) -> Ready:
+    handle = _bare(Ready)  # an __init__ in Python would take twice as long
+    handle._callback = callback
+    handle._args = args
+    handle._context = context
+    handle._cancelled = False
+    return handle
 
 
 class DurableTimer(asyncio.TimerHandle):
@@ -161,12 +167,12 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         "_outer",
         "_outer_hooks",
         "_ready",
-        "_ticks",
         "_too_many",
         "evicted",
         "fatal",
         "owner",
         "tasks",
+        "ticks",
     )
 
     def __init__(self, owner: Owner) -> None:
@@ -175,7 +181,8 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self.evicted = False
         self.fatal: BaseException | None = None
         self._ready: deque[Ready] = deque()
-        self._ticks = 0
+        # Callbacks since something was asked for or happened: many are an endless loop.
+        self.ticks = 0
         self._made = 0
         self._too_many = 64
         self._collects = True
@@ -184,16 +191,17 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
 
     # --- stepping, for the replay ---
 
-    def enter(self) -> None:
+    def enter(self, outer: asyncio.AbstractEventLoop | None = None) -> None:
         """Makes this the running loop.
 
-        Only from a callback of the outer loop, where no task is current.
+        Only from a callback of the outer loop, where no task is current. Who knows which that is
+        says so: to ask is a system call.
         """
         # What the collector finds, such as an async generator that was left half-way, it would
         # finalise at another place in each process. So it does not run while this loop does.
         self._collects = gc.isenabled()
         gc.disable()
-        self._outer = events._get_running_loop()
+        self._outer = outer or events._get_running_loop()
         events._set_running_loop(self)
         self._outer_hooks = sys.get_asyncgen_hooks()
         sys.set_asyncgen_hooks(firstiter=None, finalizer=self._finalise)
@@ -213,8 +221,8 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
             handle = ready.popleft()
             if handle._cancelled:
                 continue
-            self._ticks += 1
-            if self._ticks > MAX_TICKS:
+            self.ticks += 1
+            if self.ticks > MAX_TICKS:
                 self._stuck()
                 return
             try:
@@ -233,10 +241,6 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self._ready.clear()
         self.owner = _NOBODY
         return cast("list[asyncio.Task[Any]]", tasks_left)
-
-    def progressed(self) -> None:
-        """Notes that something was asked for or happened: it is no endless loop."""
-        self._ticks = 0
 
     def _stuck(self) -> None:
         self.fatal = NotDurableError(
@@ -259,8 +263,8 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
     ) -> Ready:  # type: ignore[override]
         """Runs a callback in its turn."""
         if self.evicted:
-            return Ready(callback, args, context or _EMPTY)
-        handle = Ready(
+            return _ready(callback, args, context or _EMPTY)
+        handle = _ready(
             callback, args, context if context is not None else contextvars.copy_context()
         )
         self._ready.append(handle)
@@ -334,9 +338,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
             )
         if sys._getframe(1).f_code is _ENSURE_FUTURE:
             _refuse_as_completed()
-        task = WorkflowTask(
-            coro, order=self.order(), loop=self, name=name or "workflow task", context=context
-        )
+        task = new_task(coro, self.order(), self, name or "workflow task", context)
         if len(self.tasks) >= self._too_many:
             self.tasks = [each for each in self.tasks if not is_done(each)]
             self._too_many = max(64, 2 * len(self.tasks))

@@ -91,7 +91,11 @@ def dump_request(request: Any) -> bytes:
     Raises:
         PayloadError: something in it cannot be written.
     """
-    return encoded(encode(request))
+    try:
+        text = _encode_text(request)
+    except (ValueError, OverflowError, TypeError, RecursionError) as error:
+        _explain(request, error, "$")
+    return text.encode(errors="backslashreplace")  # as `encoded` does, without the call
 
 
 def encode(value: Any, path: str = "$") -> str:
@@ -100,6 +104,8 @@ def encode(value: Any, path: str = "$") -> str:
     Raises:
         PayloadError: something in it cannot be written.
     """
+    if value is None:
+        return "null"
     try:
         return _encode_text(value)
     except (ValueError, OverflowError, TypeError, RecursionError) as error:

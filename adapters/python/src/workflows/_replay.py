@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import math
+import types
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
@@ -51,6 +52,7 @@ class Replay:
 
     __slots__ = (
         "_ahead",
+        "_signals",
         "cancel_reason",
         "claimed",
         "commands",
@@ -62,7 +64,6 @@ class Replay:
         "position",
         "root",
         "seed",
-        "signals",
         "steps",
         "steps_dropped",
         "steps_running",
@@ -86,32 +87,44 @@ class Replay:
         self.pending: dict[int, Call[Any]] = {}
         self.timers: dict[int, Callable[[], None]] = {}
         self.discarded = False
-        self.signals = Signals(self)
+        self._signals: Signals | None = None
         # Why the workflow was asked to stop, until its code is told.
         self.cancel_reason: str | None = None
         self.stop_reason: str | None = None  # the same, and never forgotten
         self._ahead = 0
 
+    @property
+    def signals(self) -> Signals:
+        """The signals, made when the first comes or is waited for: most workflows have none."""
+        if self._signals is None:
+            self._signals = Signals(self)
+        return self._signals
+
     # --- events in ---
 
-    def feed(self, events: Sequence[Event]) -> None:
-        """Applies what is new of these events, and runs the code after each."""
-        fresh = [event for event in events if event["position"] > self.position]
+    def feed(self, events: Sequence[Event], outer: asyncio.AbstractEventLoop | None = None) -> None:
+        """Applies what is new of these events, and runs the code after each.
+
+        `outer` is the loop whose callback this is, if the caller knows it.
+        """
+        position = self.position
+        fresh = [event for event in events if event["position"] > position]
         if not fresh:
             return
         for event in fresh:
             self.history.index(event)
         self._ahead = len(fresh)
         loop = self.loop
-        loop.enter()
+        loop.enter(outer)
         try:
             for event in fresh:
                 self._ahead -= 1
                 self._apply(event)
-                if self.root is not None:
-                    loop.run_until_idle(self.root)
+                root = self.root
+                if root is not None:
+                    loop.run_until_idle(root)
                     if self.cancel_reason is not None:
-                        self._cancel(self.root, self.cancel_reason)
+                        self._cancel(root, self.cancel_reason)
                     if self.history.fault is not None or loop.fatal is not None:
                         break
         finally:
@@ -131,7 +144,7 @@ class Replay:
             return  # the rest is nothing to code that has ended
         handler = self._HANDLERS.get(kind)
         if handler is not None:
-            self.loop.progressed()
+            self.loop.ticks = 0
             handler(self, event)
 
     def _started(self, event: Event) -> None:
@@ -144,9 +157,9 @@ class Replay:
             value = function.plain(*args, **kwargs)
         except BaseException as error:
             value = raising(error)
-        body = cast(
-            "Coroutine[Any, Any, Any]", value if asyncio.iscoroutine(value) else answering(value)
-        )
+        if type(value) is not types.CoroutineType and not asyncio.iscoroutine(value):
+            value = answering(value)
+        body = cast("Coroutine[Any, Any, Any]", value)
         self.root = self.loop.create_task(body, name=function.name, context=contextvars.Context())
         if self.cancel_reason is not None:
             self.root.cancel(self.cancel_reason)  # before any of its code has run
@@ -232,10 +245,12 @@ class Replay:
             return self._failure(self.loop.fatal)
         if root.done():
             return self._outcome(root)
-        steps = [step for step in self.steps.values() if not step.call.done()]
-        self.steps.clear()
-        self.steps_running.update([step.call.sequence for step in steps])
-        if not self.pending and not self.timers and not self.signals.awaited:
+        steps: list[StepCall] = []
+        if self.steps:
+            steps = [step for step in self.steps.values() if not step.call.done()]
+            self.steps.clear()
+            self.steps_running.update([step.call.sequence for step in steps])
+        if not self.pending and not self.timers and not (self._signals and self._signals.awaited):
             return self._failure(not_durable(root))
         return Turn("keep" if self.steps_running else "suspend", self._handed_over(), steps)
 
@@ -247,7 +262,7 @@ class Replay:
         if root.cancelled():
             return self._failure(cancellation(root))
         error = root.exception()
-        onward = continuation_of(error)
+        onward = None if error is None else continuation_of(error)
         if self.stop_reason is not None and (error is None or onward is not None):
             return self._failure(asyncio.CancelledError(self.stop_reason))  # it was swallowed
         if onward is not None:
@@ -270,6 +285,8 @@ class Replay:
         return Turn("fail", self._handed_over(), error=wire)
 
     def _handed_over(self) -> list[Json]:
+        if not self.commands:
+            return []
         commands, self.commands = self.commands, {}
         return list(commands.values())
 
@@ -283,7 +300,8 @@ class Replay:
         self.loop.evicted = True
         for call in self.pending.values():
             call.drop()  # breaks the cycle through its waiter; nothing is stepped any more
-        self.signals.drop()
+        if self._signals is not None:
+            self._signals.drop()
         self.pending.clear()
         self.timers.clear()
         self.steps.clear()
@@ -294,7 +312,7 @@ class Replay:
 
     def _asked(self, kind: str, name: str) -> tuple[int, Event | None]:
         """The code asks for something: answers its sequence, and what history recorded of it."""
-        self.loop.progressed()
+        self.loop.ticks = 0
         return self.history.next(kind, name)
 
     def _missing(self, event: Event, *, ended: bool = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,11 +28,9 @@ def unheard(details: Any) -> None:
 async def run_step(bodies: Bodies, step: StepCall, attempt: Attempt) -> tuple[bool, str]:
     """Runs a step with its retries, and answers (True, result) or (False, error), in JSON."""
     function = step.function
-    policy = retry_policy("step", function.options_set)
     timeout = function.options_set.get("timeout")
     limit = None if timeout is None else seconds(timeout)
-    tries = 1 + policy.get("retries", 3)
-    for number in range(1, tries + 1):
+    for number in itertools.count(1):
         attempt.again()
         ok, value = await bodies.run(function, step.args, step.kwargs, attempt, limit)
         if ok:
@@ -41,10 +40,11 @@ async def run_step(bodies: Bodies, step: StepCall, attempt: Attempt) -> tuple[bo
                 value = error
         if attempt.is_given_up:
             return False, ""
+        policy = retry_policy("step", function.options_set)
         wire = wire_error(value, policy)
         wire["details"] = {**wire.get("details", {}), "attempts": number}
         tell(f"step {function.name} of {called(attempt.claimed)}", wire, number)
-        if wire.get("non_retryable") or number == tries or _is_cancelled():
+        if wire.get("non_retryable") or number > policy.get("retries", 3) or _is_cancelled():
             return False, encode(wire)
         await asyncio.sleep(_pause(policy, number, bodies.spread()))
     raise AssertionError("a step ends in its last attempt")
