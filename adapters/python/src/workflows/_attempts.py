@@ -35,7 +35,16 @@ class AttemptInfo:
 class Attempt:
     """One attempt at a body, while it runs."""
 
-    __slots__ = ("claimed", "progress", "reason", "report", "reported", "stopped", "task")
+    __slots__ = (
+        "claimed",
+        "progress",
+        "reason",
+        "report",
+        "reported",
+        "runner",
+        "stopped",
+        "task",
+    )
 
     def __init__(self, claimed: Mapping[str, Any], report: Callable[[Any], None]) -> None:
         """Begins one; `report` may be called from any thread."""
@@ -47,6 +56,8 @@ class Attempt:
         self.stopped = False
         # What runs the body, while it does: what comes before and after is not interrupted.
         self.task: asyncio.Task[Any] | None = None
+        # What runs all of it, if whoever began it has said so: to ask is a system call.
+        self.runner: asyncio.Task[Any] | None = None
 
     def stop(self, reason: Reason, *, interrupt: bool = True) -> None:
         """Tells the body to stop.
@@ -72,6 +83,7 @@ class Attempt:
     def ended(self) -> None:
         """Lets go of what holds on to it in turn: the collector has enough to do."""
         self.report = _unheard
+        self.runner = None
 
     def beat(self, details: Any) -> None:
         """Reports progress, from the loop or from a thread."""
@@ -169,11 +181,9 @@ class Bodies:
         self,
         pool: Executor,
         freed: Callable[[], None],
-        loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         self._pool = pool
         self._freed = freed
-        self._loop = loop  # whose bodies these are; None asks each time, which takes a system call
         # Threads whose result nobody waits for any more. They cannot be stopped, and take a slot.
         self.abandoned = 0
 
@@ -190,7 +200,7 @@ class Bodies:
         Nothing gets out of it.
         """
         limit = None if timeout is None else _Limit(attempt, timeout)
-        attempt.task = task = asyncio.current_task(self._loop)
+        attempt.task = task = attempt.runner or asyncio.current_task()
         try:
             if not function.is_async:
                 value = await self._in_thread(function, args, kwargs, limit)

@@ -95,19 +95,22 @@ class Call(Steady, asyncio.Future[R]):
 cast(Any, Coroutine).register(Call)
 
 
-def new_call(replay: Replay, sequence: int, kind: str, name: str) -> Call[Any]:
+def new_call(
+    replay: Replay, sequence: int, kind: str, name: str, result_type: Any = Any
+) -> Call[Any]:
     """Makes a call.
 
     Its attributes are set here, because an __init__ in Python costs as much as the rest.
     """
-    call: Call[Any] = Call(loop=replay.loop)
-    call._order = replay.loop.order()  # pyright: ignore[reportPrivateUsage]
+    loop = replay.loop
+    call: Call[Any] = Call(loop=loop)
+    call._order = loop.order()  # pyright: ignore[reportPrivateUsage]
     call.replay = replay
     call.id = ""
     call.sequence = sequence
     call.kind = kind
     call.name = name
-    call.result_type = Any
+    call.result_type = result_type
     return call
 
 

@@ -162,7 +162,7 @@ class HeldAttempt(Held):
             self.attempt.stop("cancel")
         context = context_of(self.attempt, self.home.context)
         # With a name, since to make one up takes asyncio longer.
-        self.task = self.home.loop.create_task(
+        self.task = self.attempt.runner = self.home.loop.create_task(
             self._run(function), name=function.name, context=context
         )
 
@@ -265,7 +265,7 @@ class HeldWorkflow(Held):
         self.replay = warm
         self.reading: asyncio.Task[None] | None = None
         # The outcomes of steps that are to be written, in JSON.
-        self.outcomes: list[str] = []
+        self.outcomes = ""
         # What the write asks for whose answer is awaited.
         self.sent: Turn | None = None
         self.news = False
@@ -327,12 +327,13 @@ class HeldWorkflow(Held):
         if self.sent is not None or self.lost or replay is None:
             return
         turn = replay.turn()
-        self._stop_steps(replay)
+        if replay.steps_dropped:
+            self._stop_steps(replay)
         if turn.then == "park":
             log.error("%s", turn.message)
             self.release("non_determinism", turn.message)
         elif turn.then == "keep" and not turn.commands and not self.outcomes and not self.news:
-            self._start_steps(replay, turn.steps)
+            self._start_steps(turn.steps)
         else:
             self._send(replay, turn)
 
@@ -352,8 +353,8 @@ class HeldWorkflow(Held):
         then = turn.then
         item = f'{self.head},"position":{replay.position},"then":"{then}"'
         if self.outcomes:
-            item += f',"events":[{",".join(self.outcomes)}]'
-            self.outcomes.clear()
+            item += f',"events":[{self.outcomes}]'
+            self.outcomes = ""
         if turn.commands:
             item += f',"commands":{encode(turn.commands, "commands")}'
         if then == "complete":
@@ -377,7 +378,8 @@ class HeldWorkflow(Held):
             self._ended()
         else:
             try:
-                self._start_steps(replay, turn.steps)
+                if turn.steps:
+                    self._start_steps(turn.steps)
                 self._feed(replay, ok.get("events") or ())
                 self._advance()
             except Exception:
@@ -405,28 +407,29 @@ class HeldWorkflow(Held):
 
     # --- steps ---
 
-    def _start_steps(self, replay: Replay, steps: Sequence[StepCall]) -> None:
+    def _start_steps(self, steps: Sequence[StepCall]) -> None:
         home = self.home
         for step in steps:
             if step.call.done():
                 continue
             attempt = Attempt(self.claimed, unheard)
-            task = home.loop.create_task(
-                self._step(replay, step, attempt),
+            attempt.runner = task = home.loop.create_task(
+                run_step(home.bodies, step, attempt, self._step_ended),
                 name=step.function.name,
                 context=context_of(attempt, home.context),
             )
             self.steps[step.call.sequence] = task, attempt
 
-    async def _step(self, replay: Replay, step: StepCall, attempt: Attempt) -> None:
-        ok, payload = await run_step(self.home.bodies, step, attempt)
+    def _step_ended(self, step: StepCall, attempt: Attempt, ok: bool, payload: str) -> None:
         sequence = step.call.sequence
         if self.steps.pop(sequence, None) is None:
             return  # nobody waits for it any more
         if attempt.is_given_up or self.lost:
             return
-        replay.step_ended(sequence)
-        self.outcomes.append(
+        step.call.replay.step_ended(sequence)
+        if self.outcomes:
+            self.outcomes += ","
+        self.outcomes += (
             f'{{"type":"{"step_completed" if ok else "step_failed"}","sequence":{sequence},'
             f'"name":{step.function.quoted_name},"payload":{payload}}}'
         )
@@ -434,8 +437,9 @@ class HeldWorkflow(Held):
 
     def _stop_steps(self, replay: Replay) -> None:
         """Cancels the bodies of steps that the code has cancelled."""
-        while replay.steps_dropped:
-            running = self.steps.pop(replay.steps_dropped.pop(), None)
+        dropped, replay.steps_dropped = replay.steps_dropped, ()
+        for sequence in reversed(dropped):
+            running = self.steps.pop(sequence, None)
             if running is not None:
                 stop_step("cancel", *running)
 

@@ -457,8 +457,12 @@ def active() -> Replay | None:
     Raises:
         Evicted: the code runs because its workflow is being discarded.
     """
-    loop = running()
-    return cast("Replay", loop.owner) if loop is not None else None
+    loop = events._get_running_loop()  # as `running` does, without the call
+    if type(loop) is not WorkflowLoop:
+        return None
+    if loop.evicted:
+        raise _evicted()
+    return cast("Replay", loop.owner)
 
 
 def refuse_inside(what: str, instead: str) -> None:

@@ -107,7 +107,8 @@ def encode(value: Any, path: str = "$") -> str:
     if value is None:
         return "null"
     try:
-        return _encode_text(value)
+        # An int, as the result of many a body, is written so by the encoder, too.
+        return repr(value) if type(value) is int else _encode_text(value)
     except (ValueError, OverflowError, TypeError, RecursionError) as error:
         _explain(value, error, path)
 
@@ -283,6 +284,9 @@ def _without_oversized(value: Any) -> Any:
 # --- values to JSON -----------------------------------------------------------------
 
 
+_ATOMS = frozenset({str, int, bool, type(None)})
+
+
 def plain(value: Any, annotation: Any = Any, *, path: str = "$") -> Any:
     """Answer the plain JSON value that stands for a value: itself, if it is one already.
 
@@ -303,7 +307,7 @@ def plain(value: Any, annotation: Any = Any, *, path: str = "$") -> Any:
         Traceback (most recent call last):
         workflows.PayloadError: $: the key 1 is an int; JSON has only text keys
     """
-    if _native(value, MAX_DEPTH):
+    if type(value) in _ATOMS or _native(value, MAX_DEPTH):
         return value
     return lower(value, annotation, path, MAX_DEPTH)
 

@@ -41,7 +41,7 @@ from ._history import COMMANDS, Event, History
 from ._loop import WorkflowLoop, not_durable, place_of_wait
 from ._payload import adapt, plain
 from ._signals import Signals
-from ._tasks import WorkflowTask
+from ._tasks import WorkflowTask, is_done
 from ._wire_errors import exception_to_error
 
 Json = dict[str, Any]
@@ -83,7 +83,7 @@ class Replay:
         self.commands: dict[int, Json] = {}
         self.steps: dict[int, StepCall] = {}
         self.steps_running: set[int] = set()
-        self.steps_dropped: list[int] = []
+        self.steps_dropped: tuple[int, ...] = ()
         self.pending: dict[int, Call[Any]] = {}
         self.timers: dict[int, Callable[[], None]] = {}
         self.discarded = False
@@ -107,45 +107,46 @@ class Replay:
 
         `outer` is the loop whose callback this is, if the caller knows it.
         """
-        position = self.position
-        fresh = [event for event in events if event["position"] > position]
+        fresh = self.history.expect(events, self.position)
         if not fresh:
             return
-        for event in fresh:
-            self.history.index(event)
         self._ahead = len(fresh)
-        loop = self.loop
-        loop.enter(outer)
-        try:
-            for event in fresh:
-                self._ahead -= 1
-                self._apply(event)
-                root = self.root
-                if root is not None:
-                    loop.run_until_idle(root)
-                    if self.cancel_reason is not None:
-                        self._cancel(root, self.cancel_reason)
-                    if self.history.fault is not None or loop.fatal is not None:
-                        break
-        finally:
-            loop.leave()
+        if self.cancel_reason is None and _HEARD.isdisjoint([event["type"] for event in fresh]):
+            self._apply_all(fresh)  # no code runs on account of these
+        else:
+            self.loop.enter(outer)
+            try:
+                self._apply_all(fresh)
+            finally:
+                self.loop.leave()
         self.position = fresh[-1]["position"]
         self.history.live = True  # what comes from now on has never been seen before
 
-    def _apply(self, event: Event) -> None:
-        self.history.happened(event)
-        kind = event["type"]
-        if kind in COMMANDS and event["sequence"] in self.history.recorded:
-            self._missing(event)
-            return
-        if self.root is not None and self.root.done():
-            if kind == "signal_received":
-                self.signals.keep(event["name"], event.get("payload"), event["position"])
-            return  # the rest is nothing to code that has ended
-        handler = self._HANDLERS.get(kind)
-        if handler is not None:
-            self.loop.ticks = 0
-            handler(self, event)
+    def _apply_all(self, fresh: Sequence[Event]) -> None:
+        loop, history = self.loop, self.history
+        for event in fresh:
+            self._ahead -= 1
+            history.happened(event)
+            kind = event["type"]
+            if history.recorded and kind in COMMANDS and event["sequence"] in history.recorded:
+                self._missing(event)
+            elif self.root is not None and is_done(self.root):
+                self._too_late(event)
+            elif (handler := self._HANDLERS.get(kind)) is not None:
+                loop.ticks = 0
+                handler(self, event)
+            root = self.root
+            if root is not None:
+                loop.run_until_idle(root)
+                if self.cancel_reason is not None:
+                    self._cancel(root, self.cancel_reason)
+                if history.fault is not None or loop.fatal is not None:
+                    return
+
+    def _too_late(self, event: Event) -> None:
+        """The code has ended: a signal may be for the next run, and the rest is for nobody."""
+        if event["type"] == "signal_received":
+            self.signals.keep(event["name"], event.get("payload"), event["position"])
 
     def _started(self, event: Event) -> None:
         claimed, function = self.claimed, self.function
@@ -154,7 +155,7 @@ class Replay:
         try:
             if args or kwargs:
                 args, kwargs = function.adapted(args, kwargs)
-            value = function.plain(*args, **kwargs)
+            value = contextvars.Context().run(function.plain, *args, **kwargs)
         except BaseException as error:
             value = raising(error)
         if type(value) is not types.CoroutineType and not asyncio.iscoroutine(value):
@@ -252,7 +253,8 @@ class Replay:
             self.steps_running.update([step.call.sequence for step in steps])
         if not self.pending and not self.timers and not (self._signals and self._signals.awaited):
             return self._failure(not_durable(root))
-        return Turn("keep" if self.steps_running else "suspend", self._handed_over(), steps)
+        commands = self._handed_over() if self.commands else None
+        return Turn("keep" if self.steps_running else "suspend", commands, steps)
 
     def _outcome(self, root: asyncio.Task[Any]) -> Turn:
         if self.history.recorded and not self._version_refused():
@@ -285,8 +287,6 @@ class Replay:
         return Turn("fail", self._handed_over(), error=wire)
 
     def _handed_over(self) -> list[Json]:
-        if not self.commands:
-            return []
         commands, self.commands = self.commands, {}
         return list(commands.values())
 
@@ -348,10 +348,12 @@ class Replay:
         """A durable call: `.run()` inside a workflow."""
         if function.kind == "step":
             function.must_fit(args, kwargs)
-            sequence, recorded = self._asked("step", function.name)
+            self.loop.ticks = 0
+            sequence, recorded = self.history.next("step", function.name)
             call = self._pending(sequence, "step", function)
             if recorded is None and self.history.fault is None:
-                self.steps[sequence] = StepCall(call, function, own(args), own(kwargs))
+                args, kwargs = own(args) if args else args, own(kwargs) if kwargs else kwargs
+                self.steps[sequence] = StepCall(call, function, args, kwargs)
             return call
         return self._schedule(function, args, kwargs)[0]
 
@@ -405,8 +407,7 @@ class Replay:
         return call, execution.get("id", "")
 
     def _pending(self, sequence: int, kind: str, function: Function[..., Any]) -> Call[Any]:
-        call = new_call(self, sequence, kind, function.name)
-        call.result_type = function.result_type
+        call = new_call(self, sequence, kind, function.name, function.result_type)
         self.pending[sequence] = call
         return call
 
@@ -472,7 +473,7 @@ class Replay:
             self.cancel(call.sequence)
         elif call.sequence in self.steps_running:
             self.steps_running.discard(call.sequence)
-            self.steps_dropped.append(call.sequence)
+            self.steps_dropped += (call.sequence,)
 
     def sleep(self, delay_ms: int) -> Call[None]:
         """A durable sleep; one of 0 is recorded as well."""
@@ -514,3 +515,7 @@ class Replay:
     def time(self) -> float:
         """The workflow's time, in seconds since 1970."""
         return self.history.time()
+
+
+# What code may go on for.
+_HEARD = frozenset(Replay._HANDLERS)  # pyright: ignore[reportPrivateUsage]

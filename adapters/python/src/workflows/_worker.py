@@ -165,7 +165,7 @@ class Worker:
         self._call = channel.call
         self.outbox = Outbox(channel)
         self._pool = ThreadPoolExecutor(self.concurrency, thread_name_prefix="workflows")
-        self.bodies = Bodies(self._pool, self._wake, self.loop)
+        self.bodies = Bodies(self._pool, self._wake)
         self._drained, self._ended, self._failure = False, False, None
         await self._start()
         self._tasks = [
@@ -404,7 +404,7 @@ class Worker:
         """An execution is no longer held."""
         if self._held.get(held.id) is held:
             del self._held[held.id]
-        self._wake()
+        self._changed.set()
 
     def suspended(self, held: HeldWorkflow) -> None:
         """A workflow waits for an event; it stays warm if there is room."""
@@ -468,7 +468,7 @@ def _forget_suspended() -> None:  # pyright: ignore[reportUnusedFunction]
 
 def _begin(taken: Sequence[Held]) -> None:
     for held in taken:
-        contextvars.Context().run(held.begin)
+        held.begin()
 
 
 async def _first_of(waits: list[Any], timeout: float) -> None:  # noqa: ASYNC109
