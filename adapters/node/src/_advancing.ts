@@ -5,6 +5,7 @@ import type { StepCall, Turn } from './_calls'
 import { WorkflowsError } from './_errors'
 import { Held, type Home, isOver } from './_executions'
 import { called, tell } from './_failures'
+import { Few } from './_few'
 import type { DurableFunction } from './_functions'
 import { log } from './_log'
 import {
@@ -37,15 +38,16 @@ export interface WorkflowHome extends Home {
 /** A workflow: its code is advanced, one write at a time, and its steps run here. */
 export class HeldWorkflow extends Held<WorkflowHome> {
   replay: Replay | undefined
-  /** Settles when the workflow has been let go; the next claim of it waits for that. */
-  readonly gone: Promise<void>
-  readonly steps = new Map<number, Attempt>()
+  readonly steps = new Few<Attempt>()
   #outcomes: StepEvent[] = []
   #inFlight = false
   #isFeeding = false
   #news = false
   #arrived: (() => void)[] = []
-  #letGo: () => void = () => {}
+  #isGone = false
+  // Made for the next claim of it, if that comes before this one has let go.
+  #gone: Promise<void> | undefined
+  #letGo: (() => void) | undefined
 
   constructor(
     home: WorkflowHome,
@@ -55,13 +57,24 @@ export class HeldWorkflow extends Held<WorkflowHome> {
     private readonly before?: HeldWorkflow,
   ) {
     super(home, claimed, fn)
-    this.gone = new Promise((resolve) => {
-      this.#letGo = resolve
+  }
+
+  /** Resolves when the workflow has been let go; the next claim of it waits for that. */
+  gone(): Promise<void> {
+    this.#gone ??= new Promise((resolve) => {
+      if (this.#isGone) resolve()
+      else this.#letGo = resolve
     })
+    return this.#gone
+  }
+
+  #leave(): void {
+    this.#isGone = true
+    this.#letGo?.()
   }
 
   protected async start(fn: DurableFunction): Promise<void> {
-    await this.before?.gone
+    await this.before?.gone()
     if (this.lost) return
     this.replay = this.home.remembered(this.claimed)
     let events = this.claimed.events ?? []
@@ -187,7 +200,7 @@ export class HeldWorkflow extends Held<WorkflowHome> {
       this.drop()
     }
     this.home.suspended(this)
-    this.#letGo()
+    this.#leave()
   }
 
   /** A command or a result that the engine does not take is the workflow's failure. */
@@ -272,7 +285,7 @@ export class HeldWorkflow extends Held<WorkflowHome> {
   protected override ended(error?: WorkflowsError): void {
     this.drop()
     super.ended(error)
-    this.#letGo()
+    this.#leave()
   }
 
   /** Forgets the code and stops the bodies of its steps. */

@@ -46,7 +46,7 @@ export class Attempt {
   /** What was rejected in the try that runs, where nobody looks. */
   stray: { readonly error: unknown } | undefined
   #report: (details: unknown) => void
-  readonly #stops = new Set<() => void>()
+  #stops: (() => void)[] = []
 
   constructor(
     readonly claimed: Claimed,
@@ -78,8 +78,10 @@ export class Attempt {
 
   /** Has something called when the wait for the body is to end; answers how to take that back. */
   onStop(heard: () => void): () => void {
-    this.#stops.add(heard)
-    return () => this.#stops.delete(heard)
+    this.#stops.push(heard)
+    return () => {
+      this.#stops = this.#stops.filter((each) => each !== heard)
+    }
   }
 
   /** Gets ready for another try of the same body. */

@@ -34,6 +34,9 @@ import { came, goes } from './_watchdog'
 import { exceptionToError } from './_wire_errors'
 import { signalStep } from './_workflow'
 
+// Shared and never changed: few workflows have anything to be told when they wait.
+const NOTHING: (() => void)[] = []
+
 /** One workflow in memory. */
 export class Replay {
   readonly history: History
@@ -64,7 +67,7 @@ export class Replay {
   // the same, where the code failed then: few errors that are thrown in a catch name their cause.
   #told: number | undefined
   #blamed: number | undefined
-  #atRest: (() => void)[] = []
+  #atRest = NOTHING
   #ahead = 0
   #order = 0
 
@@ -88,7 +91,8 @@ export class Replay {
    * It resolves when the code waits. Never call it again before that.
    */
   async feed(events: readonly Event[]): Promise<void> {
-    const fresh = events.filter((event) => event.position > this.position)
+    const isNew = (event: Event) => event.position > this.position
+    const fresh = events.every(isNew) ? events : events.filter(isNew) // nearly always all are
     if (fresh.length === 0) return
     const isWhole = this.position === 0
     for (const event of fresh) this.history.index(event)
@@ -136,7 +140,10 @@ export class Replay {
     this.stepping = true
     const place = goes(this.claimed.name, this.claimed.id)
     try {
-      if (this.#apply(event)) await this.#rest()
+      if (this.#apply(event)) {
+        await drained()
+        if (this.#atRest !== NOTHING) await this.#tell()
+      }
       const reason = this.#cancelReason
       if (reason !== undefined && this.#began && this.history.fault === undefined) {
         this.#cancelReason = undefined
@@ -152,17 +159,23 @@ export class Replay {
   /** Lets the code run until it waits, and nothing is left to be told. */
   async #rest(): Promise<void> {
     await drained()
+    await this.#tell()
+  }
+
+  /** Tells the code what it is to hear when it waits, one thing after another. */
+  async #tell(): Promise<void> {
     for (const act of this.#atRest) {
       if (this.over || this.discarded) break
       act()
       await drained()
     }
-    this.#atRest = []
+    this.#atRest = NOTHING
   }
 
   /** Has something done when the code waits, in its turn. */
   atRest(act: () => void): void {
-    this.#atRest.push(act)
+    if (this.#atRest === NOTHING) this.#atRest = [act]
+    else this.#atRest.push(act)
   }
 
   /** Resolves when all has been told that there is to tell now. */
@@ -304,7 +317,7 @@ export class Replay {
   }
 
   #ending(): Turn {
-    const [first] = [...this.history.recorded.values()].sort((a, b) => a.position - b.position)
+    const [first] = this.history.recorded.values().sort((a, b) => a.position - b.position)
     if (first !== undefined && !this.#isVersionRefused) {
       this.#missing(first)
       return asking('park', { message: this.history.fault?.message ?? '' })
@@ -343,7 +356,7 @@ export class Replay {
   discard(): void {
     this.discarded = true
     this.#root.drop()
-    this.#atRest = []
+    this.#atRest = NOTHING
     this.signals.drop()
     this.asked.drop()
     this.#outcome = undefined

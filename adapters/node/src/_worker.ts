@@ -441,7 +441,8 @@ export class Worker implements WorkflowHome, AsyncDisposable {
     if (claimed.kind !== 'workflow') return new HeldAttempt(this, claimed, fn)
     watch() // for workflows that were defined after the start
     const before = this.held.get(claimed.id)
-    const limited = { ...claimed, max_history: this.#maxHistory }
+    const limited: Claimed & { max_history?: number } = claimed // not a copy: it is ours alone
+    limited.max_history = this.#maxHistory
     return new HeldWorkflow(this, limited, fn, before instanceof HeldWorkflow ? before : undefined)
   }
 
