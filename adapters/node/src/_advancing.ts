@@ -73,8 +73,12 @@ export class HeldWorkflow extends Held<WorkflowHome> {
     this.#letGo?.()
   }
 
-  protected async start(fn: DurableFunction): Promise<void> {
-    await this.before?.gone()
+  protected start(fn: DurableFunction): Promise<void> {
+    if (this.before === undefined) return this.#resume(fn)
+    return this.before.gone().then(() => this.#resume(fn))
+  }
+
+  async #resume(fn: DurableFunction): Promise<void> {
     if (this.lost) return
     this.replay = this.home.remembered(this.claimed)
     let events = this.claimed.events ?? []
@@ -110,9 +114,11 @@ export class HeldWorkflow extends Held<WorkflowHome> {
     await this.#feed(replay, events)
     if (this.replay !== replay) return
     this.#stopSteps(replay)
-    const arrived = this.#arrived
-    this.#arrived = []
-    for (const each of arrived) each()
+    if (this.#arrived.length > 0) {
+      const arrived = this.#arrived
+      this.#arrived = []
+      for (const each of arrived) each()
+    }
     this.#advance()
   }
 
@@ -162,7 +168,10 @@ export class HeldWorkflow extends Held<WorkflowHome> {
     const { id, lease } = this
     // 'park' never comes here: it is a release
     const then = turn.then as Advance['then']
-    const item: Advance = { id, lease, position: replay.position, then, ...outcomeOf(turn) }
+    const item: Advance = { id, lease, position: replay.position, then }
+    if (then === 'complete') item.result = turn.result as Advance['result']
+    else if (then === 'fail') item.error = turn.error as Advance['error']
+    else if (then === 'continue') Object.assign(item, turn.nextRun)
     if (turn.commands.length > 0) item.commands = turn.commands
     if (this.#outcomes.length > 0) {
       item.events = this.#outcomes
@@ -227,15 +236,13 @@ export class HeldWorkflow extends Held<WorkflowHome> {
       if (step.call.done) continue
       const attempt = new Attempt(this.claimed, unheard)
       this.steps.set(step.call.sequence, attempt)
-      this.#run(replay, step, attempt).catch((error: unknown) => this.broken('step', error))
+      runStep(this.home.bodies, step, attempt)
+        .then((ended) => {
+          if (!this.#isFeeding) this.#stepEnded(replay, step, attempt, ended)
+          else this.#arrived.push(() => this.#stepEnded(replay, step, attempt, ended))
+        })
+        .catch((error: unknown) => this.broken('step', error))
     }
-  }
-
-  async #run(replay: Replay, step: StepCall, attempt: Attempt): Promise<void> {
-    const ended = await runStep(this.home.bodies, step, attempt)
-    const arrive = () => this.#stepEnded(replay, step, attempt, ended)
-    if (this.#isFeeding) this.#arrived.push(arrive)
-    else arrive()
   }
 
   #stepEnded(replay: Replay, step: StepCall, attempt: Attempt, [ok, payload]: Ended): void {
@@ -251,6 +258,7 @@ export class HeldWorkflow extends Held<WorkflowHome> {
 
   /** Stops the bodies of steps that the code has cancelled. */
   #stopSteps(replay: Replay): void {
+    if (replay.asked.stepsDropped.length === 0) return
     for (const sequence of replay.asked.stepsDropped.splice(0)) {
       this.steps.get(sequence)?.stop('cancel')
       this.steps.delete(sequence)
@@ -301,10 +309,4 @@ export class HeldWorkflow extends Held<WorkflowHome> {
 /** Lets a replay read what it was told of; one that is warm must not keep claims alive by that. */
 function recalling(replay: Replay, home: WorkflowHome): void {
   replay.recall = () => home.history({ ...replay.claimed, after: replay.position })
-}
-
-function outcomeOf(turn: Turn): Partial<Advance> {
-  if (turn.then === 'complete') return { result: turn.result as Advance['result'] }
-  if (turn.then === 'continue') return turn.nextRun as Partial<Advance>
-  return turn.then === 'fail' ? { error: turn.error as Advance['error'] } : {}
 }

@@ -98,7 +98,9 @@ export class Replay {
     for (const event of fresh) this.history.index(event)
     this.#ahead = fresh.length
     const slices = new Slices()
-    for (const event of fresh) {
+    // By index, since an iterator that lives through an await makes an object a turn.
+    for (let at = 0; at < fresh.length; at++) {
+      const event = fresh[at] as Event
       this.#ahead -= 1
       await this.#step(event)
       const isOver = slices.over
