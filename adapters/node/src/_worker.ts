@@ -199,7 +199,6 @@ export class Worker implements WorkflowHome, AsyncDisposable {
       )
     }
     installGuards()
-    if ('workflow' in this.functions.names()) watch()
     this.#isOn = true
     this.#isRegistered = this.#isHurried = false
     this.#draining = this.#ending = undefined
@@ -439,7 +438,7 @@ export class Worker implements WorkflowHome, AsyncDisposable {
     const fn = this.functions.find(kind, name)
     if (fn === undefined) this.#lacking.set(`${kind} ${name}`, { kind, name })
     if (claimed.kind !== 'workflow') return new HeldAttempt(this, claimed, fn)
-    watch() // for workflows that were defined after the start
+    watch() // not before: the thread takes more memory than all the rest of the adapter
     const before = this.held.get(claimed.id)
     const limited: Claimed & { max_history?: number } = claimed // not a copy: it is ours alone
     limited.max_history = this.#maxHistory
