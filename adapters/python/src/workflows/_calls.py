@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import hashlib
 import uuid
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
@@ -325,6 +324,8 @@ def continuation_of(error: BaseException | None) -> ContinueAsNew | None:
 
 def child_id(claimed: Mapping[str, Any], sequence: int, at: float) -> str:
     """A UUIDv7 of the workflow's time that is the same if a lost command is given again."""
+    import hashlib  # which few workers need, and half a megabyte of OpenSSL with it
+
     seed = f"{claimed['id']}:{claimed.get('run', 1)}:{sequence}"
     bits = int.from_bytes(hashlib.blake2b(seed.encode(), digest_size=10).digest(), "big")
     number = (int(at * 1000) << 80) | bits

@@ -26,6 +26,7 @@ from ._operations import Operation
 from ._outbox import Outbox
 from ._registry import Registry, registry
 from ._settings import Duration, Settings, milliseconds, seconds
+from ._version import version
 from ._warm import Warm
 
 log = logging.getLogger("workflows")
@@ -105,7 +106,7 @@ class Worker:
             "warm": warm > 0,
             "language": "python",
             "runtime": f"{sys.version_info.major}.{sys.version_info.minor}",
-            "sdk_version": _sdk_version(),
+            "sdk_version": version(),
             "name": name or f"{socket.gethostname()}:{threading.get_native_id()}",
         }
         for field, value in (
@@ -484,9 +485,3 @@ def _names(what: str, names: Sequence[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     plural = f"{what[:-1]}ies" if what.endswith("y") else f"{what}s"
     return f"{plural} {' '.join(names[:_NAMED])}{more}"
-
-
-def _sdk_version() -> str:
-    from . import __version__
-
-    return __version__
