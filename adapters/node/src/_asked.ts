@@ -4,6 +4,7 @@ import { Call, type Callee, cancellationOf, type StepCall } from './_calls'
 import type { Scope } from './_cancelling'
 import { Few } from './_few'
 import type { Command } from './_operations'
+import { type Json, plain } from './_payload'
 import type { Replay } from './_replay'
 
 /** The open requests of one workflow, by sequence. */
@@ -95,6 +96,22 @@ export class Asked {
       this.emit({ type: 'start_timer', sequence, name, delay_ms: delayMs })
     }
     return sequence
+  }
+
+  /** Publishes a state for whoever looks at the execution. */
+  setState(value: unknown): void {
+    const state: Json = plain(value ?? null, 'state')
+    if (this.replay.over) return
+    const { sequence, recorded } = this.replay.history.next('state', '')
+    if (recorded === undefined) this.emit({ type: 'set_state', sequence, state })
+  }
+
+  /** Answers the version of a change that this workflow goes by, one for all its life. */
+  getVersion(change: string, minimum: number, maximum: number): number {
+    const [version, sequence] = this.replay.history.version(change, minimum, maximum)
+    if (sequence === undefined) return version
+    this.emit({ type: 'mark_version', sequence, name: change, version })
+    return version
   }
 
   /** Cancels a durable timer that has not fired. */

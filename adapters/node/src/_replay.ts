@@ -28,7 +28,7 @@ import type { Handle } from './_handles'
 import { COMMANDS, History, idIn, sequenceIn } from './_history'
 import { drained, never, notDurable, Slices, storage, strayed } from './_loop'
 import type { Claimed, Event } from './_operations'
-import { adapt, type Json, plain } from './_payload'
+import { adapt, plain } from './_payload'
 import { Signals } from './_signals'
 import { came, goes } from './_watchdog'
 import { exceptionToError } from './_wire_errors'
@@ -149,19 +149,16 @@ export class Replay {
       const reason = this.#cancelReason
       if (reason !== undefined && this.#began && this.history.fault === undefined) {
         this.#cancelReason = undefined
-        if (!this.over && this.#root.cancel(reason)) await this.#rest()
+        if (!this.over && this.#root.cancel(reason)) {
+          await drained()
+          await this.#tell()
+        }
       }
     } finally {
       came(place)
       this.stepping = false
       this.#told = undefined
     }
-  }
-
-  /** Lets the code run until it waits, and nothing is left to be told. */
-  async #rest(): Promise<void> {
-    await drained()
-    await this.#tell()
   }
 
   /** Tells the code what it is to hear when it waits, one thing after another. */
@@ -478,22 +475,6 @@ export class Replay {
     const { origin } = this.history
     const once = key || `${this.claimed.id}:${origin}:${this.history.nextSequence()}`
     return this.call(signalStep, [id, name, plain(payload ?? null, 'payload'), once])
-  }
-
-  /** Publishes a state for whoever looks at the execution. */
-  setState(value: unknown): void {
-    const state: Json = plain(value ?? null, 'state')
-    if (this.over) return
-    const { sequence, recorded } = this.history.next('state', '')
-    if (recorded === undefined) this.asked.emit({ type: 'set_state', sequence, state })
-  }
-
-  /** The version of a change that this workflow goes by, one for all its life. */
-  getVersion(change: string, minimum: number, maximum: number): number {
-    const [version, sequence] = this.history.version(change, minimum, maximum)
-    if (sequence === undefined) return version
-    this.asked.emit({ type: 'mark_version', sequence, name: change, version })
-    return version
   }
 
   /** Whether history is still ahead of the code. */
