@@ -17,17 +17,7 @@ import contextvars
 import functools
 import inspect
 from collections.abc import Callable, Coroutine, Mapping
-from typing import (
-    Any,
-    Generic,
-    ParamSpec,
-    Protocol,
-    Self,
-    TypeVar,
-    Unpack,
-    cast,
-    overload,
-)
+from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
 
 from ._client import Client, client
 from ._errors import ExecutionFinished
@@ -36,6 +26,7 @@ from ._loop import active, refuse_inside
 from ._operations import Created
 from ._options import Kind, Options, checked, execution_fields, name_of
 from ._payload import adapt, adapt_arguments, encode, plain_arguments, type_hints
+from ._places import definition_place, is_async
 from ._registry import registry
 
 P = ParamSpec("P")
@@ -75,8 +66,8 @@ class Function(Generic[P, R]):
         self._run_name, self._queue_name = f"{self.name}.run", f"{self.name}.queue"
         self.options_set = options
         self.is_external = bool(options.get("external"))
-        self.is_async = _is_async(plain)
-        self.place = _place(plain)
+        self.is_async = is_async(plain)
+        self.place = definition_place(plain)
         self.signature = inspect.signature(plain)
         self._template: dict[str, Any] | None = None
         self._awaited: str | None = None
@@ -344,18 +335,6 @@ class SyncFunction(Function[P, R]):
         return cast(R, self.plain(*args, **kwargs))
 
 
-def _is_async(plain: Callable[..., Any]) -> bool:
-    called = inspect.getattr_static(type(plain), "__call__", None)
-    return inspect.iscoroutinefunction(plain) or inspect.iscoroutinefunction(called)
-
-
-def _place(plain: Callable[..., Any]) -> str:
-    code = getattr(inspect.unwrap(plain), "__code__", None)
-    if code is None:
-        return f"{plain.__module__}.{getattr(plain, '__qualname__', plain)}"
-    return f"{code.co_filename}:{code.co_firstlineno}"
-
-
 class Decorator(Protocol):
     """A decorator with its options already given."""
 
@@ -379,7 +358,7 @@ def _register(kind: Kind, plain: Callable[..., Any], options: Options) -> Functi
         raise TypeError(
             f"@{kind} cannot decorate the generator {plain.__qualname__}; return a list"
         )
-    make: Any = AsyncFunction if _is_async(plain) else SyncFunction
+    make: Any = AsyncFunction if is_async(plain) else SyncFunction
     function: Function[..., Any] = make(kind, plain, options)
     if not function.is_external:
         registry.add(function)
@@ -389,9 +368,8 @@ def _register(kind: Kind, plain: Callable[..., Any], options: Options) -> Functi
 def _decorate(kind: Kind, function: Callable[..., Any] | None, options: Options) -> Any:
     if function is not None:
         return _register(kind, function, options)
-    checked(
-        kind, options, decorator=True
-    )  # a mistake is told where it stands, not where it is used
+    # A mistake is told where it stands, not where it is used.
+    checked(kind, options, decorator=True)
 
     def decorator(plain: Callable[..., Any], /) -> Function[..., Any]:
         return _register(kind, plain, options)

@@ -8,27 +8,23 @@ cannot differ: nothing is applied before it has come back as an event.
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import math
-import types
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, ClassVar, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
+from ._applying import HANDLERS
 from ._calls import (
     Call,
     ChildHandle,
     ContinueAsNew,
     StepCall,
     Turn,
-    answering,
     cancellation_of,
     child_id,
     continuation_of,
-    failure_of,
     frozen,
     new_call,
     own,
-    raising,
     sequence_of,
     wake,
 )
@@ -39,7 +35,7 @@ from ._failures import explained
 from ._functions import Function
 from ._history import COMMANDS, Event, History
 from ._loop import WorkflowLoop, not_durable, place_of_wait
-from ._payload import adapt, plain
+from ._payload import plain
 from ._signals import Signals
 from ._tasks import WorkflowTask, is_done
 from ._wire_errors import exception_to_error
@@ -111,7 +107,9 @@ class Replay:
         if not fresh:
             return
         self._ahead = len(fresh)
-        if self.cancel_reason is None and _HEARD.isdisjoint([event["type"] for event in fresh]):
+        if self.cancel_reason is None and HANDLERS.keys().isdisjoint(
+            [event["type"] for event in fresh]
+        ):
             self._apply_all(fresh)  # no code runs on account of these
         else:
             self.loop.enter(outer)
@@ -132,7 +130,7 @@ class Replay:
                 self._missing(event)
             elif self.root is not None and is_done(self.root):
                 self._too_late(event)
-            elif (handler := self._HANDLERS.get(kind)) is not None:
+            elif (handler := HANDLERS.get(kind)) is not None:
                 loop.ticks = 0
                 handler(self, event)
             root = self.root
@@ -148,90 +146,12 @@ class Replay:
         if event["type"] == "signal_received":
             self.signals.keep(event["name"], event.get("payload"), event["position"])
 
-    def _started(self, event: Event) -> None:
-        claimed, function = self.claimed, self.function
-        args: list[Any] = claimed.get("args") or []
-        kwargs: Json = claimed.get("kwargs") or {}
-        try:
-            if args or kwargs:
-                args, kwargs = function.adapted(args, kwargs)
-            value = contextvars.Context().run(function.plain, *args, **kwargs)
-        except BaseException as error:
-            value = raising(error)
-        if type(value) is not types.CoroutineType and not asyncio.iscoroutine(value):
-            value = answering(value)
-        body = cast("Coroutine[Any, Any, Any]", value)
-        self.root = self.loop.create_task(body, name=function.name, context=contextvars.Context())
-        if self.cancel_reason is not None:
-            self.root.cancel(self.cancel_reason)  # before any of its code has run
-            self.cancel_reason = None
-
-    def _child_started(self, event: Event) -> None:
-        call = self.pending.get(event["sequence"])
-        if call is not None:
-            call.id = cast("Json", event.get("payload") or {}).get("id", "")
-
-    def _completed(self, event: Event) -> None:
-        call = self.pending.pop(event["sequence"], None)
-        if call is None or call.done():
-            return
-        payload = event.get("payload")
-        try:
-            call.set_result(adapt(payload, call.result_type, path="result"))
-        except Exception as error:
-            call.fail(error)
-
-    def _failed(self, event: Event) -> None:
-        call = self.pending.pop(event["sequence"], None)
-        if call is not None and not call.done():
-            error = failure_of(call, event.get("payload"))
-            error.workflows_sequence = call.sequence  # type: ignore[attr-defined]
-            call.fail(error)
-
-    def _cancelled(self, event: Event) -> None:
-        call = self.pending.pop(event["sequence"], None)
-        if call is not None and not call.done():
-            call.fail(cancellation_of(call, event.get("payload")))
-
-    def _fired(self, event: Event) -> None:
-        fire = self.timers.pop(event["sequence"], None)
-        if fire is not None:
-            fire()
-
-    def _timer_cancelled(self, event: Event) -> None:
-        self.timers.pop(event["sequence"], None)
-
-    def _signalled(self, event: Event) -> None:
-        self.signals.received(event["name"], event.get("payload"), event["position"])
-
-    def _cancel_requested(self, event: Event) -> None:
-        told = cast("Mapping[str, Any]", event.get("payload") or {})
-        self.stop_reason = told.get("message") or "the workflow was asked to stop"
-        self.cancel_reason = self.stop_reason
-
     def _cancel(self, root: WorkflowTask[Any], reason: str) -> None:
         """Cancels the code once, as soon as it would hear of it."""
         if not is_deaf(root):
             self.cancel_reason = None
             root.cancel(reason)
             self.loop.run_until_idle(root)
-
-    _HANDLERS: ClassVar[Mapping[str, Callable[[Any, Event], None]]] = {
-        "started": _started,
-        "child_started": _child_started,
-        "activity_completed": _completed,
-        "child_completed": _completed,
-        "step_completed": _completed,
-        "activity_failed": _failed,
-        "child_failed": _failed,
-        "step_failed": _failed,
-        "activity_cancelled": _cancelled,
-        "child_cancelled": _cancelled,
-        "timer_fired": _fired,
-        "timer_cancelled": _timer_cancelled,
-        "signal_received": _signalled,
-        "cancel_requested": _cancel_requested,
-    }
 
     # --- commands out ---
 
@@ -515,7 +435,3 @@ class Replay:
     def time(self) -> float:
         """The workflow's time, in seconds since 1970."""
         return self.history.time()
-
-
-# What code may go on for.
-_HEARD = frozenset(Replay._HANDLERS)  # pyright: ignore[reportPrivateUsage]
