@@ -37,8 +37,9 @@ async def deploy(world: World) -> None:
         "put_back_attempts_max": int(attempts),
         "failures_beyond_the_bodies": int(failures),
     }
-    if int(put_back) < 10:
-        world.wrong.append(f"workers lacked functions, and put back {put_back} only")
+    # One for each function that one lacks: it says so with its next claim, and is handed no more.
+    if int(put_back) < len(old):
+        world.wrong.append(f"{len(old)} workers lacked functions, and put back {put_back}")
 
 
 async def _all_ended(world: World) -> bool:
@@ -58,8 +59,8 @@ SELECT count(*), coalesce(max(n), 0), coalesce(max(attempts), 0),
 FROM (
     SELECT x, count(*) AS n FROM {SCHEMA}.audit
     WHERE tab = 'executions' AND old_status = 'running' AND new_status = 'scheduled'
-        AND new_token IS NULL GROUP BY x
-) lacked JOIN {SCHEMA}.executions e ON e.id = lacked.x WHERE e.kind <> 'workflow'
+        AND statement = 'release' GROUP BY x
+) lacked JOIN {SCHEMA}.executions e ON e.id = lacked.x
 """
 
 # --- a thousand at once ----------------------------------------------------------------------
@@ -71,18 +72,19 @@ async def crowd(world: World) -> None:
     began = asyncio.get_running_loop().time()
     while True:
         for member in world.fleet.members:
-            for name, value in _memory(member.process.pid).items():
+            for name, value in _memory(member.process.process.pid).items():
                 peak[name] = max(peak[name], value)
         await asyncio.sleep(0.25)
         patience = asyncio.get_running_loop().time() - began
         if patience > 5 and (patience > 80 or not (await world.left()).strip()):
             break
-    at_once = {path.stem: _at_once(path) for path in world.directory.glob("worker-*.jsonl")}
+    journals = sorted(world.directory.glob("worker-*.jsonl"))
+    at_once = {path.stem: _at_once(path, steps=False) for path in journals}
     world.figures |= {
         "rss_mb_max": peak["VmRSS"] // 1024,
         "threads_max": peak["Threads"],
         "bodies_at_once_max": max(at_once.values(), default=0),
-        "bodies_at_once": dict(sorted(at_once.items())),
+        "steps_at_once_max": max((_at_once(path, steps=True) for path in journals), default=0),
     }
     if (least := min(at_once.values(), default=0)) < 800:
         world.wrong.append(f"some worker had {least} bodies at once only: {at_once}")
@@ -94,12 +96,17 @@ def _memory(pid: int) -> dict[str, int]:
     return {name: int(found[name].split()[0]) for name in ("VmRSS", "Threads") if name in found}
 
 
-def _at_once(journal: Path) -> int:
-    """Answer how many bodies ran in a process at the same time, at most."""
+def _at_once(journal: Path, *, steps: bool) -> int:
+    """Answer how many bodies ran in a process at the same time, at most.
+
+    A step has no slot of its own: it runs in that of its workflow.
+    """
     running, most = 0, 0
     for entry in entries(journal):
-        running += {"begin": 1, "end": -1}.get(entry["t"], 0) if entry["seq"] is None else 0
-        most = max(most, running)
+        change = {"begin": 1, "end": -1}.get(entry["t"], 0)
+        if change and (entry["seq"] is not None) == steps:
+            running += change
+            most = max(most, running)
     return most
 
 

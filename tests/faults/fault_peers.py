@@ -29,7 +29,7 @@ def table(report: Mapping[str, Any]) -> str:
 
 def _cell(value: Any) -> str:
     if value is None:
-        return "–"
+        return ""
     return f"{value:,}" if isinstance(value, int) else f"{value:.1f}"
 
 

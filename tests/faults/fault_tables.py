@@ -35,6 +35,7 @@ async def held_xmin(world: World) -> None:
     try:
         await _pause(world, world.duration / 2)
         after = await _measured(world, world.duration / 4)
+        world.figures["dead_rows"] = int(await _ask(world, _DEAD))
     finally:
         holder.kill()
         await holder.wait()
@@ -75,7 +76,9 @@ def _compare(world: World, before: _Claims, after: _Claims) -> None:
             f"claim_blocks_{name}": round(each.blocks, 1),
             f"finished_a_second_{name}": round(each.finished_a_second),
         }
-    world.figures["claims_slower"] = round(after.mean_ms / before.mean_ms, 2)
+    world.figures["claims_dearer"] = round(after.mean_ms / before.mean_ms, 2)
+    lost = before.finished_a_second / max(after.finished_a_second, 1)
+    world.figures["throughput_divided_by"] = round(lost, 2)
 
 
 async def _hold(world: World) -> asyncio.subprocess.Process:
@@ -100,6 +103,10 @@ async def _ask(world: World, query: str) -> str:
 
 
 _ENDED = f"SELECT count(*) FROM {SCHEMA}.executions WHERE finished_at IS NOT NULL"
+
+_DEAD = f"""
+SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'executions' AND schemaname = '{SCHEMA}'
+"""
 
 _COST = """
 SELECT sum(calls), sum(total_exec_time) / sum(calls), max(max_exec_time),

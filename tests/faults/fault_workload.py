@@ -150,8 +150,8 @@ class Workload:
         return Item(uid, "job", "fault.job", "default", deed, copies=250)
 
     def _steps(self, dice: Dice, uid: str) -> Item:
-        """Answer a workflow with a hundred steps at once."""
-        steps = [{"do": "step", "uid": f"{uid}.{n}", "ms": 1000} for n in range(100)]
+        """Answer a workflow with five hundred steps at once."""
+        steps = [{"do": "step", "uid": f"{uid}.{n}", "ms": 1000} for n in range(500)]
         spec = {"uid": uid, "deeds": [{"do": "all", "uid": f"{uid}.all", "deeds": steps}]}
         language = dice.pick(self._languages)
         return Item(uid, "workflow", f"fault.{language}_flow", language, spec, id=_id(dice))

@@ -109,7 +109,7 @@ class World:
             server = SmallLog(ROOT / "build" / "faults", scenario.wal_mb, **settings)
         else:
             server = FaultServer(ROOT / "build" / "faults", **settings)
-        if scenario.clock_s:
+        if scenario.clock_s or scenario.clocks:
             build_clock()
         server.environment = clock_off_by(scenario.clock_s)
         with contextlib.ExitStack() as stack:
@@ -143,6 +143,8 @@ class World:
         for name, value in self.scenario.defaults.items():
             self.server.query(f"ALTER DATABASE {DATABASE} SET {name} = '{value}'")
         self._write_meta()
+        if self.scenario.clock_s:
+            self.figures["clock_ahead_s"] = round(self._clock_ahead())
         workload = Workload(self.seed, self.scenario.mix, self.scenario.languages)
         self.clients = Clients(self.client, self.directory, workload, self.scenario.players)
         self.clients.limit = self.scenario.items
@@ -190,6 +192,14 @@ class World:
     def _through_proxy(self) -> str:
         assert self.proxy is not None
         return f"postgresql://bench@{self.proxy.listen}/{DATABASE}?sslmode=disable"
+
+    def _clock_ahead(self) -> float:
+        """Answer by how much the database's clock is ahead of ours, which is to be so."""
+        asked = self.server.query("SELECT extract(epoch FROM clock_timestamp())")
+        ahead = float(asked) - time.time()
+        if abs(ahead - self.scenario.clock_s) > 5:
+            self.wrong.append(f"the database's clock is ahead by {ahead:.0f} s")
+        return ahead
 
     def _write_meta(self) -> None:
         commit = subprocess.run(

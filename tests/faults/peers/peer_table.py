@@ -117,8 +117,8 @@ PEERS = (
         "graphile_alone",
         "graphile-worker, left alone",
         settings="poll 0.5 s, and nothing else",
-        promise="A job runs at least once: what a worker held that died is free again after 4 hours,"
-        " which is longer than this run. It counts as never ended here, and is not lost.",
+        promise="A job runs at least once: what a worker held that died is free again after"
+        " 4 hours, which is longer than this run. It counts as never ended here, and is not lost.",
         **_GRAPHILE,
     ),
 )
