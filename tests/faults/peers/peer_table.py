@@ -138,14 +138,14 @@ CREATE FUNCTION public.peer_note() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     r {table} := OLD;
     was text := public.peer_state(OLD);
-    is text := 'done';
+    became text := 'done';
 BEGIN
     IF TG_OP = 'UPDATE' THEN
-        is := public.peer_state(NEW);
+        became := public.peer_state(NEW);
     END IF;
-    IF is IS NOT NULL AND is IS DISTINCT FROM was AND was IS DISTINCT FROM 'done' THEN
+    IF became IS NOT NULL AND became IS DISTINCT FROM was AND was IS DISTINCT FROM 'done' THEN
         INSERT INTO public.peer_audit (who, uid, state)
-        VALUES (session_user, {uid}, split_part(is, ' ', 1));
+        VALUES (session_user, {uid}, split_part(became, ' ', 1));
     END IF;
     RETURN NULL;
 END $$;
