@@ -57,7 +57,8 @@ _SECTION = """\
 had four workers of sixteen slots, jobs whose body takes 0.1 s, eight clients, a PostgreSQL of its
 own with fsync on, and the same faults at the same times: {kills} workers killed and started again
 at once, {stops} stopped for 2.4 to 6 s. A trigger on its own table wrote down who claims and who
-ends; journals outside the database, which bodies ran. The run ended 30 s after the last fault.
+ends; journals outside the database, which bodies ran. After the faults each had as long as it
+went on ending jobs, and half a minute more.
 
 {table}
 

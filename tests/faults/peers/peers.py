@@ -1,9 +1,10 @@
 """The same faults for others: `peers.py --seconds 60 --seed 7 [NAME...]`.
 
 Workers of each contestant are killed and stopped at the same times, which follow from the seed.
-Counted is what was accepted and did not run to its end within half a minute after the last fault,
-what ran to its end more than once, and whose result was written by a worker that no longer held
-it: a trigger on the contestant's own table writes down who claims a job, and who ends it.
+Counted is what was accepted and never ran to its end, though half a minute went by without faults
+in which nothing else did; what ran to its end more than once, and whose result was written by a
+worker that no longer held it: a trigger on the contestant's own table writes down who claims a job,
+and who ends it.
 A body that runs twice is no error in any of them: all promise at least once.
 """
 
@@ -21,6 +22,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "bench"))
 sys.path.insert(0, str(Path(__file__).parents[2] / "programs"))
@@ -111,7 +113,7 @@ class Contest:
         client = self._start("client", "client", "client", seconds)
         try:
             self._haunt(faults, workers, time.monotonic())
-            self._settle(time.monotonic() + _GRACE)
+            self._settle()
         finally:
             for process in (client, *workers):
                 process.kill()
@@ -134,9 +136,13 @@ class Contest:
                 number = signal.SIGSTOP if fault.kind == "stop" else signal.SIGCONT
                 process.send_signal(number)
 
-    def _settle(self, until: float) -> None:
-        while time.monotonic() < until and self.counts()["never_ended"]:
-            time.sleep(0.5)
+    def _settle(self) -> None:
+        """Wait until all has ended, or nothing more has for a while: what is slow is not lost."""
+        left, since = self.counts()["never_ended"], time.monotonic()
+        while left and time.monotonic() < since + _GRACE:
+            time.sleep(1)
+            if (now := self.counts()["never_ended"]) < left:
+                left, since = now, time.monotonic()
 
     # --- figures ---
 
@@ -233,9 +239,20 @@ def main() -> None:
         "load": round(os.getloadavg()[2], 1),
         "peers": found,
     }
+    if options.json and options.names:
+        report["peers"] = _beside(options.json, report)
     print(table(report))
     if options.json:
         options.json.write_text(json.dumps(report, indent=1))
+
+
+def _beside(path: Path, report: dict[str, Any]) -> list[dict[str, object]]:
+    """Put those that were played again among the others, if these had the same faults."""
+    before = json.loads(path.read_text()) if path.exists() else {}
+    if (before.get("seed"), before.get("seconds")) != (report["seed"], report["seconds"]):
+        return report["peers"]
+    found = {each["name"]: each for each in [*before["peers"], *report["peers"]]}
+    return [found[each.name] for each in PEERS if each.name in found]
 
 
 def _commit() -> str:
