@@ -63,8 +63,11 @@ went on ending jobs, and half a minute more.
 {table}
 
 A body that ended twice breaks no promise: in all of them a job that was interrupted runs again,
-also if only the record of its end was lost. A result by a stale holder is one that was written by
-another worker than the one which had claimed the job last.
+also if only the record of its end was lost. Most of these come from the stops. Where others take
+what a stopped worker holds, as in libworkflows and procrastinate, both run the body to its end once
+it goes on. Where only a restart gives it back, its jobs wait until it goes on, or for ever if it
+does not, and nothing runs twice. A result by a stale holder is one that was written by another
+worker than the one which had claimed the job last. What is slow at this load is not lost.
 
 {notes}
 """

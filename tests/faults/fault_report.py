@@ -55,6 +55,8 @@ def report(world: World, seconds: float) -> Report:
         {**evidence.figures(), **world.figures},
         wrong=[*world.wrong, *world.clients.wrong],
     )
+    _check(world.directory, made)
+    made.figures |= _of_checker(made.invariants.get("figures", {}))
     for name in _MUST_BE_NOTHING:
         if made.figures[name] and not (name == "lost" and scenario.allows.get("lost_acks")):
             made.wrong.append(f"{name}: {made.figures[name]}")
@@ -63,8 +65,6 @@ def report(world: World, seconds: float) -> Report:
     for name, limit in scenario.limits.items():
         if (found := made.figures.get(name)) is None or found > limit:
             made.wrong.append(f"{name} is {found}, and may be {limit:g} at most")
-    _check(world.directory, made)
-    made.figures |= _of_checker(made.invariants.get("figures", {}))
     return made
 
 

@@ -24,11 +24,12 @@ for path in sys.argv[1:]:
 engines = [host.open(b'{"migrate": true}')[1] for host in hosts]
 assert all(engines), engines
 
+REQUEST = b'{"items": [{"kind": "job", "name": "n"}]}'
 ids = []
 def create(host, engine):
     for _ in range(200):
-        made = host.call(engine, "create_execution", b'{"kind": "job", "name": "n"}')
-        ids.append(made.body["ok"]["id"])
+        made = host.call(engine, "create_execution", REQUEST)
+        ids.append(made.body["ok"]["results"][0]["id"])
 
 threads = [threading.Thread(target=create, args=each) for each in zip(hosts, engines)]
 for each in threads: each.start()

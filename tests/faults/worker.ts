@@ -172,7 +172,7 @@ async function act(deed: Deed): Promise<unknown> {
 setLogLevel('info')
 const lacking = FAULTS_LACKS.split(' ')
 const functions = [faultJob, doomedJob, nodeActivity, nodeFlow].filter(
-  (each) => !lacking.includes(each.definition.name),
+  (each) => !lacking.includes(each.definition.functionName),
 )
 const queues = process.argv.slice(2)
 const worker = new Worker({ queues, functions, name: FAULTS_WORKER, drainTimeout: 5 })

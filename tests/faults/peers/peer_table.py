@@ -109,7 +109,8 @@ PEERS = (
         "graphile",
         "graphile-worker, its workers unlocked by who restarts them",
         settings="poll 0.5 s; whoever starts a worker again calls `forceUnlockWorkers` for the"
-        " dead one, as its manual has one do; nobody takes from one that is stopped",
+        " dead one, which is there for those that are known to be gone; nobody takes from one that"
+        " is stopped",
         promise="A job runs at least once.",
         **_GRAPHILE,
     ),
