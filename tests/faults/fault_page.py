@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -225,10 +225,13 @@ def _note(made: Report) -> str:
 def _run(reports: Sequence[Report]) -> dict[str, Any]:
     """Answer what most scenarios were played with, and which were played otherwise."""
     [((seed, commit), _)] = Counter((each.seed, each.commit) for each in reports).most_common(1)
-    others = [each for each in reports if (each.seed, each.commit) != (seed, commit)]
+    others: dict[tuple[int, str], list[str]] = defaultdict(list)
+    for each in reports:
+        if (each.seed, each.commit) != (seed, commit):
+            others[each.seed, each.commit].append(each.scenario)
     again = "".join(
-        f" {each.scenario} was played by itself, with seed {each.seed} at commit {each.commit}."
-        for each in others
+        f" Of these, {', '.join(names)} with seed {seed} at commit {commit}."
+        for (seed, commit), names in others.items()
     )
     return {
         "seed": seed,

@@ -75,7 +75,7 @@ ROWS = (
         settings={"autovacuum": "off"},
         defaults=_COUNTED,
         also=many_finished,
-        limits={"claims_dearer": 2, "throughput_divided_by": 2},
+        limits={"throughput_divided_by": 2},
     ),
     Scenario(
         "clock_behind",
