@@ -157,7 +157,7 @@ def _quantity(name: str, value: Any) -> str:
     if "_ms" in name:
         return f"{value:,.0f} ms" if value >= 10 else f"{value:.1f} ms"
     if name.endswith("_s"):
-        return f"{value:,.1f} s" if value >= 0.1 or not value else f"{value:.2f} s"
+        return f"{value:,.0f} s" if abs(value) >= 100 else f"{value:.{1 if value >= 0.1 else 2}f} s"
     return f"{value:,}"
 
 
