@@ -289,19 +289,31 @@ faults: setup build pgbouncer ## run workers under faults for DURATION seconds, 
 	env -u WORKFLOWS_DATABASE_URL WORKFLOWS_TEST_POSTGRES_BIN=$(firstword $(TEST_POSTGRES_BINS)) .venv/bin/python \
 	  tests/faults/faults.py $(SEED:%=--seed %) $(DURATION:%=--duration %) $(SCENARIO:%=--scenario %) $(FAULTS_FLAGS)
 
+.PHONY: reliability
+reliability: setup ## write docs/reliability.md from what the last runs of faults, mutants and peers found
+	.venv/bin/python tests/faults/faults.py --again --publish docs/reliability.md
+
 # MUTANTS="no_token blind_suspend" runs these.
 .PHONY: mutants
 mutants: setup build ## take one guard after another out of the library, and see that the rig notices
 	env -u WORKFLOWS_DATABASE_URL WORKFLOWS_TEST_POSTGRES_BIN=$(firstword $(TEST_POSTGRES_BINS)) .venv/bin/python \
 	  tests/faults/mutants/mutants.py $(MUTANTS)
 
+# SEED=7 DURATION=60: of each contestant.
 .PHONY: peers
-peers: setup build build/faults/peers/.ready ## do the same to workers of other libraries: what do they lose?
-	.venv/bin/python tests/faults/peers/peers.py --python build/faults/peers/bin/python $(SEED:%=--seed %) $(DURATION:%=--seconds %)
+peers: setup build build/faults/peers/.ready build/faults/peers/.node ## do the same to workers of other libraries: what do they lose?
+	env -u WORKFLOWS_DATABASE_URL WORKFLOWS_TEST_POSTGRES_BIN=$(firstword $(TEST_POSTGRES_BINS)) .venv/bin/python \
+	  tests/faults/peers/peers.py --python build/faults/peers/bin/python $(SEED:%=--seed %) $(DURATION:%=--seconds %) --json build/faults/peers.json
 
 build/faults/peers/.ready: bench/peers/python/requirements.txt | .venv/.created
 	.venv/bin/python -m venv --clear $(@D)
 	$(@D)/bin/python -m pip install --quiet --requirement bench/peers/python/requirements.txt
+	@touch $@
+
+# The same directory as the benchmark's.
+build/faults/peers/.node: bench/peers/node/package-lock.json build/faults/peers/.ready
+	npm ci --prefix bench/peers/node --loglevel=error
+	cp bench/peers/node/package-lock.json bench/peers/node/node_modules/.bench
 	@touch $@
 
 SIMULATE := env -u WORKFLOWS_DATABASE_URL WORKFLOWS_TEST_POSTGRES_BIN=$(firstword $(TEST_POSTGRES_BINS)) GOGC=400 \

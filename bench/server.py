@@ -41,6 +41,8 @@ class Server:
         self._parent = parent
         self._account = _account()
         self._made = 0
+        # What the server's process is given beside our own environment.
+        self.environment: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         self._parent.mkdir(parents=True, exist_ok=True)
@@ -87,6 +89,7 @@ class Server:
             stdout=self._log,
             stderr=self._log,
             cwd="/",
+            env={**os.environ, **self.environment},
             start_new_session=True,
             **self._account,
         )

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"log/slog"
 	"strings"
 	"time"
 
@@ -27,6 +26,9 @@ const (
 	// migrateTimeout bounds the wait for another process that migrates.
 	migrateTimeout = 2 * time.Minute
 	migratePoll    = 100 * time.Millisecond
+	// migrateLockTimeout bounds the wait for a table that is in use, because everybody
+	// who wants it next waits behind us: for half as long as engines wait for a lock.
+	migrateLockTimeout = "500ms"
 )
 
 var versionSQL = define("version", `SELECT version FROM workflows.`+migrationsTable+` WHERE NOT dirty`)
@@ -107,19 +109,23 @@ func (s *Store) MigrateDown(ctx context.Context) error {
 }
 
 // migrating runs a migration alone. One that finds another under way asks again
-// until that is done: waiting in the database would keep a pooler's session. So does
-// one that PostgreSQL ended because of a deadlock with those who use the tables. It
+// until that is done: waiting in the database would keep a pooler's session. One that
+// finds a table in use, as by a dump or a long report, lets the others go on before it
+// asks again, and so does one that PostgreSQL ended because of a deadlock with them. It
 // is done by roles with this prefix, unless that is "".
 func (s *Store) migrating(ctx context.Context, prefix string, run func(*migration, *migrate.Migrate) error) error {
 	ctx, cancel := context.WithTimeout(ctx, migrateTimeout)
 	defer cancel()
+	inUse := false
 	for waited := false; ; waited = true {
 		alone, err := s.migrateAlone(ctx, prefix, run)
 		switch {
-		case waited && !alone && ctx.Err() != nil:
+		case waited && ctx.Err() != nil && inUse && err != nil:
+			return fault.New(fault.Timeout, fault.Details{"schema": s.schema}, "transactions have kept tables of schema %q in use for too long; pg_locks tells which", s.schema).Because(ctx.Err())
+		case waited && ctx.Err() != nil && !alone:
 			return fault.New(fault.Timeout, fault.Details{"schema": s.schema}, "another process has been migrating schema %q for too long; see whether it hangs", s.schema).Because(ctx.Err())
-		case isDeadlock(err) && ctx.Err() == nil:
-			slog.Warn("a migration met a deadlock and is tried again", "schema", s.schema, "error", err)
+		case IsLockTimeout(err), isDeadlock(err):
+			inUse = true
 		case alone || err != nil:
 			return s.classify(s.migrationCause(err))
 		}
@@ -230,6 +236,10 @@ func (d *migration) begin(settings string) (alone bool, err error) {
 		if _, err := d.tx.Exec(d.ctx, sql); err != nil {
 			return false, err
 		}
+	}
+	const patience = `SELECT set_config('lock_timeout', $2, true) WHERE to_regclass($1 || '.executions') IS NOT NULL`
+	if _, err := d.tx.Exec(d.ctx, patience, quoteSchema(d.schema), migrateLockTimeout); err != nil {
+		return false, err
 	}
 	const lock = `SELECT pg_try_advisory_xact_lock(hashtextextended('libworkflows migrate ' || $1, 0))`
 	err = d.tx.QueryRow(d.ctx, lock, d.schema).Scan(&alone)

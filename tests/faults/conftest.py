@@ -11,6 +11,6 @@ sys.path[:0] = map(
     str,
     (
         *(_TESTS.parent / "bench", _TESTS / "crash", _TESTS / "programs"),
-        *(_TESTS / "faults", _TESTS / "faults/mutants"),
+        *(_TESTS / "faults", _TESTS / "faults/mutants", _TESTS / "faults/peers"),
     ),
 )

@@ -141,15 +141,15 @@ async def disk_full(world: World) -> None:
     deadline, resumed = time.monotonic() + world.duration, [0.0]
     while time.monotonic() < deadline:
         await asyncio.sleep(dice.between(2000, 4000) / 1000)
-        await asyncio.to_thread(_fill, ballast)
+        await asyncio.to_thread(fill, ballast)
         world.fleet.note("disk_full")
         await asyncio.sleep(dice.between(1500, 4000) / 1000)
         ballast.unlink()
         world.fleet.note("disk_room")
-        began, before = time.monotonic(), await _finished(world)
+        began, before = time.monotonic(), await finished(world)
 
         async def goes_on(before: int = before) -> bool:
-            return await _finished(world) > before or not (await world.left()).strip()
+            return await finished(world) > before or not (await world.left()).strip()
 
         if not await within(30, goes_on):
             world.wrong.append("nothing went on for 30 s after there was room again")
@@ -157,13 +157,13 @@ async def disk_full(world: World) -> None:
     world.figures["resumed_max_s"] = round(max(resumed), 1)
 
 
-def _fill(path: Path) -> None:
+def fill(path: Path) -> None:
     with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(bytes(65536))
 
 
-async def _finished(world: World) -> int:
+async def finished(world: World) -> int:
     query = f"SELECT count(*) FROM {SCHEMA}.executions WHERE finished_at IS NOT NULL"
     return int((await _rows(world, query))[0])
 

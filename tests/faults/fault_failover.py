@@ -1,4 +1,4 @@
-"""Failover to a replica that lags: the tail of what was acknowledged is gone, and nothing else."""
+"""Failover: to a replica that lags, which forgets a tail, and to one that does not."""
 
 from __future__ import annotations
 
@@ -28,15 +28,36 @@ async def failover(world: World) -> None:
         await asyncio.wait_for(world.enough.wait(), world.duration / 2)
     await asyncio.to_thread(standby.fall_behind)
     await asyncio.sleep(_LAG)
+    await _fail_over(world, standby)
+    await asked
+
+
+async def failover_sync(world: World) -> None:
+    """Lose a primary that acknowledges nothing which its standby has not applied."""
+    primary = world.server
+    standby = await asyncio.to_thread(world.stack.enter_context, primary.standby())
+    assert isinstance(standby, Standby)
+    await asyncio.to_thread(primary.insist_on_standbys)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(world.enough.wait(), world.duration / 2)
+    states = await asyncio.to_thread(primary.query, "SELECT sync_state FROM pg_stat_replication")
+    if states.split() != ["sync"]:
+        world.wrong.append(f"the standby was not a synchronous one: {states!r}")
+    await _fail_over(world, standby)
+
+
+async def _fail_over(world: World, standby: Standby) -> None:
+    primary = world.server
     world.fleet.note("pg_stop")
     await asyncio.to_thread(primary.crash)
+    began = time.monotonic()
     await asyncio.to_thread(standby.promote)
+    world.figures["promoted_s"] = round(time.monotonic() - began, 1)
     world.move(standby)
     assert world.proxy is not None
     await world.proxy.do("reset")
     world.fleet.note("failover")
     world.fleet.note("pg_start")
-    await asked
 
 
 async def _read_only(world: World, standby: FaultServer) -> None:

@@ -57,7 +57,7 @@ class Evidence:
     def figures(self) -> dict[str, Any]:
         faults = Counter(each["kind"] for each in self.nemesis if each["t"] == "fault")
         found, claimed = self._recoveries()
-        wakeups, handovers = self._wakeups(), self._handovers()
+        waits, handovers = self._waits(), self._handovers()
         return {
             "executions": len(self.executions),
             "ended": dict(Counter(row["status"] for row in self.executions.values())),
@@ -72,9 +72,9 @@ class Evidence:
             "recovery_p99_s": percentile(claimed, 0.99),
             "handovers": len(handovers),
             "handover_p99_s": percentile(handovers, 0.99),
-            "wakeup_p50_ms": percentile(wakeups, 0.5),
-            "wakeup_p99_ms": percentile(wakeups, 0.99),
-            "wakeup_max_ms": percentile(wakeups, 1),
+            "waited_p50_ms": percentile(waits, 0.5),
+            "waited_p99_ms": percentile(waits, 0.99),
+            "waited_max_ms": percentile(waits, 1),
             "parked": self._parked(),
             "largest_error": max(
                 (len(row["error"]) for row in self.executions.values()), default=0
@@ -156,8 +156,8 @@ class Evidence:
                         found.append(_at(claim) - _at(row))
         return found
 
-    def _wakeups(self) -> list[float]:
-        """Answer how long what became due waited for its claim, in milliseconds."""
+    def _waits(self) -> list[float]:
+        """Answer how long what could run waited, for a slot or to be noticed, in milliseconds."""
         found: list[float] = []
         for written in self._written.values():
             for before, row in pairwise(written):

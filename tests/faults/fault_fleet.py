@@ -10,10 +10,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crash_stage import WorkerProcess
+from fault_clock import clock_off_by
 from fault_journal import Journal, now
 from fault_server import ROOT, SCHEMA
 
@@ -34,6 +35,8 @@ class Surroundings:
     urls: Sequence[str]
     concurrency: int = 16
     more: Mapping[str, str] | None = None
+    # By how many seconds the clocks of the processes are off; the workers take them in turn.
+    clocks: Sequence[int] = ()
 
 
 class Member:
@@ -115,7 +118,12 @@ class Fleet:
             "FAULTS_BOOT_OFFSET_NS": str(boot - time.monotonic_ns()),
             "PYTHONPATH": ":".join(str(path) for path in paths if str(path)),
             **(given.more or {}),
+            **clock_off_by(given.clocks[self._spawned % len(given.clocks)] if given.clocks else 0),
         }
+
+    def give(self, more: Mapping[str, str]) -> None:
+        """Have those that start from now on find something else in their environment."""
+        self._surroundings = replace(self._surroundings, more=more)
 
     async def supervise(self) -> None:
         """Replace those that have died, until cancelled."""

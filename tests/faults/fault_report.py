@@ -1,4 +1,4 @@
-"""Verdicts, and what is printed and published of runs."""
+"""Verdicts of runs, and the file in which the last ones are kept."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import json
 import os
 import platform
 import subprocess
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,9 @@ class Report:
     figures: dict[str, Any]
     invariants: dict[str, Any] = field(default_factory=dict[str, Any])
     wrong: list[str] = field(default_factory=list[str])
+    machine: str = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    # Of the last quarter of an hour, when it was over.
+    load: float = field(default_factory=lambda: round(os.getloadavg()[2], 1))
 
     @property
     def verdict(self) -> str:
@@ -53,6 +55,8 @@ def report(world: World, seconds: float) -> Report:
         {**evidence.figures(), **world.figures},
         wrong=[*world.wrong, *world.clients.wrong],
     )
+    _check(world.directory, made)
+    made.figures |= _of_checker(made.invariants.get("figures", {}))
     for name in _MUST_BE_NOTHING:
         if made.figures[name] and not (name == "lost" and scenario.allows.get("lost_acks")):
             made.wrong.append(f"{name}: {made.figures[name]}")
@@ -61,7 +65,6 @@ def report(world: World, seconds: float) -> Report:
     for name, limit in scenario.limits.items():
         if (found := made.figures.get(name)) is None or found > limit:
             made.wrong.append(f"{name} is {found}, and may be {limit:g} at most")
-    _check(world.directory, made)
     return made
 
 
@@ -88,124 +91,27 @@ def _check(directory: Path, made: Report) -> None:
         made.wrong.append(f"the checker found:\n{(ended.stdout + ended.stderr)[-6000:]}")
 
 
-# --- words --------------------------------------------------------------------------------
-
-_COLUMNS = {
-    "executions": "executions",
-    "faults": "faults",
-    "lost": "lost",
-    "doubled": "doubled",
-    "late_refused": "late, refused",
-    "crashes_counted": "crashes counted",
-    "recovery_p50_s": "recovery p50, s",
-    "recovery_p99_s": "p99, s",
-    "wakeup_p99_ms": "wake-up p99, ms",
-    "deadlocks": "deadlocks",
-}
+def _of_checker(found: dict[str, Any]) -> dict[str, Any]:
+    """Answer what only the checker can tell: it knows when a worker had a free slot."""
+    told: dict[str, Any] = {}
+    for name, ours in (("wake_up_ms", "wakeup"), ("timer_lateness_ms", "timer_late")):
+        quantiles = found.get(name, {"count": 0})
+        for each in ("p50", "p99", "max"):
+            told[f"{ours}_{each}_ms"] = quantiles[each] if quantiles["count"] else None
+    return told
 
 
-def markdown(reports: Sequence[Report]) -> str:
-    """Answer a table with a line for each run."""
-    names = ["scenario", "row", *_COLUMNS.values(), "innocents parked", "verdict"]
-    lines = [f"| {' | '.join(names)} |", f"|{' --- |' * len(names)}"]
-    for each in reports:
-        cells = [each.scenario, each.row]
-        cells += [_cell(each.figures.get(name)) for name in _COLUMNS]
-        cells += [str(each.figures["parked"].get("innocent", 0)), each.verdict]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+# --- what is kept --------------------------------------------------------------------------
 
 
-def _cell(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return f"{sum(value.values()):,}"  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType]
-    if isinstance(value, int):
-        return f"{value:,}"
-    return "" if value is None else f"{value:g}"
+def kept(path: Path) -> list[Report]:
+    """Answer the reports in a file; none if it is not there."""
+    return [Report(**each) for each in json.loads(path.read_text())] if path.exists() else []
 
 
-def told(made: Report) -> str:
-    """Answer a run in lines for a terminal, what was wrong first."""
-    lines = [f"--- {made.scenario} (row {made.row}): {made.about}; seed {made.seed}"]
-    lines += [f"WRONG: {each}" for each in made.wrong[:20]]
-    if len(made.wrong) > 20:
-        lines.append(f"and {len(made.wrong) - 20} more")
-    width = max(map(len, made.figures))
-    lines += [f"{name:{width}}  {value}" for name, value in made.figures.items()]
-    return "\n".join(lines)
-
-
-def published(reports: Sequence[Report]) -> str:
-    """Answer the page of figures."""
-    faults: Counter[str] = Counter()
-    for each in reports:
-        faults.update(each.figures["faults"])
-    first = reports[0]
-    bad = [each.scenario for each in reports if each.wrong]
-    kinds = "\n".join(f"| {kind} | {count:,} |" for kind, count in faults.most_common())
-    notes = "\n".join(
-        f"- **{each.scenario}** (row {each.row}): {each.about}. {_own(each)}" for each in reports
-    )
-    return _PAGE.format(
-        seed=first.seed,
-        commit=first.commit,
-        machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        minutes=sum(each.seconds for each in reports) / 60,
-        executions=sum(each.figures["executions"] for each in reports),
-        claims=sum(each.figures["claims"] for each in reports),
-        lost=sum(each.figures["lost"] for each in reports if each.scenario not in _FORGETFUL),
-        forgotten=sum(each.figures["lost"] for each in reports if each.scenario in _FORGETFUL),
-        load=os.getloadavg()[2],
-        doubled=sum(each.figures["doubled"] for each in reports),
-        late=sum(each.figures["late_refused"] for each in reports),
-        table=markdown(reports),
-        kinds=kinds,
-        notes=notes,
-        verdict="ok" if not bad else f"VIOLATED in {', '.join(bad)}",
-    )
-
-
-def _own(made: Report) -> str:
-    """Answer the figures that only one scenario has, or that it is about."""
-    usual = {*_COLUMNS, "ended", "claims", "parked", "recoveries", "wakeup_p50_ms", "calm_s"}
-    own = {name: value for name, value in made.figures.items() if name not in usual}
-    return "; ".join(f"{name.replace('_', ' ')} {value}" for name, value in own.items())
-
-
-# What a database forgets is forgotten: the tail that an asynchronous replica never got.
-_FORGETFUL = {"failover"}
-
-_PAGE = """\
-<!-- Written by `make faults`. -->
-
-# Reliability
-
-What the rig of [tests/faults](../tests/faults/README.md) measured: workers in Python and Node,
-clients that journal every call outside the database, and a PostgreSQL with fsync on, while faults
-happen to all of them in an order that follows from a seed. A checker then proves the invariants
-over journals, an audit of every write, and the final tables.
-
-`make faults SEED={seed}` at commit {commit}, {minutes:.0f} minutes on {machine},
-load {load:.1f} in the end: **verdict {verdict}**. Times are those of a machine under that load.
-
-| | |
-| --- | --- |
-| executions | {executions:,} |
-| claims | {claims:,} |
-| acknowledged and lost | {lost:,} |
-| acknowledged, and forgotten by a failover to an asynchronous replica that lagged | {forgotten:,} |
-| ended twice | {doubled:,} |
-| late writes refused or dropped | {late:,} |
-
-{table}
-
-## Faults by kind
-
-| kind | count |
-| --- | --- |
-{kinds}
-
-## Scenarios
-
-{notes}
-"""
+def keep(path: Path, reports: Sequence[Report]) -> list[Report]:
+    """Put reports into a file, in the place of those of the same scenarios, and answer all."""
+    found = {each.scenario: each for each in kept(path)}
+    found |= {each.scenario: each for each in reports}
+    path.write_text(json.dumps([asdict(each) for each in found.values()], indent=1))
+    return list(found.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fault_extras as extras
 from fault_failover import failover
 from fault_nemesis import Faults
+from fault_rows import ROWS
 from fault_world import Scenario
 
 _PYTHON = ("python",)
@@ -221,7 +222,7 @@ _MEANING = (
 )
 
 SCENARIOS: dict[str, Scenario] = {
-    each.name: each for each in (*_PROCESSES, *_DATABASE, *_NETWORK, *_MEANING)
+    each.name: each for each in (*_PROCESSES, *_DATABASE, *_NETWORK, *_MEANING, *ROWS)
 }
 
 # What a long run is made of, and for how much of its time.

@@ -16,6 +16,10 @@ BINARIES = Path(
 TABLES = ("executions", "history", "timers", "workers", "audit")
 SCHEMA = "workflows"
 
+# Rows that are only there to be many are nobody's: nothing was asked of them, nor written down.
+BALLAST = "fault.ballast"
+_WANTED = {"executions": f" WHERE name <> '{BALLAST}'"}
+
 _SETTINGS = {
     "shared_buffers": "128MB",
     "max_wal_size": "1GB",
@@ -36,6 +40,12 @@ class FaultServer(Server):
     def crash(self) -> None:
         """End it as a power cut ends it for its clients: `pg_ctl stop -m immediate`."""
         self.stop(signal.SIGQUIT)
+
+    def insist_on_standbys(self) -> None:
+        """Acknowledge no commit from now on before a standby has applied it."""
+        self.query("ALTER SYSTEM SET synchronous_commit = 'remote_apply'")
+        self.query("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        self.query("SELECT pg_reload_conf()")
 
     @property
     def log(self) -> str:
@@ -58,7 +68,8 @@ class FaultServer(Server):
         """Write each table that there is into a CSV file of its name."""
         for table in TABLES:
             if self.query(f"SELECT to_regclass('{SCHEMA}.{table}')", database).strip():
-                copy = f"COPY {SCHEMA}.{table} TO STDOUT (FORMAT csv, HEADER)"
+                asked = f"SELECT * FROM {SCHEMA}.{table}{_WANTED.get(table, '')}"
+                copy = f"COPY ({asked}) TO STDOUT (FORMAT csv, HEADER)"
                 with (directory / f"{table}.csv").open("wb") as file:
                     subprocess.run(
                         [

@@ -141,6 +141,21 @@ class Workload:
         """Answer a job that fails with ten megabytes of words."""
         return Item(uid, "job", "fault.doomed", "default", {"uid": uid, "how": "huge"}, key=uid)
 
+    def _throng(self, dice: Dice, uid: str) -> Item:
+        """Start many jobs at once that are busy for seconds, in Python some of them in threads."""
+        threads = dice.chance(25)
+        deed = {"uid": uid, "ms": dice.between(2000, 3000)}
+        if threads:
+            return Item(uid, "activity", "fault.thread", "python", deed, copies=100)
+        return Item(uid, "job", "fault.job", "default", deed, copies=250)
+
+    def _steps(self, dice: Dice, uid: str) -> Item:
+        """Answer a workflow with five hundred steps at once."""
+        steps = [{"do": "step", "uid": f"{uid}.{n}", "ms": 1000} for n in range(500)]
+        spec = {"uid": uid, "deeds": [{"do": "all", "uid": f"{uid}.all", "deeds": steps}]}
+        language = dice.pick(self._languages)
+        return Item(uid, "workflow", f"fault.{language}_flow", language, spec, id=_id(dice))
+
     def _deaf(self, dice: Dice, uid: str) -> Item:
         """Answer a workflow that waits for nobody: a signal that a failover loses never comes."""
         return self._flow(dice, uid, signalled=False)

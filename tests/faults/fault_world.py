@@ -8,12 +8,14 @@ import json
 import shutil
 import subprocess
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fault_clients import Clients, within
+from fault_clock import build_clock, clock_off_by
+from fault_disks import SmallLog
 from fault_extras import tmpfs
 from fault_fleet import HEARTBEAT_TIMEOUT, POLL, Fleet, Surroundings
 from fault_journal import now
@@ -61,6 +63,11 @@ class Scenario:
     defaults: Mapping[str, str] = field(default_factory=dict[str, str])
     # Of the disk that the data is on, in MB; root only.
     disk_mb: int | None = None
+    # Of the disk that the write-ahead log is on, in MB; root only.
+    wal_mb: int | None = None
+    # By how many seconds the database's clock is ahead of ours, and those of its workers are.
+    clock_s: int = 0
+    clocks: Sequence[int] = ()
     # What a scenario does beside the nemesis, and finds.
     also: Callable[[World], Awaitable[None]] | None = None
     # What the checker is to put up with: see its limits.
@@ -89,12 +96,27 @@ class World:
     async def run(self) -> None:
         """Live through it, and leave everything that the checker reads in the directory."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        settings = dict(self.scenario.settings)
-        with FaultServer(ROOT / "build" / "faults", **settings) as self.server:
+        with self._serve() as self.server:
             async with contextlib.AsyncExitStack() as self.stack:
                 await self._prepare(self.stack)
                 await self._live()
                 await self._part()
+
+    @contextlib.contextmanager
+    def _serve(self) -> Generator[FaultServer]:
+        scenario, settings = self.scenario, dict(self.scenario.settings)
+        if scenario.wal_mb:
+            server = SmallLog(ROOT / "build" / "faults", scenario.wal_mb, **settings)
+        else:
+            server = FaultServer(ROOT / "build" / "faults", **settings)
+        if scenario.clock_s or scenario.clocks:
+            build_clock()
+        server.environment = clock_off_by(scenario.clock_s)
+        with contextlib.ExitStack() as stack:
+            try:
+                yield stack.enter_context(server)
+            except PermissionError as refused:
+                raise Skipped("a small disk can only be mounted by root") from refused
 
     def move(self, server: FaultServer) -> None:
         """Have everybody who goes through the proxy find another server from now on."""
@@ -121,6 +143,8 @@ class World:
         for name, value in self.scenario.defaults.items():
             self.server.query(f"ALTER DATABASE {DATABASE} SET {name} = '{value}'")
         self._write_meta()
+        if self.scenario.clock_s:
+            self.figures["clock_ahead_s"] = round(self._clock_ahead())
         workload = Workload(self.seed, self.scenario.mix, self.scenario.languages)
         self.clients = Clients(self.client, self.directory, workload, self.scenario.players)
         self.clients.limit = self.scenario.items
@@ -131,6 +155,7 @@ class World:
                 self._worker_urls(direct),
                 concurrency=self.scenario.concurrency,
                 more=self.scenario.environment,
+                clocks=self.scenario.clocks,
             ),
             self.scenario.fleet,
         )
@@ -168,6 +193,14 @@ class World:
         assert self.proxy is not None
         return f"postgresql://bench@{self.proxy.listen}/{DATABASE}?sslmode=disable"
 
+    def _clock_ahead(self) -> float:
+        """Answer by how much the database's clock is ahead of ours, which is to be so."""
+        asked = self.server.query("SELECT extract(epoch FROM clock_timestamp())")
+        ahead = float(asked) - time.time()
+        if abs(ahead - self.scenario.clock_s) > 5:
+            self.wrong.append(f"the database's clock is ahead by {ahead:.0f} s")
+        return ahead
+
     def _write_meta(self) -> None:
         commit = subprocess.run(
             ["git", "rev-parse", "--short=12", "HEAD"],
@@ -183,7 +216,7 @@ class World:
             "heartbeat_timeout_ms": round(HEARTBEAT_TIMEOUT * 1000),
             "poll_ms": round(POLL * 1000),
             "limits": {**_LEEWAY, **self.scenario.allows},
-            "boottime_offset_ns": time.time_ns() - now(),
+            "boottime_offset_ns": time.time_ns() - now() + self.scenario.clock_s * 10**9,
         }
         (self.directory / "meta.json").write_text(json.dumps(meta))
 

@@ -21,12 +21,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "programs"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "crash"))
 
 import fault_proxy
-from fault_report import Report, build_checker, markdown, published, report, told
+from fault_page import markdown, published, told
+from fault_report import Report, build_checker, keep, kept, report
 from fault_scenarios import LONG, SCENARIOS
 from fault_server import ROOT
 from fault_world import Scenario, Skipped, World
 
 _BUILD = ROOT / "build" / "faults"
+_KEPT = _BUILD / "reports.json"
 
 
 def _arguments() -> argparse.Namespace:
@@ -50,7 +52,15 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--keep", type=Path, help="where to leave what runs leave")
     parser.add_argument("--json", type=Path, help="a file for the figures")
-    parser.add_argument("--publish", type=Path, help="a file for the page of figures")
+    parser.add_argument(
+        "--publish",
+        type=Path,
+        help="a file for the page of figures: of this run, and of the last one of each scenario"
+        " that is not in it",
+    )
+    parser.add_argument(
+        "--again", action="store_true", help="run nothing: write the page from what was kept"
+    )
     return parser.parse_args()
 
 
@@ -147,11 +157,22 @@ def _log_into(path: Path) -> Generator[None]:
         os.close(terminal)
 
 
+def _publish(page: Path, reports: list[Report]) -> None:
+    """Write the page, in the order of the scenarios, and leave out those that are gone."""
+    names = [name for name in SCENARIOS if name in {each.scenario for each in reports}]
+    found = {each.scenario: each for each in reports}
+    before = page.read_text() if page.exists() else ""
+    page.write_text(published([found[name] for name in names], _BUILD, before))
+
+
 def main() -> int:
     arguments = _arguments()
     if arguments.library:
         os.environ["WORKFLOWS_LIBRARY"] = str(arguments.library.resolve())
     _BUILD.mkdir(parents=True, exist_ok=True)
+    if arguments.again:
+        _publish(arguments.publish, kept(_KEPT))
+        return 0
     build_checker()
     fault_proxy.build()
     rig = Rig(arguments)
@@ -159,7 +180,7 @@ def main() -> int:
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(each) for each in rig.reports], indent=1))
     if arguments.publish and rig.reports:
-        arguments.publish.write_text(published(rig.reports))
+        _publish(arguments.publish, keep(_KEPT, rig.reports))
     print(markdown(rig.reports))
     print(f"verdict: {f'VIOLATED in {rig.verdict}' if rig.verdict else 'ok'}")
     return 0 if fine else 1

@@ -36,6 +36,7 @@ from workflows import (
     workflow,
     workflow_info,
 )
+from workflows._registry import Registry
 
 Deed = dict[str, Any]
 
@@ -115,6 +116,16 @@ _QUICK: Any = {"initial": 0.05, "max": 0.2, "retries": 50}
 fault_job = job(name="fault.job", **_QUICK)(_job)
 fault_doomed = job(name="fault.doomed", retries=1, initial=0.05, max=0.1)(_job)
 fault_python = activity(name="fault.python", queue="python", **_QUICK)(_job)
+
+
+@activity(name="fault.thread", queue="python", **_QUICK)
+def fault_thread(deed: Deed) -> Any:
+    """Do the same in a thread of its own, which sleeps."""
+    facts = _facts()
+    _journal.note("begin", **facts, at=now())
+    time.sleep(deed["ms"] / 1000)
+    _journal.note("end", **facts, ok=True, at=now())
+    return deed["uid"]
 
 
 @activity(name="fault.node", queue="node", external=True, **_QUICK)
@@ -204,10 +215,20 @@ async def _do(deed: Deed) -> Any:
 # --- the process --------------------------------------------------------------------------
 
 
+def _present() -> Registry:
+    """Answer what this worker has: one of yesterday's lacks some functions."""
+    lacking, present = os.environ.get("FAULTS_LACKS", "").split(), Registry()
+    for function in (fault_job, fault_doomed, fault_python, fault_thread, python_flow):
+        if function.name not in lacking:
+            present.add(function)
+    return present
+
+
 async def main() -> None:
     if size := os.environ.get("FAULTS_POOL"):
         configure(pool_size=int(size))
-    await Worker(sys.argv[1:], name=os.environ["FAULTS_WORKER"], drain_timeout=5).run()
+    name = os.environ["FAULTS_WORKER"]
+    await Worker(sys.argv[1:], name=name, functions=_present(), drain_timeout=5).run()
 
 
 if __name__ == "__main__":

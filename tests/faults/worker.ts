@@ -41,7 +41,8 @@ const { currentTry } = require(join(home, '_tries.js')) as typeof Tries
 const { active, outside } = require(join(home, '_loop.js')) as typeof Loop
 const { setLogLevel } = require(join(home, '_log.js')) as typeof Log
 
-const { FAULTS_RUN = '.', FAULTS_WORKER = 'here', FAULTS_BOOT_OFFSET_NS = '0' } = process.env
+const { FAULTS_RUN = '.', FAULTS_WORKER = 'here', FAULTS_LACKS = '' } = process.env
+const { FAULTS_BOOT_OFFSET_NS = '0' } = process.env
 const OFFSET = BigInt(FAULTS_BOOT_OFFSET_NS)
 const file = openSync(join(FAULTS_RUN, `worker-${FAULTS_WORKER}.jsonl`), 'a')
 
@@ -99,8 +100,8 @@ function harm(deed: Deed): void {
 const QUICK = { initial: 0.05, max: 0.2, retries: 50 }
 
 const runs = async (deed: Deed) => await body(deed, facts())
-job({ name: 'fault.job', ...QUICK }, runs)
-job({ name: 'fault.doomed', initial: 0.05, max: 0.1, retries: 1 }, runs)
+const faultJob = job({ name: 'fault.job', ...QUICK }, runs)
+const doomedJob = job({ name: 'fault.doomed', initial: 0.05, max: 0.1, retries: 1 }, runs)
 const nodeActivity = activity({ name: 'fault.node', queue: 'node', ...QUICK }, runs)
 const pythonActivity = activity.external<(deed: Deed) => string>({
   name: 'fault.python',
@@ -169,7 +170,12 @@ async function act(deed: Deed): Promise<unknown> {
 // --- the process --------------------------------------------------------------------------
 
 setLogLevel('info')
-const worker = new Worker({ queues: process.argv.slice(2), name: FAULTS_WORKER, drainTimeout: 5 })
+const lacking = FAULTS_LACKS.split(' ')
+const functions = [faultJob, doomedJob, nodeActivity, nodeFlow].filter(
+  (each) => !lacking.includes(each.definition.functionName),
+)
+const queues = process.argv.slice(2)
+const worker = new Worker({ queues, functions, name: FAULTS_WORKER, drainTimeout: 5 })
 worker.run().catch((error: unknown) => {
   console.error(error)
   process.exitCode = 1

@@ -5,6 +5,7 @@ import type { StepCall, Turn } from './_calls'
 import { WorkflowsError } from './_errors'
 import { Held, type Home, isOver } from './_executions'
 import { called, tell } from './_failures'
+import { Few } from './_few'
 import type { DurableFunction } from './_functions'
 import { log } from './_log'
 import {
@@ -37,15 +38,16 @@ export interface WorkflowHome extends Home {
 /** A workflow: its code is advanced, one write at a time, and its steps run here. */
 export class HeldWorkflow extends Held<WorkflowHome> {
   replay: Replay | undefined
-  /** Settles when the workflow has been let go; the next claim of it waits for that. */
-  readonly gone: Promise<void>
-  readonly steps = new Map<number, Attempt>()
+  readonly steps = new Few<Attempt>()
   #outcomes: StepEvent[] = []
   #inFlight = false
   #isFeeding = false
   #news = false
   #arrived: (() => void)[] = []
-  #letGo: () => void = () => {}
+  #isGone = false
+  // Made for the next claim of it, if that comes before this one has let go.
+  #gone: Promise<void> | undefined
+  #letGo: (() => void) | undefined
 
   constructor(
     home: WorkflowHome,
@@ -55,13 +57,28 @@ export class HeldWorkflow extends Held<WorkflowHome> {
     private readonly before?: HeldWorkflow,
   ) {
     super(home, claimed, fn)
-    this.gone = new Promise((resolve) => {
-      this.#letGo = resolve
-    })
   }
 
-  protected async start(fn: DurableFunction): Promise<void> {
-    await this.before?.gone
+  /** Resolves when the workflow has been let go; the next claim of it waits for that. */
+  gone(): Promise<void> {
+    this.#gone ??= new Promise((resolve) => {
+      if (this.#isGone) resolve()
+      else this.#letGo = resolve
+    })
+    return this.#gone
+  }
+
+  #leave(): void {
+    this.#isGone = true
+    this.#letGo?.()
+  }
+
+  protected start(fn: DurableFunction): Promise<void> {
+    if (this.before === undefined) return this.#resume(fn)
+    return this.before.gone().then(() => this.#resume(fn))
+  }
+
+  async #resume(fn: DurableFunction): Promise<void> {
     if (this.lost) return
     this.replay = this.home.remembered(this.claimed)
     let events = this.claimed.events ?? []
@@ -97,9 +114,11 @@ export class HeldWorkflow extends Held<WorkflowHome> {
     await this.#feed(replay, events)
     if (this.replay !== replay) return
     this.#stopSteps(replay)
-    const arrived = this.#arrived
-    this.#arrived = []
-    for (const each of arrived) each()
+    if (this.#arrived.length > 0) {
+      const arrived = this.#arrived
+      this.#arrived = []
+      for (const each of arrived) each()
+    }
     this.#advance()
   }
 
@@ -149,7 +168,10 @@ export class HeldWorkflow extends Held<WorkflowHome> {
     const { id, lease } = this
     // 'park' never comes here: it is a release
     const then = turn.then as Advance['then']
-    const item: Advance = { id, lease, position: replay.position, then, ...outcomeOf(turn) }
+    const item: Advance = { id, lease, position: replay.position, then }
+    if (then === 'complete') item.result = turn.result as Advance['result']
+    else if (then === 'fail') item.error = turn.error as Advance['error']
+    else if (then === 'continue') Object.assign(item, turn.nextRun)
     if (turn.commands.length > 0) item.commands = turn.commands
     if (this.#outcomes.length > 0) {
       item.events = this.#outcomes
@@ -187,7 +209,7 @@ export class HeldWorkflow extends Held<WorkflowHome> {
       this.drop()
     }
     this.home.suspended(this)
-    this.#letGo()
+    this.#leave()
   }
 
   /** A command or a result that the engine does not take is the workflow's failure. */
@@ -214,15 +236,13 @@ export class HeldWorkflow extends Held<WorkflowHome> {
       if (step.call.done) continue
       const attempt = new Attempt(this.claimed, unheard)
       this.steps.set(step.call.sequence, attempt)
-      this.#run(replay, step, attempt).catch((error: unknown) => this.broken('step', error))
+      runStep(this.home.bodies, step, attempt)
+        .then((ended) => {
+          if (!this.#isFeeding) this.#stepEnded(replay, step, attempt, ended)
+          else this.#arrived.push(() => this.#stepEnded(replay, step, attempt, ended))
+        })
+        .catch((error: unknown) => this.broken('step', error))
     }
-  }
-
-  async #run(replay: Replay, step: StepCall, attempt: Attempt): Promise<void> {
-    const ended = await runStep(this.home.bodies, step, attempt)
-    const arrive = () => this.#stepEnded(replay, step, attempt, ended)
-    if (this.#isFeeding) this.#arrived.push(arrive)
-    else arrive()
   }
 
   #stepEnded(replay: Replay, step: StepCall, attempt: Attempt, [ok, payload]: Ended): void {
@@ -238,6 +258,7 @@ export class HeldWorkflow extends Held<WorkflowHome> {
 
   /** Stops the bodies of steps that the code has cancelled. */
   #stopSteps(replay: Replay): void {
+    if (replay.asked.stepsDropped.length === 0) return
     for (const sequence of replay.asked.stepsDropped.splice(0)) {
       this.steps.get(sequence)?.stop('cancel')
       this.steps.delete(sequence)
@@ -272,7 +293,7 @@ export class HeldWorkflow extends Held<WorkflowHome> {
   protected override ended(error?: WorkflowsError): void {
     this.drop()
     super.ended(error)
-    this.#letGo()
+    this.#leave()
   }
 
   /** Forgets the code and stops the bodies of its steps. */
@@ -288,10 +309,4 @@ export class HeldWorkflow extends Held<WorkflowHome> {
 /** Lets a replay read what it was told of; one that is warm must not keep claims alive by that. */
 function recalling(replay: Replay, home: WorkflowHome): void {
   replay.recall = () => home.history({ ...replay.claimed, after: replay.position })
-}
-
-function outcomeOf(turn: Turn): Partial<Advance> {
-  if (turn.then === 'complete') return { result: turn.result as Advance['result'] }
-  if (turn.then === 'continue') return turn.nextRun as Partial<Advance>
-  return turn.then === 'fail' ? { error: turn.error as Advance['error'] } : {}
 }

@@ -2,22 +2,24 @@
 
 import { Call, type Callee, cancellationOf, type StepCall } from './_calls'
 import type { Scope } from './_cancelling'
+import { Few } from './_few'
 import type { Command } from './_operations'
+import { type Json, plain } from './_payload'
 import type { Replay } from './_replay'
 
 /** The open requests of one workflow, by sequence. */
 export class Asked {
   /** Calls whose end no event has told of yet. */
-  readonly pending = new Map<number, Call>()
+  readonly pending = new Few<Call>()
   /** What timers do when they fire. */
-  readonly timers = new Map<number, () => void>()
+  readonly timers = new Few<() => void>()
   /** Steps that the worker is to run. */
-  readonly steps = new Map<number, StepCall>()
+  readonly steps = new Few<StepCall>()
   /** Steps that it was given. */
-  readonly stepsRunning = new Set<number>()
+  readonly stepsRunning = new Few<Call>()
   /** Steps that the code has cancelled while their bodies ran; the worker takes them out. */
   readonly stepsDropped: number[] = []
-  #commands = new Map<number, Command>()
+  readonly #commands = new Few<Command>()
 
   constructor(private readonly replay: Replay) {}
 
@@ -28,9 +30,10 @@ export class Asked {
 
   /** Forgets all. */
   drop(): void {
-    for (const open of [this.pending, this.timers, this.steps, this.#commands]) {
-      if (open.size > 0) open.clear() // which makes a new table
-    }
+    this.pending.clear()
+    this.timers.clear()
+    this.steps.clear()
+    this.#commands.clear()
   }
 
   // --- what goes out ---
@@ -44,17 +47,17 @@ export class Asked {
   /** Answers the commands that nobody has heard of, and forgets them. */
   handedOver(): Command[] {
     if (this.#commands.size === 0) return []
-    const commands = [...this.#commands.values()]
-    this.#commands = new Map()
+    const commands = this.#commands.values()
+    this.#commands.clear()
     return commands
   }
 
   /** Answers the steps that are wanted, and notes that they run. */
   stepsToRun(): StepCall[] {
     if (this.steps.size === 0) return []
-    const steps = [...this.steps.values()].filter(({ call }) => !call.done)
+    const steps = this.steps.values().filter(({ call }) => !call.done)
     this.steps.clear()
-    for (const { call } of steps) this.stepsRunning.add(call.sequence)
+    for (const { call } of steps) this.stepsRunning.set(call.sequence, call)
     return steps
   }
 
@@ -93,6 +96,22 @@ export class Asked {
       this.emit({ type: 'start_timer', sequence, name, delay_ms: delayMs })
     }
     return sequence
+  }
+
+  /** Publishes a state for whoever looks at the execution. */
+  setState(value: unknown): void {
+    const state: Json = plain(value ?? null, 'state')
+    if (this.replay.over) return
+    const { sequence, recorded } = this.replay.history.next('state', '')
+    if (recorded === undefined) this.emit({ type: 'set_state', sequence, state })
+  }
+
+  /** Answers the version of a change that this workflow goes by, one for all its life. */
+  getVersion(change: string, minimum: number, maximum: number): number {
+    const [version, sequence] = this.replay.history.version(change, minimum, maximum)
+    if (sequence === undefined) return version
+    this.emit({ type: 'mark_version', sequence, name: change, version })
+    return version
   }
 
   /** Cancels a durable timer that has not fired. */

@@ -36,6 +36,9 @@ export class AttemptTimeout extends Error {
   override readonly name = 'AttemptTimeout'
 }
 
+// Shared and never changed, as most attempts are never told to stop.
+const NOBODY: readonly (() => void)[] = []
+
 /** One attempt at a body, while it runs. */
 export class Attempt {
   progress: unknown
@@ -46,7 +49,7 @@ export class Attempt {
   /** What was rejected in the try that runs, where nobody looks. */
   stray: { readonly error: unknown } | undefined
   #report: (details: unknown) => void
-  readonly #stops = new Set<() => void>()
+  #stops = NOBODY
 
   constructor(
     readonly claimed: Claimed,
@@ -66,20 +69,25 @@ export class Attempt {
     if (this.reason === undefined || reason === 'lost') this.reason = reason
     this.controller.abort(stopped(reason))
     if (!interrupt) return
-    for (const heard of [...this.#stops]) heard()
+    for (const heard of this.#stops) heard()
   }
 
   /** Fails the try: what it left behind was rejected, and nobody looks at it. */
   strayed(error: unknown): void {
     this.stray ??= { error }
     this.controller.abort(new CancelledError('a promise was rejected and nobody looked at it'))
-    for (const heard of [...this.#stops]) heard()
+    for (const heard of this.#stops) heard()
   }
 
-  /** Has something called when the wait for the body is to end; answers how to take that back. */
-  onStop(heard: () => void): () => void {
-    this.#stops.add(heard)
-    return () => this.#stops.delete(heard)
+  /** Has something called when the wait for the body is to end. */
+  onStop(heard: () => void): void {
+    this.#stops = this.#stops.length === 0 ? [heard] : [...this.#stops, heard]
+  }
+
+  /** Takes that back. */
+  offStop(heard: () => void): void {
+    if (this.#stops.length === 1 && this.#stops[0] === heard) this.#stops = NOBODY
+    else this.#stops = this.#stops.filter((each) => each !== heard)
   }
 
   /** Gets ready for another try of the same body. */
@@ -244,22 +252,20 @@ export class Bodies {
    * @param of Tells a step's body from its workflow's.
    */
   async run(body: Body, attempt: Attempt, timeout?: number, of?: Called): Promise<Ended> {
-    const { controller } = attempt
-    const who = nameOf(attempt, of)
-    const trial: Try = { attempt, client: this.client, controller, who, isAwaited: true }
-    let tell: (first: Ended | undefined) => void = () => {}
+    const trial = new Trial(attempt, this.client, of)
+    let tell: Tell = unheard
     const told = new Promise<Ended | undefined>((resolve) => {
       tell = resolve
     })
-    const forgetStop = attempt.onStop(() => tell(undefined))
+    attempt.onStop(tell)
     const forget =
-      timeout === undefined ? () => {} : this.later(timeout, () => attempt.stop('timeout'))
+      timeout === undefined ? undefined : this.later(timeout, () => attempt.stop('timeout'))
     const ended = this.start(body, trial)
     void ended.then(tell)
     const first = await told
     trial.isAwaited = false
-    forget()
-    forgetStop()
+    forget?.()
+    attempt.offStop(tell)
     const outcome = first ?? (await this.#given(ended, trial))
     if (attempt.stray !== undefined) return [false, attempt.stray.error]
     return attempt.reason === 'timeout' ? [false, timedOut(timeout ?? 0)] : outcome
@@ -294,10 +300,28 @@ export class Bodies {
   }
 }
 
-function nameOf({ claimed }: Attempt, of?: Called): string {
-  const name = called(claimed)
-  return of?.fn.kind === 'step' ? `step ${of.fn.functionName} of ${name}` : name
+/** A try whose name is put together when somebody asks for it. */
+class Trial implements Try {
+  isAwaited = true
+  readonly controller: Stopping
+
+  constructor(
+    readonly attempt: Attempt,
+    readonly client: Client,
+    private readonly of: Called | undefined,
+  ) {
+    this.controller = attempt.controller
+  }
+
+  get who(): string {
+    const name = called(this.attempt.claimed)
+    return this.of?.fn.kind === 'step' ? `step ${this.of.fn.functionName} of ${name}` : name
+  }
 }
+
+type Tell = (first?: Ended) => void
+
+function unheard(): void {}
 
 async function caught(body: Body): Promise<Ended> {
   try {

@@ -39,7 +39,7 @@ export function registered<P extends object>(promise: P, cancellable: Cancellabl
 /** A branch of a workflow's code, whose waits are cancelled together. */
 export class Scope implements Cancellable {
   readonly #waits = new Set<Wait<any>>()
-  readonly #inner = new Set<Scope>()
+  #inner: Set<Scope> | undefined
   #cancels = 0
   #reason: string | undefined
   #unheard: string | undefined
@@ -117,22 +117,23 @@ export class Scope implements Cancellable {
 
   /** Forgets all that waits. */
   drop(): void {
-    this.#waits.clear()
-    this.#inner.clear()
+    if (this.#waits.size > 0) this.#waits.clear() // which makes a new table
+    this.#inner = undefined
   }
 
   // Only scopes in which something waits are held, so that branches without number leave nothing.
   private attach(inner: Scope): void {
     if (this.#isEmpty) this.parent?.attach(this)
+    this.#inner ??= new Set()
     this.#inner.add(inner)
   }
 
   private detach(inner: Scope): void {
-    if (this.#inner.delete(inner) && this.#isEmpty) this.parent?.detach(this)
+    if (this.#inner?.delete(inner) && this.#isEmpty) this.parent?.detach(this)
   }
 
   get #isEmpty(): boolean {
-    return this.#waits.size === 0 && this.#inner.size === 0
+    return this.#waits.size === 0 && (this.#inner === undefined || this.#inner.size === 0)
   }
 
   get #outer(): Scope | undefined {
@@ -140,7 +141,7 @@ export class Scope implements Cancellable {
   }
 
   #open(): Wait<any>[] {
-    const parts = [...this.#waits, ...[...this.#inner].filter((inner) => !inner.shielded)]
+    const parts = [...this.#waits, ...[...(this.#inner ?? [])].filter((inner) => !inner.shielded)]
     parts.sort((one, other) => one.order - other.order)
     return parts.flatMap((part) => (part instanceof Scope ? part.#open() : [part]))
   }

@@ -23,6 +23,7 @@ const HIGH = 2 ** 32
 const DRAIN_AT_ONCE = 128
 const SUBMIT_AT_ONCE = 1024
 const BUSY_PAUSE = 10 // ms
+const ALONE: ChannelCallOptions = {}
 
 const nextTick = process.nextTick.bind(process) // kept, whatever is put in its place
 
@@ -108,13 +109,13 @@ export class Channel {
    * @throws {WorkflowsError} The operation failed; the class follows from the fault's code.
    * @throws The signal's reason, once that is aborted.
    */
-  async call(
-    operation: Operation,
-    request: object,
-    options: ChannelCallOptions = {},
-  ): Promise<any> {
-    options.signal?.throwIfAborted()
-    return this.#send(operation, dumpRequest(request), options)
+  call(operation: Operation, request: object, options: ChannelCallOptions = ALONE): Promise<any> {
+    try {
+      options.signal?.throwIfAborted()
+      return this.#send(operation, dumpRequest(request), options)
+    } catch (error) {
+      return Promise.reject(error) // not async, which would add a promise to each call
+    }
   }
 
   // --- sending ---
@@ -190,7 +191,8 @@ export class Channel {
       void outside(() => this.#connect())
       return
     }
-    const tokens = [...this.#unsent.keys()].slice(0, this.#atOnce)
+    const waiting = [...this.#unsent.keys()]
+    const tokens = waiting.length > this.#atOnce ? waiting.slice(0, this.#atOnce) : waiting
     const code = this.#library.submit(this.#handle, this.#pack(tokens))
     if (code === BUSY) {
       // It takes all or nothing, so ask for less; and for replies may be long in coming.
@@ -205,6 +207,10 @@ export class Channel {
 
   #sent(tokens: readonly number[], code: number): void {
     if (code === OK) this.#atOnce = Math.min(2 * this.#atOnce, SUBMIT_AT_ONCE)
+    if (code === OK && tokens.length === this.#unsent.size) {
+      this.#unsent.clear() // one new table, where deletes would shrink it again and again
+      return
+    }
     for (const token of tokens) {
       this.#unsent.delete(token)
       if (code !== OK) this.#take(token)?.reject(this.#library?.failure(code))
@@ -212,20 +218,20 @@ export class Channel {
   }
 
   #pack(tokens: readonly number[]): Buffer {
-    const bodies = tokens.map((token) => this.#unsent.get(token) as string)
-    const lengths = bodies.map((body) => Buffer.byteLength(body))
-    const packed = Buffer.allocUnsafe(lengths.reduce((sum, n) => sum + HEADER + n, 0))
+    let room = 0
+    for (const token of tokens)
+      room += HEADER + Buffer.byteLength(this.#unsent.get(token) as string)
+    const packed = Buffer.allocUnsafe(room)
     let at = 0
-    tokens.forEach((token, i) => {
+    for (const token of tokens) {
       const { operation } = this.#pending.get(token) as Pending
-      const n = lengths[i] as number
+      const n = packed.write(this.#unsent.get(token) as string, at + HEADER)
       packed.writeUInt32LE(token % HIGH, at)
       packed.writeUInt32LE(Math.floor(token / HIGH), at + 4)
       packed.writeUInt32LE(n, at + 8)
       packed.writeUInt32LE(operation, at + 12) // and the zero
-      packed.write(bodies[i] as string, at + HEADER, n)
       at += HEADER + n
-    })
+    }
     return packed
   }
 

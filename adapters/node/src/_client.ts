@@ -31,6 +31,10 @@ const FIRST_PAUSE_MS = 50
 const LONGEST_PAUSE_MS = 2000
 const FINAL: ReadonlySet<Status> = new Set<Status>(['completed', 'failed', 'cancelled'])
 
+function resultsOf(reply: operations.CreateExecutionReply): operations.Created[] {
+  return reply.results
+}
+
 /** Which database, and what else the library's Config has. */
 export interface ClientOptions extends Partial<Camel<operations.Config>> {
   /**
@@ -149,9 +153,9 @@ export class Client {
    *
    * @internal
    */
-  async submit(items: readonly operations.NewExecution[], wait = 0): Promise<operations.Created[]> {
+  submit(items: readonly operations.NewExecution[], wait = 0): Promise<operations.Created[]> {
     const request = wait > 0 ? { items, wait_ms: wait } : { items }
-    return (await operations.createExecution(this.engine, request)).results
+    return operations.createExecution(this.engine, request).then(resultsOf)
   }
 
   // --- looking ---

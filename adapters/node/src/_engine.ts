@@ -140,11 +140,15 @@ export class Engine implements Caller, Home {
    * (await engine.call(Operation.STATS, {})).schema // 'workflows'
    * ```
    */
-  async call(operation: Operation, request: object, options?: EngineCallOptions): Promise<any> {
-    refuseInsideWorkflows()
-    if (this.#closed) throw new Closed('the engine was closed; ask Engine.shared for a new one')
-    this.#channel ??= new Channel(this)
-    return this.#channel.call(operation, request, options)
+  call(operation: Operation, request: object, options?: EngineCallOptions): Promise<any> {
+    try {
+      refuseInsideWorkflows()
+      if (this.#closed) throw new Closed('the engine was closed; ask Engine.shared for a new one')
+      this.#channel ??= new Channel(this)
+      return this.#channel.call(operation, request, options)
+    } catch (error) {
+      return Promise.reject(error) // not async, which would add a promise to each call
+    }
   }
 
   /** Drops a channel that has closed. */

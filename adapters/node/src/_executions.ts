@@ -109,6 +109,7 @@ export class HeldAttempt extends Held {
   protected async start(fn: DurableFunction): Promise<void> {
     if (this.claimed.cancel_requested) this.attempt.stop('cancel')
     const { attempt } = this
+    await null // a notice may have come together with the claim
     const [ok, value] = await this.#outcome(fn)
     if (!ok && attempt.reported && !this.lost) {
       // The next attempt reads it, and after the failure it would be refused.
@@ -118,9 +119,8 @@ export class HeldAttempt extends Held {
     else if (attempt.reason !== 'stop' || ok) this.#finish(ok, value)
   }
 
-  async #outcome(fn: DurableFunction): Promise<Ended> {
+  #outcome(fn: DurableFunction): Promise<Ended> | Ended {
     const { attempt, claimed } = this
-    await null // a notice may have come together with the claim
     if (attempt.reason !== undefined) {
       return [false, new CancelledError('it was cancelled before it began')]
     }

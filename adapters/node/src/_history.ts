@@ -2,6 +2,7 @@
 
 import { Chance } from './_chance'
 import { NonDeterminismError, VersionError } from './_errors'
+import { Few } from './_few'
 import { Place } from './_loop'
 import type { Claimed, Event } from './_operations'
 
@@ -50,10 +51,10 @@ export class History {
   /** The sequence given last. */
   sequence = 0
   /** Commands that history has and the code has not asked for yet. */
-  readonly recorded = new Map<number, Event>()
+  readonly recorded = new Few<Event>()
   /** What has ended according to events that were not applied yet. */
-  readonly ended = new Set<number>()
-  readonly versions = new Map<string, number>()
+  readonly ended = new Few<true>()
+  #versions: Map<string, number> | undefined
   fault: NonDeterminismError | undefined
   /** How many events were applied. */
   length = 0
@@ -69,7 +70,7 @@ export class History {
   #last = 0
   // The commands that fitted last, to be told together with one that does not.
   readonly #fitted: Event[] = []
-  readonly #marked = new Set<number>()
+  #marked: Set<number> | undefined
   #ats: string[] = []
   #now = 0 // microseconds since 1970, as Python counts
   #random: Chance | undefined
@@ -93,11 +94,11 @@ export class History {
       this.recorded.set(sequence, event)
       this.#last = Math.max(this.#last, sequence)
     } else if (ENDS.has(type)) {
-      this.ended.add(sequence)
+      this.ended.set(sequence, true)
     } else if (type === 'version_marked') {
-      this.#marked.add(sequence)
+      this.#mark(sequence)
       const change = event.name ?? ''
-      if (!this.versions.has(change)) this.versions.set(change, Number(event.payload))
+      if (!this.#versions?.has(change)) this.#choose(change, Number(event.payload))
     } else if (type === 'retried') {
       this.origin -= 1
     }
@@ -119,7 +120,7 @@ export class History {
   nextSequence(): number {
     let sequence = this.sequence + 1
     // Version markers have numbers too, but their calls may have been removed.
-    while (this.#marked.has(sequence)) sequence += 1
+    while (this.#marked?.has(sequence)) sequence += 1
     return sequence
   }
 
@@ -128,7 +129,7 @@ export class History {
     const sequence = this.nextSequence()
     this.sequence = sequence
     const recorded = this.recorded.get(sequence)
-    this.recorded.delete(sequence)
+    if (recorded !== undefined) this.recorded.delete(sequence)
     const fits =
       recorded === undefined || (COMMANDS[recorded.type] === kind && (recorded.name ?? '') === name)
     this.place = fits && !this.placed ? undefined : new Place()
@@ -192,11 +193,11 @@ export class History {
    * @throws VersionError - the code does not have the version that was recorded.
    */
   version(change: string, minimum: number, maximum: number): [number, number | undefined] {
-    let version = this.versions.get(change)
+    let version = this.#versions?.get(change)
     let sequence: number | undefined
     if (version === undefined && this.goesOn) {
       version = minimum // it passed this point without a marker
-      this.versions.set(change, version)
+      this.#choose(change, version)
     } else if (version === undefined) {
       // Code without the call has passed it too where it went on to wait and asked for nothing,
       // as for a signal. Later claims may not tell of that, so it is recorded.
@@ -216,11 +217,22 @@ export class History {
 
   /** Chooses a version that history does not have, and answers the sequence of its marker. */
   mark(change: string, version: number): number {
-    this.versions.set(change, version)
+    this.#choose(change, version)
     this.sequence = this.nextSequence()
-    this.#marked.add(this.sequence)
+    this.#mark(this.sequence)
     this.live = true
     return this.sequence
+  }
+
+  // Few workflows have any of these, so nothing is made for them before.
+  #choose(change: string, version: number): void {
+    this.#versions ??= new Map()
+    this.#versions.set(change, version)
+  }
+
+  #mark(sequence: number): void {
+    this.#marked ??= new Set()
+    this.#marked.add(sequence)
   }
 
   /** The greatest time of an event so far. */

@@ -35,7 +35,11 @@ export type Json = null | boolean | number | string | Json[] | { [key: string]: 
  * ```
  */
 export function plain(value: unknown, path = '$'): Json {
-  return isHarmless(value) ? value : (new Walk(path).copy(value) ?? null)
+  if (isHarmless(value)) return value
+  if (value === undefined) return null
+  // Without a walk, which takes three objects.
+  if (typeof value === 'number' && Number.isFinite(value)) return value
+  return new Walk(path).copy(value) ?? null
 }
 
 /**

@@ -28,11 +28,14 @@ import type { Handle } from './_handles'
 import { COMMANDS, History, idIn, sequenceIn } from './_history'
 import { drained, never, notDurable, Slices, storage, strayed } from './_loop'
 import type { Claimed, Event } from './_operations'
-import { adapt, type Json, plain } from './_payload'
+import { adapt, plain } from './_payload'
 import { Signals } from './_signals'
 import { came, goes } from './_watchdog'
 import { exceptionToError } from './_wire_errors'
 import { signalStep } from './_workflow'
+
+// Shared and never changed: few workflows have anything to be told when they wait.
+const NOTHING: (() => void)[] = []
 
 /** One workflow in memory. */
 export class Replay {
@@ -64,7 +67,7 @@ export class Replay {
   // the same, where the code failed then: few errors that are thrown in a catch name their cause.
   #told: number | undefined
   #blamed: number | undefined
-  #atRest: (() => void)[] = []
+  #atRest = NOTHING
   #ahead = 0
   #order = 0
 
@@ -88,13 +91,16 @@ export class Replay {
    * It resolves when the code waits. Never call it again before that.
    */
   async feed(events: readonly Event[]): Promise<void> {
-    const fresh = events.filter((event) => event.position > this.position)
+    const isNew = (event: Event) => event.position > this.position
+    const fresh = events.every(isNew) ? events : events.filter(isNew) // nearly always all are
     if (fresh.length === 0) return
     const isWhole = this.position === 0
     for (const event of fresh) this.history.index(event)
     this.#ahead = fresh.length
     const slices = new Slices()
-    for (const event of fresh) {
+    // By index, since an iterator that lives through an await makes an object a turn.
+    for (let at = 0; at < fresh.length; at++) {
+      const event = fresh[at] as Event
       this.#ahead -= 1
       await this.#step(event)
       const isOver = slices.over
@@ -136,11 +142,17 @@ export class Replay {
     this.stepping = true
     const place = goes(this.claimed.name, this.claimed.id)
     try {
-      if (this.#apply(event)) await this.#rest()
+      if (this.#apply(event)) {
+        await drained()
+        if (this.#atRest !== NOTHING) await this.#tell()
+      }
       const reason = this.#cancelReason
       if (reason !== undefined && this.#began && this.history.fault === undefined) {
         this.#cancelReason = undefined
-        if (!this.over && this.#root.cancel(reason)) await this.#rest()
+        if (!this.over && this.#root.cancel(reason)) {
+          await drained()
+          await this.#tell()
+        }
       }
     } finally {
       came(place)
@@ -149,20 +161,20 @@ export class Replay {
     }
   }
 
-  /** Lets the code run until it waits, and nothing is left to be told. */
-  async #rest(): Promise<void> {
-    await drained()
+  /** Tells the code what it is to hear when it waits, one thing after another. */
+  async #tell(): Promise<void> {
     for (const act of this.#atRest) {
       if (this.over || this.discarded) break
       act()
       await drained()
     }
-    this.#atRest = []
+    this.#atRest = NOTHING
   }
 
   /** Has something done when the code waits, in its turn. */
   atRest(act: () => void): void {
-    this.#atRest.push(act)
+    if (this.#atRest === NOTHING) this.#atRest = [act]
+    else this.#atRest.push(act)
   }
 
   /** Resolves when all has been told that there is to tell now. */
@@ -304,7 +316,7 @@ export class Replay {
   }
 
   #ending(): Turn {
-    const [first] = [...this.history.recorded.values()].sort((a, b) => a.position - b.position)
+    const [first] = this.history.recorded.values().sort((a, b) => a.position - b.position)
     if (first !== undefined && !this.#isVersionRefused) {
       this.#missing(first)
       return asking('park', { message: this.history.fault?.message ?? '' })
@@ -343,7 +355,7 @@ export class Replay {
   discard(): void {
     this.discarded = true
     this.#root.drop()
-    this.#atRest = []
+    this.#atRest = NOTHING
     this.signals.drop()
     this.asked.drop()
     this.#outcome = undefined
@@ -463,22 +475,6 @@ export class Replay {
     const { origin } = this.history
     const once = key || `${this.claimed.id}:${origin}:${this.history.nextSequence()}`
     return this.call(signalStep, [id, name, plain(payload ?? null, 'payload'), once])
-  }
-
-  /** Publishes a state for whoever looks at the execution. */
-  setState(value: unknown): void {
-    const state: Json = plain(value ?? null, 'state')
-    if (this.over) return
-    const { sequence, recorded } = this.history.next('state', '')
-    if (recorded === undefined) this.asked.emit({ type: 'set_state', sequence, state })
-  }
-
-  /** The version of a change that this workflow goes by, one for all its life. */
-  getVersion(change: string, minimum: number, maximum: number): number {
-    const [version, sequence] = this.history.version(change, minimum, maximum)
-    if (sequence === undefined) return version
-    this.asked.emit({ type: 'mark_version', sequence, name: change, version })
-    return version
   }
 
   /** Whether history is still ahead of the code. */

@@ -16,9 +16,9 @@ const MAX_LABEL_BYTES = 255
 /** The signals of one workflow that nobody has taken yet, and its open waits. */
 export class Signals {
   readonly #replay: Replay
-  readonly #buffered = new Map<string, Kept[]>()
+  #buffered: Map<string, Kept[]> | undefined
   // By name, in the order of the calls; a wait in the middle may be given up.
-  readonly #waiting = new Map<string, Set<Call>>()
+  #waiting: Map<string, Set<Call>> | undefined
 
   constructor(replay: Replay) {
     this.#replay = replay
@@ -26,23 +26,23 @@ export class Signals {
 
   /** Whether a wait is open. */
   get awaited(): boolean {
-    return this.#waiting.size > 0
+    return this.#waiting !== undefined && this.#waiting.size > 0
   }
 
   /** For which signals waits are open. */
   get names(): string[] {
-    return [...this.#waiting.keys()]
+    return [...(this.#waiting?.keys() ?? [])]
   }
 
   /** The positions of the signals that no wait has taken: what the next run begins with. */
   get untaken(): number[] {
-    const kept = [...this.#buffered.values()].flat()
+    const kept = [...(this.#buffered?.values() ?? [])].flat()
     return kept.map(({ position }) => position).sort((one, other) => one - other)
   }
 
   /** Takes a signal to the first wait for its name, or keeps it; answers whether one took it. */
   received(name: string, payload: unknown, position: number): boolean {
-    const [first] = this.#waiting.get(name) ?? []
+    const [first] = this.#waiting?.get(name) ?? []
     if (first === undefined) {
       this.keep(name, payload, position)
       return false
@@ -54,6 +54,7 @@ export class Signals {
 
   /** Keeps a signal that nobody takes now. */
   keep(name: string, payload: unknown, position: number): void {
+    this.#buffered ??= new Map()
     const kept = this.#buffered.get(name)
     if (kept === undefined) this.#buffered.set(name, [{ position, payload }])
     else kept.push({ position, payload })
@@ -62,11 +63,12 @@ export class Signals {
   /** Answers the wait for the next signal of a name; those that came early wait for it. */
   wait(scope: Scope, name: string, delayMs: number | undefined): Call {
     const call = new Call(scope, 'signal', name)
-    const early = this.#buffered.get(name)?.shift()
+    const early = this.#buffered?.get(name)?.shift()
     if (early !== undefined) {
       this.#deliver(call, early.payload)
       return call
     }
+    this.#waiting ??= new Map()
     const waiting = this.#waiting.get(name)
     if (waiting === undefined) this.#waiting.set(name, new Set([call]))
     else waiting.add(call)
@@ -85,14 +87,14 @@ export class Signals {
 
   /** Forgets all waits of a workflow that is being discarded. */
   drop(): void {
-    this.#waiting.clear()
-    this.#buffered.clear()
+    this.#waiting = undefined
+    this.#buffered = undefined
   }
 
   #forget(call: Call): void {
-    const waiting = this.#waiting.get(call.name)
+    const waiting = this.#waiting?.get(call.name)
     waiting?.delete(call)
-    if (waiting?.size === 0) this.#waiting.delete(call.name)
+    if (waiting?.size === 0) this.#waiting?.delete(call.name)
   }
 
   #deliver(call: Call, payload: unknown): void {

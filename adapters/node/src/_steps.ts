@@ -35,9 +35,12 @@ export async function runStep(bodies: Bodies, step: StepCall, attempt: Attempt):
 }
 
 /** What is not JSON is no result. */
-function plainly([ok, value]: Ended): Ended {
+function plainly(ended: Ended): Ended {
+  const [ok, value] = ended
+  if (!ok) return ended
   try {
-    return [ok, ok ? plain(value, 'result') : value]
+    const made = plain(value, 'result')
+    return made === value ? ended : [ok, made]
   } catch (error) {
     return [false, error]
   }
@@ -46,15 +49,13 @@ function plainly([ok, value]: Ended): Ended {
 /** Waits before the next try, unless nobody wants one any more. */
 function pausing(bodies: Bodies, attempt: Attempt, pause: number): Promise<void> {
   return new Promise((resolve) => {
-    const forgetPause = bodies.later(pause, () => {
-      forgetStop()
-      resolve()
-    })
-    const forgetStop = attempt.onStop(() => {
+    const over = () => {
       forgetPause()
-      forgetStop()
+      attempt.offStop(over)
       resolve()
-    })
+    }
+    const forgetPause = bodies.later(pause, over)
+    attempt.onStop(over)
   })
 }
 

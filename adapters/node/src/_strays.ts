@@ -16,10 +16,10 @@ export class Strays {
 
   /** Has a replay fail if its code strayed when it was in memory before; listens if it does again. */
   watch(replay: Replay): void {
-    const run = runOf(replay.claimed)
-    if (this.#runs.delete(run)) replay.fatal = strayed()
+    const { claimed } = replay
+    if (this.#runs.size > 0 && this.#runs.delete(runOf(claimed))) replay.fatal = strayed()
     replay.onStray = () => {
-      this.#runs.add(run)
+      this.#runs.add(runOf(claimed))
       const [oldest] = this.#runs
       if (this.#runs.size > MOST && oldest !== undefined) this.#runs.delete(oldest)
     }

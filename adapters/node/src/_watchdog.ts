@@ -5,11 +5,15 @@
  * looks at memory that the two share: whose code runs, and whether it is still the same turn.
  */
 
+import timers from 'node:timers'
 import { Worker } from 'node:worker_threads'
+
+const { clearInterval, setInterval } = timers // kept, since the guards put others in their places
 
 const PLACES = 8 // workflows whose code may run in the same turn of the event loop
 const SIZE = 256 // bytes of a place: 4 for the length of the name, and the name
 const LIMIT = 5000
+const RESTS = 60_000 // without any workflow code, after which the other thread and its 18 MB go
 
 // Turn, then the places.
 const shared = new SharedArrayBuffer(4 + PLACES * SIZE)
@@ -38,8 +42,16 @@ export function came(place: number | undefined): void {
   free.push(place)
 }
 
-/** Begins to watch this thread, if that was not done. It keeps no process alive. */
-export function watch(limit = LIMIT): void {
+/** Whether the other thread is there. */
+export function isWatched(): boolean {
+  return dog !== undefined
+}
+
+/**
+ * Begins to watch this thread, if that was not done. It keeps no process alive, and ends when no
+ * workflow code has run for a while: the next to run calls this again.
+ */
+export function watch(limit = LIMIT, rest = RESTS): void {
   if (dog !== undefined) return
   const code = `(${look})(require('node:worker_threads').workerData, require('node:fs'))`
   const workerData = { shared, places: PLACES, size: SIZE, limit, pid: process.pid }
@@ -50,6 +62,16 @@ export function watch(limit = LIMIT): void {
   }
   dog.on('error', () => {})
   dog.unref()
+  let last: number | undefined
+  const rests = setInterval(() => {
+    if (turn[0] === last && free.length === PLACES) {
+      clearInterval(rests)
+      void dog?.terminate()
+      dog = undefined
+    }
+    last = turn[0]
+  }, rest)
+  rests.unref()
 }
 
 /** What the other thread does. It writes by itself, for its log would wait for this thread. */

@@ -1,18 +1,18 @@
 /** The worker: claims executions, runs their code, and writes what became of them. */
 
-import { hostname } from 'node:os'
-import { threadId } from 'node:worker_threads'
 import { HeldWorkflow, type WorkflowHome } from './_advancing'
 import { after, Bodies } from './_attempts'
 import { Client, client } from './_client'
 import { Crowd } from './_crowd'
 import { lapsing } from './_engine'
-import { Closed, Internal, WorkerNotFound, WorkflowsError } from './_errors'
+import { Closed, WorkerNotFound, WorkflowsError } from './_errors'
 import { type Held, HeldAttempt } from './_executions'
 import { installGuards } from './_guards'
 import { MAX_HISTORY } from './_history'
+import { bodiesOf, Lacking, MAX_LACKING } from './_lacking'
 import { log } from './_log'
 import { names } from './_names'
+import { olderEvents } from './_older'
 import {
   type CallOptions,
   type Claimed,
@@ -26,25 +26,22 @@ import { Outbox } from './_outbox'
 import { type Patience, patiently, paused } from './_patience'
 import { bearRejections, onSignals, stayAlive, type Undo } from './_process'
 import { Reports } from './_progress'
-import { Registry, registry } from './_registry'
+import type { Registry } from './_registry'
 import type { Replay } from './_replay'
 import { milliseconds, Settings } from './_settings'
 import { Strays } from './_strays'
-import { VERSION } from './_version'
 import { Bell, settled, within } from './_waits'
 import { Warm } from './_warm'
 import { watch } from './_watchdog'
-import { intervals, type WorkerOptions } from './_worker_options'
+import { functionsOf, introduction, type WorkerOptions } from './_worker_options'
 
 export type { WorkerOptions }
 
 const CLAIM_WAIT_MS = 10_000
 const MAX_CLAIM = 1000
-const MAX_LACKING = 1000
 const WARM = 2000
 /** For which a worker may have no free slot before it looks for workflows alone, in milliseconds. */
 const FULL_PAUSE = 1000
-const HISTORY_PAGE = 10_000
 const DRAIN = 30_000
 const CLOSE = 2000
 const STOPPED_EARLY = 'the worker was stopped before it had started'
@@ -84,8 +81,7 @@ export class Worker implements WorkflowHome, AsyncDisposable {
     later: (delay, act) => this.later(delay, act),
     workerId: () => this.workerId,
   })
-  // Functions that executions were put back for.
-  readonly #lacking = new Map<string, FunctionName>()
+  readonly #lacking = new Lacking()
   #tasks: Promise<void>[] = []
   #maxHistory = MAX_HISTORY
   #isOn = false
@@ -117,16 +113,8 @@ export class Worker implements WorkflowHome, AsyncDisposable {
       options.drainTimeout === undefined
         ? DRAIN
         : milliseconds(options.drainTimeout, { name: 'drainTimeout' })
-    this.#request = {
-      queues: [...queues],
-      concurrency: this.concurrency,
-      warm: warm > 0,
-      language: 'node',
-      runtime: process.versions.node.split('.', 2).join('.'),
-      sdk_version: VERSION,
-      name: options.name ?? `${hostname()}:${process.pid}${threadId ? `:${threadId}` : ''}`,
-      ...intervals(options, settings),
-    }
+    const about = { concurrency: this.concurrency, warm: warm > 0 }
+    this.#request = { ...about, queues: [...queues], ...introduction(options, settings) }
   }
 
   // --- life ---
@@ -199,7 +187,6 @@ export class Worker implements WorkflowHome, AsyncDisposable {
       )
     }
     installGuards()
-    if ('workflow' in this.functions.names()) watch()
     this.#isOn = true
     this.#isRegistered = this.#isHurried = false
     this.#draining = this.#ending = undefined
@@ -410,11 +397,7 @@ export class Worker implements WorkflowHome, AsyncDisposable {
     await this.#changed.wait()
     undo()
     if (!isLate) return undefined
-    const names = this.functions.names()
-    const bodies = (['activity', 'job'] as const).flatMap((kind) =>
-      (names[kind] ?? []).map((name) => ({ kind, name })),
-    )
-    const lacking = [...(request.lacking ?? []), ...bodies]
+    const lacking = [...(request.lacking ?? []), ...bodiesOf(this.functions)]
     const more = 2 * this.concurrency - this.held.size
     if (this.#isStopping || more <= 0 || lacking.length > MAX_LACKING) return undefined
     return { ...request, n: Math.min(more, MAX_CLAIM), wait_ms: 0, lacking }
@@ -422,10 +405,7 @@ export class Worker implements WorkflowHome, AsyncDisposable {
 
   /** Answers the functions that executions were put back for, and that are not here yet. */
   protected stillLacking(): FunctionName[] {
-    for (const [key, { kind, name }] of this.#lacking) {
-      if (this.functions.find(kind, name) !== undefined) this.#lacking.delete(key)
-    }
-    return [...this.#lacking.values()].slice(-MAX_LACKING)
+    return this.#lacking.still(this.functions)
   }
 
   #take(executions: readonly Claimed[]): void {
@@ -437,11 +417,12 @@ export class Worker implements WorkflowHome, AsyncDisposable {
   #holding(claimed: Claimed): Held<any> {
     const { kind, name } = claimed
     const fn = this.functions.find(kind, name)
-    if (fn === undefined) this.#lacking.set(`${kind} ${name}`, { kind, name })
+    if (fn === undefined) this.#lacking.add({ kind, name })
     if (claimed.kind !== 'workflow') return new HeldAttempt(this, claimed, fn)
-    watch() // for workflows that were defined after the start
+    watch() // not before: the thread takes more memory than all the rest of the adapter
     const before = this.held.get(claimed.id)
-    const limited = { ...claimed, max_history: this.#maxHistory }
+    const limited: Claimed & { max_history?: number } = claimed // not a copy: it is ours alone
+    limited.max_history = this.#maxHistory
     return new HeldWorkflow(this, limited, fn, before instanceof HeldWorkflow ? before : undefined)
   }
 
@@ -502,15 +483,7 @@ export class Worker implements WorkflowHome, AsyncDisposable {
 
   /** Reads the events that a claim left out, page by page. */
   async history(claimed: Claimed): Promise<Event[]> {
-    const events: Event[] = []
-    const { id, run, after: last = 0 } = claimed
-    for (let position = 0; position < last; position = events.at(-1)?.position ?? last) {
-      const request = { id, run, after: position, limit: HISTORY_PAGE }
-      const reply = await this.#patiently(Operation.GET_HISTORY, request)
-      if (reply.events.length === 0) throw new Internal(`the history of ${id} ends before ${last}`)
-      events.push(...reply.events)
-    }
-    return events.filter((event) => event.position <= last)
+    return await olderEvents(claimed, (operation, request) => this.#patiently(operation, request))
   }
 
   /** Sends progress, the latest of each execution and not too often. */
@@ -522,9 +495,4 @@ export class Worker implements WorkflowHome, AsyncDisposable {
   async record(held: Held<any>, details: unknown): Promise<void> {
     await this.#reports.record(held, details)
   }
-}
-
-function functionsOf(given: WorkerOptions['functions']): Registry {
-  if (given === undefined) return registry
-  return given instanceof Registry ? given : Registry.of(given)
 }

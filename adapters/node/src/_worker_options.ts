@@ -1,9 +1,12 @@
 /** What can be said about a worker. */
 
+import { hostname } from 'node:os'
+import { threadId } from 'node:worker_threads'
 import type { Durable } from './_functions'
 import type { StartWorkerRequest } from './_operations'
-import type { Registry } from './_registry'
+import { Registry, registry } from './_registry'
 import { type Duration, milliseconds, type Settings } from './_settings'
+import { VERSION } from './_version'
 
 /** What can be said about a worker. Durations are seconds, or text such as "30s", "5m". */
 export interface WorkerOptions {
@@ -38,8 +41,25 @@ export interface WorkerOptions {
   readonly drainTimeout?: Duration | undefined
 }
 
+/** Answers what a worker can run. */
+export function functionsOf(given: WorkerOptions['functions']): Registry {
+  if (given === undefined) return registry
+  return given instanceof Registry ? given : Registry.of(given)
+}
+
+/** Answers what a worker tells the library of itself, beside what it takes on. */
+export function introduction(options: WorkerOptions, settings: Settings) {
+  return {
+    language: 'node',
+    runtime: process.versions.node.split('.', 2).join('.'),
+    sdk_version: VERSION,
+    name: options.name ?? `${hostname()}:${process.pid}${threadId ? `:${threadId}` : ''}`,
+    ...intervals(options, settings),
+  }
+}
+
 /** Answers the intervals of a worker, as the library wants them. */
-export function intervals(options: WorkerOptions, settings: Settings): Partial<StartWorkerRequest> {
+function intervals(options: WorkerOptions, settings: Settings): Partial<StartWorkerRequest> {
   const found: Partial<StartWorkerRequest> = {}
   for (const [field, value] of [
     ['heartbeat_interval_ms', options.heartbeatInterval ?? settings.workerHeartbeatInterval],

@@ -124,7 +124,7 @@ export function getVersion(change: string, min: number, max: number): number {
       `getVersion('${change}'): min is ${min} and max is ${max}; the oldest version comes first`,
     )
   }
-  return active()?.getVersion(change, min, max) ?? max
+  return active()?.asked.getVersion(change, min, max) ?? max
 }
 
 /**
@@ -245,7 +245,7 @@ export async function getState<T = unknown>(id: string): Promise<T | null> {
  * @throws NotDurableError - called outside a workflow.
  */
 export function setState(value: unknown): void {
-  inside('setState()').setState(value)
+  inside('setState()').asked.setState(value)
 }
 
 // What the engine has decided about a signal; sending it again would change nothing.

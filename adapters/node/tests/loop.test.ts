@@ -458,7 +458,8 @@ test('a discard while the replay goes on ends it', async () => {
   await null
   replay.discard()
   await fed
-  assert.deepEqual(replay.turn(), { then: 'suspend', commands: [], steps: [], message: '' })
+  const { then, commands, steps } = replay.turn()
+  assert.deepEqual({ then, commands, steps }, { then: 'suspend', commands: [], steps: [] })
 })
 
 function withResolvers() {

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { came, goes, isWatched, watch } from '../src/_watchdog'
 import { start } from './hosts'
 
 function spinning(where: string) {
@@ -26,4 +27,26 @@ test('a workflow that spins on microtasks is named, with what to do', async () =
 test('what else keeps the thread is not blamed on a workflow, and the process ends', async () => {
   const { status, stdout, stderr } = await spinning('elsewhere').ended
   assert.deepEqual([status, stdout, stderr], [0, 'completed\n', ''])
+})
+
+test('the other thread ends when no workflow code has run for a while, and comes back', async () => {
+  const ended = async () => {
+    const deadline = performance.now() + 5000
+    while (isWatched() && performance.now() < deadline) {
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    return !isWatched()
+  }
+  watch(5000, 20)
+  const place = goes('w', 'id')
+  assert.notEqual(place, undefined, 'it is watched from now on')
+  const began = performance.now()
+  while (performance.now() - began < 100) await new Promise((resolve) => setImmediate(resolve))
+  assert.ok(isWatched(), 'code runs')
+  came(place)
+  assert.ok(await ended(), 'nothing runs')
+  assert.equal(goes('w', 'id'), undefined)
+  watch(5000, 20)
+  assert.ok(isWatched())
+  assert.ok(await ended())
 })

@@ -11,7 +11,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 URL = os.environ["PEER_URL"]
+# A process, and what stays the same of it when it is started again.
 WORKER = os.environ.get("PEER_WORKER", "client")
+SLOT = os.environ.get("PEER_SLOT", "client")
 SECONDS = float(os.environ.get("PEER_SECONDS", "30"))
 LEASE = 2.0
 _CLIENTS = 8

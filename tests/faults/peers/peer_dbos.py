@@ -12,7 +12,7 @@ config: DBOSConfig = {
     "system_database_url": peer.URL,
     "sys_db_pool_size": 5,
     "application_version": "1",
-    "executor_id": peer.WORKER,
+    "executor_id": peer.SLOT,
     "log_level": "ERROR",
 }
 
@@ -44,7 +44,9 @@ async def client() -> None:
     there = DBOSClient(system_database_url=peer.URL)
 
     async def start(uid: str) -> None:
-        await there.enqueue_async({"queue_name": "work", "workflow_name": "work"}, uid)
+        await there.enqueue_async(
+            {"queue_name": "work", "workflow_name": "work", "workflow_id": uid}, uid
+        )
 
     await peer.enqueue(start)
 

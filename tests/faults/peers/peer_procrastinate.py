@@ -8,6 +8,7 @@ from typing import Any
 
 import peer
 from procrastinate import App, PsycopgConnector
+from procrastinate.exceptions import ConnectorException
 
 app = App(connector=PsycopgConnector(conninfo=peer.URL, min_size=1, max_size=5))
 
@@ -46,7 +47,8 @@ async def _rescue() -> None:
     while True:
         await asyncio.sleep(0.5)
         for job in await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=peer.LEASE):
-            await app.job_manager.retry_job(job)
+            with contextlib.suppress(ConnectorException):  # it has just ended
+                await app.job_manager.retry_job(job)
 
 
 async def prepare() -> None:

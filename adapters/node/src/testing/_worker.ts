@@ -55,7 +55,7 @@ export class EnvironmentWorker extends Worker {
     const { id, run } = attempt.claimed
     const held = this.held.get(id)
     if (held instanceof HeldWorkflow) {
-      for (const [sequence, step] of held.steps) {
+      for (const [sequence, step] of held.steps.entries()) {
         if (step === attempt) return `${id} ${run} ${sequence}`
       }
     }

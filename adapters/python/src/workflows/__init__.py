@@ -1,7 +1,6 @@
 """libworkflows: durable jobs, activities and workflows on nothing but PostgreSQL."""
 
-from importlib.metadata import PackageNotFoundError as _PackageNotFoundError
-from importlib.metadata import version as _version
+from typing import Any as _Any
 
 from ._attempts import AttemptInfo as AttemptInfo
 from ._attempts import attempt_info as attempt_info
@@ -87,10 +86,16 @@ from ._workflow import uuid4 as uuid4
 from ._workflow import wait_for_signal as wait_for_signal
 from ._workflow import workflow_info as workflow_info
 
-try:
-    __version__: str = _version("libworkflows")
-except _PackageNotFoundError:  # run from a checkout that was not installed
-    __version__ = "0.0.0.dev0"
+__version__: str  # looked up when somebody asks
+
+
+def __getattr__(name: str) -> _Any:
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from ._version import version
+
+    return version()
+
 
 for _each in list(globals().values()):
     if isinstance(_each, type) and issubclass(_each, BaseException):

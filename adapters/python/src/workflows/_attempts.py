@@ -35,9 +35,19 @@ class AttemptInfo:
 class Attempt:
     """One attempt at a body, while it runs."""
 
-    __slots__ = ("_loop", "claimed", "progress", "reason", "report", "reported", "stopped", "task")
+    __slots__ = (
+        "claimed",
+        "progress",
+        "reason",
+        "report",
+        "reported",
+        "runner",
+        "stopped",
+        "task",
+    )
 
     def __init__(self, claimed: Mapping[str, Any], report: Callable[[Any], None]) -> None:
+        """Begins one; `report` may be called from any thread."""
         self.claimed = claimed
         self.progress: Any = claimed.get("progress")
         self.report = report
@@ -46,7 +56,8 @@ class Attempt:
         self.stopped = False
         # What runs the body, while it does: what comes before and after is not interrupted.
         self.task: asyncio.Task[Any] | None = None
-        self._loop = asyncio.get_running_loop()
+        # What runs all of it, if whoever began it has said so: to ask is a system call.
+        self.runner: asyncio.Task[Any] | None = None
 
     def stop(self, reason: Reason, *, interrupt: bool = True) -> None:
         """Tells the body to stop.
@@ -72,11 +83,12 @@ class Attempt:
     def ended(self) -> None:
         """Lets go of what holds on to it in turn: the collector has enough to do."""
         self.report = _unheard
+        self.runner = None
 
     def beat(self, details: Any) -> None:
         """Reports progress, from the loop or from a thread."""
         self.progress, self.reported = details, True
-        self._loop.call_soon_threadsafe(self.report, details)
+        self.report(details)
 
 
 def _unheard(details: Any) -> None:
@@ -165,7 +177,11 @@ def base_context(client: Client) -> contextvars.Context:
 class Bodies:
     """Runs bodies: async ones on the loop, sync ones in threads."""
 
-    def __init__(self, pool: Executor, freed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        pool: Executor,
+        freed: Callable[[], None],
+    ) -> None:
         self._pool = pool
         self._freed = freed
         # Threads whose result nobody waits for any more. They cannot be stopped, and take a slot.
@@ -184,7 +200,7 @@ class Bodies:
         Nothing gets out of it.
         """
         limit = None if timeout is None else _Limit(attempt, timeout)
-        attempt.task = task = asyncio.current_task()
+        attempt.task = task = attempt.runner or asyncio.current_task()
         try:
             if not function.is_async:
                 value = await self._in_thread(function, args, kwargs, limit)

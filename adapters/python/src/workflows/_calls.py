@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import hashlib
 import uuid
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from ._errors import NotDurableError
@@ -96,19 +94,22 @@ class Call(Steady, asyncio.Future[R]):
 cast(Any, Coroutine).register(Call)
 
 
-def new_call(replay: Replay, sequence: int, kind: str, name: str) -> Call[Any]:
+def new_call(
+    replay: Replay, sequence: int, kind: str, name: str, result_type: Any = Any
+) -> Call[Any]:
     """Makes a call.
 
     Its attributes are set here, because an __init__ in Python costs as much as the rest.
     """
-    call: Call[Any] = Call(loop=replay.loop)
-    call._order = replay.loop.order()  # pyright: ignore[reportPrivateUsage]
+    loop = replay.loop
+    call: Call[Any] = Call(loop=loop)
+    call._order = loop.order()  # pyright: ignore[reportPrivateUsage]
     call.replay = replay
     call.id = ""
     call.sequence = sequence
     call.kind = kind
     call.name = name
-    call.result_type = Any
+    call.result_type = result_type
     return call
 
 
@@ -130,17 +131,29 @@ class StepCall:
         self.kwargs = kwargs
 
 
-@dataclass(slots=True)
 class Turn:
     """What a workflow asks for when it waits, or is done."""
 
-    then: Literal["keep", "suspend", "complete", "fail", "continue", "park"]
-    commands: list[Json] = field(default_factory=list["Json"])
-    steps: Sequence[StepCall] = ()
-    result: Any = None
-    error: Json | None = None
-    message: str = ""
-    next_run: Json = field(default_factory=dict[str, Any])
+    __slots__ = ("commands", "error", "message", "next_run", "result", "steps", "then")
+
+    def __init__(
+        self,
+        then: Literal["keep", "suspend", "complete", "fail", "continue", "park"],
+        commands: list[Json] | None = None,
+        steps: Sequence[StepCall] = (),
+        *,
+        result: Any = None,
+        error: Json | None = None,
+        message: str = "",
+        next_run: Json | None = None,
+    ) -> None:
+        self.then = then
+        self.commands: list[Json] = [] if commands is None else commands
+        self.steps = steps
+        self.result = result
+        self.error = error
+        self.message = message
+        self.next_run: Json = {} if next_run is None else next_run
 
 
 def wake(call: Call[None]) -> None:
@@ -311,6 +324,8 @@ def continuation_of(error: BaseException | None) -> ContinueAsNew | None:
 
 def child_id(claimed: Mapping[str, Any], sequence: int, at: float) -> str:
     """A UUIDv7 of the workflow's time that is the same if a lost command is given again."""
+    import hashlib  # which few workers need, and half a megabyte of OpenSSL with it
+
     seed = f"{claimed['id']}:{claimed.get('run', 1)}:{sequence}"
     bits = int.from_bytes(hashlib.blake2b(seed.encode(), digest_size=10).digest(), "big")
     number = (int(at * 1000) << 80) | bits

@@ -15,6 +15,7 @@ import os
 import struct
 import threading
 from collections.abc import AsyncGenerator, Mapping
+from types import CoroutineType
 from typing import Any, Protocol, cast
 
 from . import _library, _payload
@@ -79,7 +80,9 @@ class Channel:
         """Say whether the channel takes no more calls."""
         return self._closed
 
-    async def call(self, operation: Operation, request: Mapping[str, Any]) -> Any:
+    def call(
+        self, operation: Operation, request: Mapping[str, Any]
+    ) -> CoroutineType[Any, Any, Any]:
         """Perform an operation and answer what its reply has under "ok".
 
         Cancelling the task that awaits it asks the library to stop. A write that was
@@ -93,7 +96,11 @@ class Channel:
             WorkflowsError: the operation failed; the class follows from the fault's code.
             PayloadError: the request is not plain JSON.
         """
-        token, future = self._send(operation, _payload.dump_request(request))
+        return self.perform(operation, _payload.dump_request(request))
+
+    async def perform(self, operation: Operation, request_json: bytes) -> Any:
+        """Do what `call` does, with a request that is JSON already."""
+        token, future = self._send(operation, request_json)
         try:
             return await future
         except asyncio.CancelledError:
@@ -128,7 +135,8 @@ class Channel:
         token = next(self._tokens)
         future = self._pending[token] = self.loop.create_future()
         self._unsent[token] = frame(token, operation, body)
-        self._flush_soon()
+        if not self._flush_due:
+            self._flush_soon()
         return token, future
 
     def _flush_soon(self) -> None:
@@ -258,12 +266,19 @@ class Channel:
 
     def _deliver(self, data: str) -> None:
         if not self._raw:
+            pending = self._pending
             for completion in _payload.load_reply(data):
-                self._settle(completion["token"], completion["reply"])
+                token, reply = completion["token"], completion["reply"]
+                future = pending.get(token)
+                if future is None or "ok" not in reply or future.done():
+                    self._settle(token, reply)
+                else:  # as nearly all are
+                    del pending[token]
+                    future.set_result(reply["ok"])
             return
         for text in _payload.split_array(data):
             completion = _payload.load_reply(text)
-            token: int = completion["token"]
+            token = completion["token"]
             if token not in self._raw:
                 self._settle(token, completion["reply"])
                 continue

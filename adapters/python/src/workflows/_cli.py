@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import atexit
+import gc
 import importlib
 import logging
 import os
@@ -139,6 +140,9 @@ def _worker(arguments: list[str]) -> int:
     _log()
     from ._worker import Worker
 
+    # What was imported lives as long as the process, so the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
     asyncio.run(Worker(options.queues or ["default"], concurrency=options.concurrency).run())
     return _leave(0)
 

@@ -30,7 +30,7 @@ from ._operations import (
     TargetsRequest,
 )
 from ._outcomes import ResultTimeout
-from ._payload import plain
+from ._payload import encoded, plain
 from ._settings import Duration, seconds
 from ._wire_errors import fault_to_exception
 
@@ -167,13 +167,13 @@ class Client:
         """Do what `create` does, blocking."""
         return _finish(_create(self._here(), new_executions))
 
-    async def create_and_wait(self, new_execution: Mapping[str, Any]) -> Created:
+    async def create_and_wait(self, new_execution_json: str) -> Created:
         """Create an execution and wait for its end, as `function.run()` does.
 
         For half a minute at most: `outcome` is there if it has ended by then.
         """
-        request = {"items": [new_execution], "wait_ms": _POLL_MS}
-        reply = await self.engine.channel().call(Operation.CREATE_EXECUTION, request)
+        request = encoded(f'{{"items":[{new_execution_json}],"wait_ms":{_POLL_MS}}}')
+        reply = await self.engine.channel().perform(Operation.CREATE_EXECUTION, request)
         return reply["results"][0]
 
     # --- looking ---

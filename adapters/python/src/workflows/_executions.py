@@ -31,6 +31,7 @@ _OVER = {"lease_lost", "execution_finished", "execution_not_found", "closed"}
 class Home(Protocol):
     """What an execution needs of its worker."""
 
+    loop: asyncio.AbstractEventLoop
     outbox: Outbox
     bodies: Bodies
     context: contextvars.Context
@@ -63,6 +64,8 @@ class Home(Protocol):
 class Held:
     """An execution under a lease."""
 
+    __slots__ = ("claimed", "function", "head", "home", "id", "lease", "lost")
+
     def __init__(
         self, home: Home, claimed: Mapping[str, Any], function: Function[..., Any] | None
     ) -> None:
@@ -71,8 +74,9 @@ class Held:
         self.function = function
         self.id: str = claimed["id"]
         self.lease: Json = claimed["lease"]
-        # How the items of all its writes begin, in JSON.
-        self.head = f'{{"id":"{self.id}","lease":{encode(self.lease)}'
+        # How the items of all its writes begin, in JSON. The token is a uuid.
+        epoch, token = self.lease["epoch"], self.lease["token"]
+        self.head = f'{{"id":"{self.id}","lease":{{"epoch":{epoch},"token":"{token}"}}'
         self.lost = False
 
     def begin(self) -> None:
@@ -140,18 +144,27 @@ class Held:
 class HeldAttempt(Held):
     """A job or an activity: one attempt at its body."""
 
+    __slots__ = ("attempt", "task")
+
     def __init__(
         self, home: Home, claimed: Mapping[str, Any], function: Function[..., Any] | None
     ) -> None:
         super().__init__(home, claimed, function)
-        self.attempt = Attempt(claimed, lambda details: home.report(self, details))
+        self.attempt = Attempt(claimed, self._report)
         self.task: asyncio.Task[None] | None = None
+
+    def _report(self, details: Any) -> None:
+        """Reports progress, from the loop or from a thread."""
+        self.home.loop.call_soon_threadsafe(self.home.report, self, details)
 
     def _begin(self, function: Function[..., Any]) -> None:
         if self.claimed.get("cancel_requested"):
             self.attempt.stop("cancel")
         context = context_of(self.attempt, self.home.context)
-        self.task = asyncio.get_running_loop().create_task(self._run(function), context=context)
+        # With a name, since to make one up takes asyncio longer.
+        self.task = self.attempt.runner = self.home.loop.create_task(
+            self._run(function), name=function.name, context=context
+        )
 
     async def _run(self, function: Function[..., Any]) -> None:
         attempt, claimed = self.attempt, self.claimed
@@ -159,9 +172,10 @@ class HeldAttempt(Held):
         ok, value = False, asyncio.CancelledError("it was cancelled before it began")
         if attempt.reason is None:
             try:
-                args, kwargs = function.adapted(
-                    claimed.get("args") or [], claimed.get("kwargs") or {}
-                )
+                args: list[Any] = claimed.get("args") or []
+                kwargs: Json = claimed.get("kwargs") or {}
+                if args or kwargs:
+                    args, kwargs = function.adapted(args, kwargs)
             except Exception as error:
                 ok, value = False, error
             else:
@@ -238,6 +252,8 @@ class HeldAttempt(Held):
 class HeldWorkflow(Held):
     """A workflow: its code is advanced, one write at a time, and its steps run here."""
 
+    __slots__ = ("news", "outcomes", "reading", "replay", "sent", "steps")
+
     def __init__(
         self,
         home: Home,
@@ -249,7 +265,7 @@ class HeldWorkflow(Held):
         self.replay = warm
         self.reading: asyncio.Task[None] | None = None
         # The outcomes of steps that are to be written, in JSON.
-        self.outcomes: list[str] = []
+        self.outcomes = ""
         # What the write asks for whose answer is awaited.
         self.sent: Turn | None = None
         self.news = False
@@ -257,7 +273,7 @@ class HeldWorkflow(Held):
 
     def _begin(self, function: Function[..., Any]) -> None:
         if self.replay is None and self.claimed.get("after"):
-            self.reading = asyncio.get_running_loop().create_task(self._read(function))
+            self.reading = self.home.loop.create_task(self._read(function))
         else:
             self._resume(function, self.claimed.get("events") or ())
 
@@ -271,9 +287,7 @@ class HeldWorkflow(Held):
                 self.release("drain")
             return
         # From a callback: workflow code must not run inside a task of this loop.
-        asyncio.get_running_loop().call_soon(
-            self._resume_read, function, events, context=contextvars.Context()
-        )
+        self.home.loop.call_soon(self._resume_read, function, events, context=contextvars.Context())
 
     def _resume_read(self, function: Function[..., Any], events: Sequence[Json]) -> None:
         if self.lost:
@@ -291,7 +305,7 @@ class HeldWorkflow(Held):
 
     def _feed(self, replay: Replay, events: Sequence[Json]) -> None:
         began = time.monotonic()
-        replay.feed(events)
+        replay.feed(events, self.home.loop)
         if (took := time.monotonic() - began) > _LONG:
             log.warning(
                 "the code of %s held the event loop for %.1f s, and all else on this worker with "
@@ -313,12 +327,13 @@ class HeldWorkflow(Held):
         if self.sent is not None or self.lost or replay is None:
             return
         turn = replay.turn()
-        self._stop_steps(replay)
+        if replay.steps_dropped:
+            self._stop_steps(replay)
         if turn.then == "park":
             log.error("%s", turn.message)
             self.release("non_determinism", turn.message)
         elif turn.then == "keep" and not turn.commands and not self.outcomes and not self.news:
-            self._start_steps(replay, turn.steps)
+            self._start_steps(turn.steps)
         else:
             self._send(replay, turn)
 
@@ -338,8 +353,8 @@ class HeldWorkflow(Held):
         then = turn.then
         item = f'{self.head},"position":{replay.position},"then":"{then}"'
         if self.outcomes:
-            item += f',"events":[{",".join(self.outcomes)}]'
-            self.outcomes.clear()
+            item += f',"events":[{self.outcomes}]'
+            self.outcomes = ""
         if turn.commands:
             item += f',"commands":{encode(turn.commands, "commands")}'
         if then == "complete":
@@ -363,7 +378,8 @@ class HeldWorkflow(Held):
             self._ended()
         else:
             try:
-                self._start_steps(replay, turn.steps)
+                if turn.steps:
+                    self._start_steps(turn.steps)
                 self._feed(replay, ok.get("events") or ())
                 self._advance()
             except Exception:
@@ -371,7 +387,9 @@ class HeldWorkflow(Held):
 
     def _suspended(self, replay: Replay, ok: Json) -> None:
         try:
-            replay.feed(ok.get("events") or ())  # what it asked for: the next claim leaves it out
+            replay.feed(
+                ok.get("events") or (), self.home.loop
+            )  # what it asked for: the next claim leaves it out
         except Exception:
             log.exception("workflow %s is not kept in memory", self.id)
             self.drop()
@@ -389,27 +407,29 @@ class HeldWorkflow(Held):
 
     # --- steps ---
 
-    def _start_steps(self, replay: Replay, steps: Sequence[StepCall]) -> None:
+    def _start_steps(self, steps: Sequence[StepCall]) -> None:
+        home = self.home
         for step in steps:
             if step.call.done():
                 continue
             attempt = Attempt(self.claimed, unheard)
-            context = context_of(attempt, self.home.context)
-            sequence = step.call.sequence
-            task = asyncio.get_running_loop().create_task(
-                self._step(replay, step, attempt), context=context
+            attempt.runner = task = home.loop.create_task(
+                run_step(home.bodies, step, attempt, self._step_ended),
+                name=step.function.name,
+                context=context_of(attempt, home.context),
             )
-            self.steps[sequence] = task, attempt
+            self.steps[step.call.sequence] = task, attempt
 
-    async def _step(self, replay: Replay, step: StepCall, attempt: Attempt) -> None:
-        ok, payload = await run_step(self.home.bodies, step, attempt)
+    def _step_ended(self, step: StepCall, attempt: Attempt, ok: bool, payload: str) -> None:
         sequence = step.call.sequence
         if self.steps.pop(sequence, None) is None:
             return  # nobody waits for it any more
         if attempt.is_given_up or self.lost:
             return
-        replay.step_ended(sequence)
-        self.outcomes.append(
+        step.call.replay.step_ended(sequence)
+        if self.outcomes:
+            self.outcomes += ","
+        self.outcomes += (
             f'{{"type":"{"step_completed" if ok else "step_failed"}","sequence":{sequence},'
             f'"name":{step.function.quoted_name},"payload":{payload}}}'
         )
@@ -417,8 +437,9 @@ class HeldWorkflow(Held):
 
     def _stop_steps(self, replay: Replay) -> None:
         """Cancels the bodies of steps that the code has cancelled."""
-        while replay.steps_dropped:
-            running = self.steps.pop(replay.steps_dropped.pop(), None)
+        dropped, replay.steps_dropped = replay.steps_dropped, ()
+        for sequence in reversed(dropped):
+            running = self.steps.pop(sequence, None)
             if running is not None:
                 stop_step("cancel", *running)
 

@@ -17,17 +17,7 @@ import contextvars
 import functools
 import inspect
 from collections.abc import Callable, Coroutine, Mapping
-from typing import (
-    Any,
-    Generic,
-    ParamSpec,
-    Protocol,
-    Self,
-    TypeVar,
-    Unpack,
-    cast,
-    overload,
-)
+from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
 
 from ._client import Client, client
 from ._errors import ExecutionFinished
@@ -35,7 +25,8 @@ from ._handles import Handle, refuse_on_loop
 from ._loop import active, refuse_inside
 from ._operations import Created
 from ._options import Kind, Options, checked, execution_fields, name_of
-from ._payload import adapt_arguments, encode, plain_arguments, type_hints
+from ._payload import adapt, adapt_arguments, encode, plain_arguments, type_hints
+from ._places import definition_place, is_async
 from ._registry import registry
 
 P = ParamSpec("P")
@@ -72,12 +63,14 @@ class Function(Generic[P, R]):
         self.kind: Kind = kind
         self.plain = plain
         self.name = name_of(plain, options)
+        self._run_name, self._queue_name = f"{self.name}.run", f"{self.name}.queue"
         self.options_set = options
         self.is_external = bool(options.get("external"))
-        self.is_async = _is_async(plain)
-        self.place = _place(plain)
+        self.is_async = is_async(plain)
+        self.place = definition_place(plain)
         self.signature = inspect.signature(plain)
         self._template: dict[str, Any] | None = None
+        self._awaited: str | None = None
         functools.update_wrapper(cast(Any, self), plain)
 
     @functools.cached_property
@@ -124,7 +117,7 @@ class Function(Generic[P, R]):
         changes = checked(self.kind, options)
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
-        other._template = None
+        other._template = other._awaited = None
         other.options_set = checked(self.kind, {**self.options_set, **changes}, decorator=True)
         return other
 
@@ -145,7 +138,7 @@ class Function(Generic[P, R]):
         """
         replay = active()
         if replay is None:
-            return self._named("run", self._run_outside(args, kwargs))
+            return self._named(self._run_name, self._run_outside(args, kwargs))
         return cast("Coroutine[Any, Any, R]", replay.call(self, args, kwargs))
 
     async def _run_outside(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> R:
@@ -153,9 +146,11 @@ class Function(Generic[P, R]):
             value = self.plain(*args, **kwargs)
             return cast(R, await value if inspect.isawaitable(value) else value)
         client = home()
-        created = await client.create_and_wait(self.execution(args, kwargs, awaited=True))
-        handle = self._handle(created, client)
+        created = await client.create_and_wait(self._awaited_json(args, kwargs))
         outcome = created.get("outcome")
+        if outcome is not None and outcome["status"] == "completed" and "signaled" not in created:
+            return adapt(outcome.get("result"), self.result_type, path="result")
+        handle = self._handle(created, client)
         return await handle.result() if outcome is None else handle.outcome(outcome)
 
     def queue(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, Handle[R]]:
@@ -167,7 +162,7 @@ class Function(Generic[P, R]):
         """
         replay = active()
         if replay is None:
-            return self._named("queue", self._enqueue(args, kwargs))
+            return self._named(self._queue_name, self._enqueue(args, kwargs))
         return cast("Coroutine[Any, Any, Handle[R]]", replay.start(self, args, kwargs))
 
     async def _enqueue(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Handle[R]:
@@ -183,9 +178,9 @@ class Function(Generic[P, R]):
             )
         return Handle(created["id"], created["created"], client, self.result_type)
 
-    def _named(self, method: str, coroutine: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
+    def _named(self, name: str, coroutine: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
         """Gives a coroutine the name that Python warns with when it is never awaited."""
-        cast(Any, coroutine).__qualname__ = f"{self.name}.{method}"
+        cast(Any, coroutine).__qualname__ = name
         return coroutine
 
     def queue_sync(self, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
@@ -222,6 +217,18 @@ class Function(Generic[P, R]):
         if awaited:
             request["awaited"] = True
         return request
+
+    def _awaited_json(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+        """Answers the new execution of a call that waits, in JSON: what options decide is kept."""
+        head = self._awaited
+        if head is None:
+            head = self._awaited = encode({**self.request(), "awaited": True})[:-1]
+        positional, named = self.arguments(args, kwargs)
+        if positional:
+            head += f',"args":{encode(positional, "args")}'
+        if named:
+            head += f',"kwargs":{encode(named, "kwargs")}'
+        return head + "}"
 
     def request(self) -> dict[str, Any]:
         """Answers the fields of a new execution that its options decide."""
@@ -328,18 +335,6 @@ class SyncFunction(Function[P, R]):
         return cast(R, self.plain(*args, **kwargs))
 
 
-def _is_async(plain: Callable[..., Any]) -> bool:
-    called = inspect.getattr_static(type(plain), "__call__", None)
-    return inspect.iscoroutinefunction(plain) or inspect.iscoroutinefunction(called)
-
-
-def _place(plain: Callable[..., Any]) -> str:
-    code = getattr(inspect.unwrap(plain), "__code__", None)
-    if code is None:
-        return f"{plain.__module__}.{getattr(plain, '__qualname__', plain)}"
-    return f"{code.co_filename}:{code.co_firstlineno}"
-
-
 class Decorator(Protocol):
     """A decorator with its options already given."""
 
@@ -363,7 +358,7 @@ def _register(kind: Kind, plain: Callable[..., Any], options: Options) -> Functi
         raise TypeError(
             f"@{kind} cannot decorate the generator {plain.__qualname__}; return a list"
         )
-    make: Any = AsyncFunction if _is_async(plain) else SyncFunction
+    make: Any = AsyncFunction if is_async(plain) else SyncFunction
     function: Function[..., Any] = make(kind, plain, options)
     if not function.is_external:
         registry.add(function)
@@ -373,9 +368,8 @@ def _register(kind: Kind, plain: Callable[..., Any], options: Options) -> Functi
 def _decorate(kind: Kind, function: Callable[..., Any] | None, options: Options) -> Any:
     if function is not None:
         return _register(kind, function, options)
-    checked(
-        kind, options, decorator=True
-    )  # a mistake is told where it stands, not where it is used
+    # A mistake is told where it stands, not where it is used.
+    checked(kind, options, decorator=True)
 
     def decorator(plain: Callable[..., Any], /) -> Function[..., Any]:
         return _register(kind, plain, options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import uuid
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,6 +41,7 @@ _NAMES = {
     "state": "set_state",
     "step": "the step",
 }
+_NO_VERSIONS: Mapping[str, int] = {}
 _BEFORE = 3
 _AFTER = 2
 _MAX_NAME = 48
@@ -84,7 +85,7 @@ class History:
         self.recorded: dict[int, Event] = {}
         # What has ended according to events that were not applied yet.
         self.ended: set[int] = set()
-        self.versions: dict[str, int] = {}
+        self.versions = _NO_VERSIONS
         self.fault: NonDeterminismError | None = None
         # How many events were applied.
         self.length = 0
@@ -92,27 +93,33 @@ class History:
         self.live = False
         self._last = 0
         # The commands that fitted last, to be told together with one that does not.
-        self._fitted: deque[Event] = deque(maxlen=_BEFORE)
-        self._marked: set[int] = set()
+        self._fitted: deque[Event] | None = None
+        self._marked: frozenset[int] = frozenset()
         self._ats: list[str] = []
         self._now: datetime | None = None
         self._random: random.Random | None = None
         self._uuids: random.Random | None = None
 
-    def index(self, event: Event) -> None:
-        """Notes what is known to come, before any of it is applied."""
-        kind: str = event["type"]
-        sequence: int = event.get("sequence") or 0
-        if kind in COMMANDS and sequence > self.sequence:
-            self.recorded[sequence] = event
-            self._last = max(self._last, sequence)
-        elif kind in ENDS:
-            self.ended.add(sequence)
-        elif kind == "version_marked":
-            self._marked.add(sequence)
-            self.versions.setdefault(event["name"], int(event["payload"]))
-        elif kind == "retried":
-            self.origin -= 1
+    def expect(self, events: Iterable[Event], position: int) -> list[Event]:
+        """Notes what is known to come, before any of it is applied: what is after the position."""
+        fresh: list[Event] = []
+        for event in events:
+            if event["position"] <= position:
+                continue
+            fresh.append(event)
+            kind: str = event["type"]
+            sequence: int = event.get("sequence") or 0
+            if kind in COMMANDS:
+                if sequence > self.sequence:
+                    self.recorded[sequence] = event
+                    self._last = max(self._last, sequence)
+            elif kind in ENDS:
+                self.ended.add(sequence)
+            elif kind == "version_marked":
+                self._choose(event["name"], int(event["payload"]), sequence)
+            elif kind == "retried":
+                self.origin -= 1
+        return fresh
 
     def happened(self, event: Event) -> None:
         """Notes that an event was applied."""
@@ -136,13 +143,16 @@ class History:
 
     def next(self, kind: str, name: str) -> tuple[int, Event | None]:
         """Assigns the next sequence, and checks it against what history recorded for it."""
-        self.sequence = sequence = self.next_sequence()
+        sequence = self.next_sequence() if self._marked else self.sequence + 1
+        self.sequence = sequence
         recorded = self.recorded.pop(sequence, None)
         if recorded is None:
             self.live = self.live or sequence > self._last
         elif COMMANDS[recorded["type"]] != kind or (recorded.get("name") or "") != name:
             self.mismatch(recorded, _called(kind, name), place_of_call())
         else:
+            if self._fitted is None:
+                self._fitted = deque(maxlen=_BEFORE)
             self._fitted.append(recorded)
         return sequence, recorded
 
@@ -175,7 +185,7 @@ class History:
         sequence = recorded["sequence"]
         ahead = [self.recorded.get(sequence + further) for further in range(1, _AFTER + 1)]
         rows = [("position", "history recorded", "the code attempted")]
-        rows += [(str(each["position"]), _of(each), "the same") for each in self._fitted]
+        rows += [(str(each["position"]), _of(each), "the same") for each in self._fitted or ()]
         rows += [(f"-> {recorded['position']}", _of(recorded), attempted)]
         rows += [(str(each["position"]), _of(each), "") for each in ahead if each is not None]
         width = max(len(row[1]) for row in rows)
@@ -189,7 +199,8 @@ class History:
         """
         version, sequence = self.versions.get(change), None
         if version is None and self.goes_on:  # it passed this point without a marker
-            version = self.versions[change] = minimum
+            version = minimum
+            self.versions = {**self.versions, change: version}
         elif version is None:
             # Code without the call has passed it too where it went on to wait and asked for
             # nothing, as for a signal. Later claims may not tell of that, so it is recorded.
@@ -209,11 +220,15 @@ class History:
 
     def mark(self, change: str, version: int) -> int:
         """Chooses a version that history does not have, and answers the sequence of its marker."""
-        self.versions[change] = version
         self.sequence = sequence = self.next_sequence()
-        self._marked.add(sequence)
+        self._choose(change, version, sequence)
         self.live = True
         return sequence
+
+    def _choose(self, change: str, version: int, sequence: int) -> None:
+        """Goes by a version; what is recorded first stays. Few workflows have any."""
+        self.versions = {change: version, **self.versions}
+        self._marked |= {sequence}
 
     def now(self) -> datetime:
         """The greatest time of an event so far."""

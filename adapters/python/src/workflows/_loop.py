@@ -23,7 +23,8 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iter
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar, cast
 
 from ._errors import Evicted, NotDurableError
-from ._tasks import Gathering, WorkflowFuture, WorkflowTask, is_done, note_timeout
+from ._ready import DurableTimer, Ready, ready
+from ._tasks import Gathering, WorkflowFuture, WorkflowTask, is_done, new_task, note_timeout
 
 if TYPE_CHECKING:
     from ._replay import Replay
@@ -55,73 +56,6 @@ class Owner(Protocol):
     def cancel_timer(self, sequence: int) -> None:
         """Cancels a durable timer that has not fired."""
         ...
-
-
-class Ready(asyncio.Handle):
-    """A callback that waits for its turn. asyncio's own is three times slower to make."""
-
-    __slots__ = ()
-
-    def __init__(
-        self, callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context
-    ) -> None:  # pyright: ignore[reportMissingSuperCall]
-        self._callback = callback
-        self._args = args
-        self._context = context
-        self._cancelled = False
-
-    def cancel(self) -> None:
-        """Takes the callback back."""
-        self._cancelled = True
-
-    def __repr__(self) -> str:
-        return f"<Ready {self._callback!r}>"
-
-
-class DurableTimer(asyncio.TimerHandle):
-    """A callback that waits for a durable timer."""
-
-    __slots__ = ("_fired", "_sequence")
-
-    def __init__(
-        self,
-        loop: WorkflowLoop,
-        delay: float,
-        callback: Callable[..., object],
-        args: tuple[Any, ...],
-        context: contextvars.Context | None,
-    ) -> None:  # pyright: ignore[reportMissingSuperCall]
-        self._callback = callback
-        self._args = args
-        self._context = context if context is not None else contextvars.copy_context()
-        self._cancelled = False
-        self._loop = loop
-        self._fired = False
-        self._when = loop.time() + max(0.0, delay)
-        name = (
-            "timeout"
-            if isinstance(getattr(callback, "__self__", None), asyncio.Timeout)
-            else "sleep"
-        )
-        self._sequence = loop.owner.start_timer(delay, name, self._fire)
-
-    def _fire(self) -> None:
-        self._fired = True
-        if not self._cancelled:
-            self._loop.call_soon(self._callback, *self._args, context=self._context)
-
-    def cancel(self) -> None:
-        """Cancels the timer, unless it has fired."""
-        if not self._cancelled and not self._fired:
-            self._loop.owner.cancel_timer(self._sequence)
-        self._cancelled = True
-
-    def when(self) -> float:
-        """Answers when it is due, in the loop's time."""
-        return self._when
-
-    def __repr__(self) -> str:
-        return f"<DurableTimer {self._sequence} {self._callback!r}>"
 
 
 class _Nobody:
@@ -161,12 +95,12 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         "_outer",
         "_outer_hooks",
         "_ready",
-        "_ticks",
         "_too_many",
         "evicted",
         "fatal",
         "owner",
         "tasks",
+        "ticks",
     )
 
     def __init__(self, owner: Owner) -> None:
@@ -175,7 +109,8 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self.evicted = False
         self.fatal: BaseException | None = None
         self._ready: deque[Ready] = deque()
-        self._ticks = 0
+        # Callbacks since something was asked for or happened: many are an endless loop.
+        self.ticks = 0
         self._made = 0
         self._too_many = 64
         self._collects = True
@@ -184,16 +119,17 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
 
     # --- stepping, for the replay ---
 
-    def enter(self) -> None:
+    def enter(self, outer: asyncio.AbstractEventLoop | None = None) -> None:
         """Makes this the running loop.
 
-        Only from a callback of the outer loop, where no task is current.
+        Only from a callback of the outer loop, where no task is current. Who knows which that is
+        says so: to ask is a system call.
         """
         # What the collector finds, such as an async generator that was left half-way, it would
         # finalise at another place in each process. So it does not run while this loop does.
         self._collects = gc.isenabled()
         gc.disable()
-        self._outer = events._get_running_loop()
+        self._outer = outer or events._get_running_loop()
         events._set_running_loop(self)
         self._outer_hooks = sys.get_asyncgen_hooks()
         sys.set_asyncgen_hooks(firstiter=None, finalizer=self._finalise)
@@ -213,8 +149,8 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
             handle = ready.popleft()
             if handle._cancelled:
                 continue
-            self._ticks += 1
-            if self._ticks > MAX_TICKS:
+            self.ticks += 1
+            if self.ticks > MAX_TICKS:
                 self._stuck()
                 return
             try:
@@ -233,10 +169,6 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self._ready.clear()
         self.owner = _NOBODY
         return cast("list[asyncio.Task[Any]]", tasks_left)
-
-    def progressed(self) -> None:
-        """Notes that something was asked for or happened: it is no endless loop."""
-        self._ticks = 0
 
     def _stuck(self) -> None:
         self.fatal = NotDurableError(
@@ -259,8 +191,8 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
     ) -> Ready:  # type: ignore[override]
         """Runs a callback in its turn."""
         if self.evicted:
-            return Ready(callback, args, context or _EMPTY)
-        handle = Ready(
+            return ready(callback, args, context or _EMPTY)
+        handle = ready(
             callback, args, context if context is not None else contextvars.copy_context()
         )
         self._ready.append(handle)
@@ -334,9 +266,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
             )
         if sys._getframe(1).f_code is _ENSURE_FUTURE:
             _refuse_as_completed()
-        task = WorkflowTask(
-            coro, order=self.order(), loop=self, name=name or "workflow task", context=context
-        )
+        task = new_task(coro, self.order(), self, name or "workflow task", context)
         if len(self.tasks) >= self._too_many:
             self.tasks = [each for each in self.tasks if not is_done(each)]
             self._too_many = max(64, 2 * len(self.tasks))
@@ -455,8 +385,12 @@ def active() -> Replay | None:
     Raises:
         Evicted: the code runs because its workflow is being discarded.
     """
-    loop = running()
-    return cast("Replay", loop.owner) if loop is not None else None
+    loop = events._get_running_loop()  # as `running` does, without the call
+    if type(loop) is not WorkflowLoop:
+        return None
+    if loop.evicted:
+        raise _evicted()
+    return cast("Replay", loop.owner)
 
 
 def refuse_inside(what: str, instead: str) -> None:

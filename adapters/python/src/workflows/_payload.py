@@ -91,7 +91,11 @@ def dump_request(request: Any) -> bytes:
     Raises:
         PayloadError: something in it cannot be written.
     """
-    return encoded(encode(request))
+    try:
+        text = _encode_text(request)
+    except (ValueError, OverflowError, TypeError, RecursionError) as error:
+        _explain(request, error, "$")
+    return text.encode(errors="backslashreplace")  # as `encoded` does, without the call
 
 
 def encode(value: Any, path: str = "$") -> str:
@@ -100,8 +104,11 @@ def encode(value: Any, path: str = "$") -> str:
     Raises:
         PayloadError: something in it cannot be written.
     """
+    if value is None:
+        return "null"
     try:
-        return _encode_text(value)
+        # An int, as the result of many a body, is written so by the encoder, too.
+        return repr(value) if type(value) is int else _encode_text(value)
     except (ValueError, OverflowError, TypeError, RecursionError) as error:
         _explain(value, error, path)
 
@@ -277,6 +284,9 @@ def _without_oversized(value: Any) -> Any:
 # --- values to JSON -----------------------------------------------------------------
 
 
+_ATOMS = frozenset({str, int, bool, type(None)})
+
+
 def plain(value: Any, annotation: Any = Any, *, path: str = "$") -> Any:
     """Answer the plain JSON value that stands for a value: itself, if it is one already.
 
@@ -297,7 +307,7 @@ def plain(value: Any, annotation: Any = Any, *, path: str = "$") -> Any:
         Traceback (most recent call last):
         workflows.PayloadError: $: the key 1 is an int; JSON has only text keys
     """
-    if _native(value, MAX_DEPTH):
+    if type(value) in _ATOMS or _native(value, MAX_DEPTH):
         return value
     return lower(value, annotation, path, MAX_DEPTH)
 

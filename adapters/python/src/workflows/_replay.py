@@ -8,26 +8,23 @@ cannot differ: nothing is applied before it has come back as an event.
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import math
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, ClassVar, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
+from ._applying import HANDLERS
 from ._calls import (
     Call,
     ChildHandle,
     ContinueAsNew,
     StepCall,
     Turn,
-    answering,
     cancellation_of,
     child_id,
     continuation_of,
-    failure_of,
     frozen,
     new_call,
     own,
-    raising,
     sequence_of,
     wake,
 )
@@ -38,9 +35,9 @@ from ._failures import explained
 from ._functions import Function
 from ._history import COMMANDS, Event, History
 from ._loop import WorkflowLoop, not_durable, place_of_wait
-from ._payload import adapt, plain
+from ._payload import plain
 from ._signals import Signals
-from ._tasks import WorkflowTask
+from ._tasks import WorkflowTask, is_done
 from ._wire_errors import exception_to_error
 
 Json = dict[str, Any]
@@ -51,6 +48,7 @@ class Replay:
 
     __slots__ = (
         "_ahead",
+        "_signals",
         "cancel_reason",
         "claimed",
         "commands",
@@ -62,7 +60,6 @@ class Replay:
         "position",
         "root",
         "seed",
-        "signals",
         "steps",
         "steps_dropped",
         "steps_running",
@@ -82,118 +79,72 @@ class Replay:
         self.commands: dict[int, Json] = {}
         self.steps: dict[int, StepCall] = {}
         self.steps_running: set[int] = set()
-        self.steps_dropped: list[int] = []
+        self.steps_dropped: tuple[int, ...] = ()
         self.pending: dict[int, Call[Any]] = {}
         self.timers: dict[int, Callable[[], None]] = {}
         self.discarded = False
-        self.signals = Signals(self)
+        self._signals: Signals | None = None
         # Why the workflow was asked to stop, until its code is told.
         self.cancel_reason: str | None = None
         self.stop_reason: str | None = None  # the same, and never forgotten
         self._ahead = 0
 
+    @property
+    def signals(self) -> Signals:
+        """The signals, made when the first comes or is waited for: most workflows have none."""
+        if self._signals is None:
+            self._signals = Signals(self)
+        return self._signals
+
     # --- events in ---
 
-    def feed(self, events: Sequence[Event]) -> None:
-        """Applies what is new of these events, and runs the code after each."""
-        fresh = [event for event in events if event["position"] > self.position]
+    def feed(self, events: Sequence[Event], outer: asyncio.AbstractEventLoop | None = None) -> None:
+        """Applies what is new of these events, and runs the code after each.
+
+        `outer` is the loop whose callback this is, if the caller knows it.
+        """
+        fresh = self.history.expect(events, self.position)
         if not fresh:
             return
-        for event in fresh:
-            self.history.index(event)
         self._ahead = len(fresh)
-        loop = self.loop
-        loop.enter()
-        try:
-            for event in fresh:
-                self._ahead -= 1
-                self._apply(event)
-                if self.root is not None:
-                    loop.run_until_idle(self.root)
-                    if self.cancel_reason is not None:
-                        self._cancel(self.root, self.cancel_reason)
-                    if self.history.fault is not None or loop.fatal is not None:
-                        break
-        finally:
-            loop.leave()
+        if self.cancel_reason is None and HANDLERS.keys().isdisjoint(
+            [event["type"] for event in fresh]
+        ):
+            self._apply_all(fresh)  # no code runs on account of these
+        else:
+            self.loop.enter(outer)
+            try:
+                self._apply_all(fresh)
+            finally:
+                self.loop.leave()
         self.position = fresh[-1]["position"]
         self.history.live = True  # what comes from now on has never been seen before
 
-    def _apply(self, event: Event) -> None:
-        self.history.happened(event)
-        kind = event["type"]
-        if kind in COMMANDS and event["sequence"] in self.history.recorded:
-            self._missing(event)
-            return
-        if self.root is not None and self.root.done():
-            if kind == "signal_received":
-                self.signals.keep(event["name"], event.get("payload"), event["position"])
-            return  # the rest is nothing to code that has ended
-        handler = self._HANDLERS.get(kind)
-        if handler is not None:
-            self.loop.progressed()
-            handler(self, event)
+    def _apply_all(self, fresh: Sequence[Event]) -> None:
+        loop, history = self.loop, self.history
+        for event in fresh:
+            self._ahead -= 1
+            history.happened(event)
+            kind = event["type"]
+            if history.recorded and kind in COMMANDS and event["sequence"] in history.recorded:
+                self._missing(event)
+            elif self.root is not None and is_done(self.root):
+                self._too_late(event)
+            elif (handler := HANDLERS.get(kind)) is not None:
+                loop.ticks = 0
+                handler(self, event)
+            root = self.root
+            if root is not None:
+                loop.run_until_idle(root)
+                if self.cancel_reason is not None:
+                    self._cancel(root, self.cancel_reason)
+                if history.fault is not None or loop.fatal is not None:
+                    return
 
-    def _started(self, event: Event) -> None:
-        claimed, function = self.claimed, self.function
-        args: list[Any] = claimed.get("args") or []
-        kwargs: Json = claimed.get("kwargs") or {}
-        try:
-            if args or kwargs:
-                args, kwargs = function.adapted(args, kwargs)
-            value = function.plain(*args, **kwargs)
-        except BaseException as error:
-            value = raising(error)
-        body = cast(
-            "Coroutine[Any, Any, Any]", value if asyncio.iscoroutine(value) else answering(value)
-        )
-        self.root = self.loop.create_task(body, name=function.name, context=contextvars.Context())
-        if self.cancel_reason is not None:
-            self.root.cancel(self.cancel_reason)  # before any of its code has run
-            self.cancel_reason = None
-
-    def _child_started(self, event: Event) -> None:
-        call = self.pending.get(event["sequence"])
-        if call is not None:
-            call.id = cast("Json", event.get("payload") or {}).get("id", "")
-
-    def _completed(self, event: Event) -> None:
-        call = self.pending.pop(event["sequence"], None)
-        if call is None or call.done():
-            return
-        payload = event.get("payload")
-        try:
-            call.set_result(adapt(payload, call.result_type, path="result"))
-        except Exception as error:
-            call.fail(error)
-
-    def _failed(self, event: Event) -> None:
-        call = self.pending.pop(event["sequence"], None)
-        if call is not None and not call.done():
-            error = failure_of(call, event.get("payload"))
-            error.workflows_sequence = call.sequence  # type: ignore[attr-defined]
-            call.fail(error)
-
-    def _cancelled(self, event: Event) -> None:
-        call = self.pending.pop(event["sequence"], None)
-        if call is not None and not call.done():
-            call.fail(cancellation_of(call, event.get("payload")))
-
-    def _fired(self, event: Event) -> None:
-        fire = self.timers.pop(event["sequence"], None)
-        if fire is not None:
-            fire()
-
-    def _timer_cancelled(self, event: Event) -> None:
-        self.timers.pop(event["sequence"], None)
-
-    def _signalled(self, event: Event) -> None:
-        self.signals.received(event["name"], event.get("payload"), event["position"])
-
-    def _cancel_requested(self, event: Event) -> None:
-        told = cast("Mapping[str, Any]", event.get("payload") or {})
-        self.stop_reason = told.get("message") or "the workflow was asked to stop"
-        self.cancel_reason = self.stop_reason
+    def _too_late(self, event: Event) -> None:
+        """The code has ended: a signal may be for the next run, and the rest is for nobody."""
+        if event["type"] == "signal_received":
+            self.signals.keep(event["name"], event.get("payload"), event["position"])
 
     def _cancel(self, root: WorkflowTask[Any], reason: str) -> None:
         """Cancels the code once, as soon as it would hear of it."""
@@ -201,23 +152,6 @@ class Replay:
             self.cancel_reason = None
             root.cancel(reason)
             self.loop.run_until_idle(root)
-
-    _HANDLERS: ClassVar[Mapping[str, Callable[[Any, Event], None]]] = {
-        "started": _started,
-        "child_started": _child_started,
-        "activity_completed": _completed,
-        "child_completed": _completed,
-        "step_completed": _completed,
-        "activity_failed": _failed,
-        "child_failed": _failed,
-        "step_failed": _failed,
-        "activity_cancelled": _cancelled,
-        "child_cancelled": _cancelled,
-        "timer_fired": _fired,
-        "timer_cancelled": _timer_cancelled,
-        "signal_received": _signalled,
-        "cancel_requested": _cancel_requested,
-    }
 
     # --- commands out ---
 
@@ -232,12 +166,15 @@ class Replay:
             return self._failure(self.loop.fatal)
         if root.done():
             return self._outcome(root)
-        steps = [step for step in self.steps.values() if not step.call.done()]
-        self.steps.clear()
-        self.steps_running.update([step.call.sequence for step in steps])
-        if not self.pending and not self.timers and not self.signals.awaited:
+        steps: list[StepCall] = []
+        if self.steps:
+            steps = [step for step in self.steps.values() if not step.call.done()]
+            self.steps.clear()
+            self.steps_running.update([step.call.sequence for step in steps])
+        if not self.pending and not self.timers and not (self._signals and self._signals.awaited):
             return self._failure(not_durable(root))
-        return Turn("keep" if self.steps_running else "suspend", self._handed_over(), steps)
+        commands = self._handed_over() if self.commands else None
+        return Turn("keep" if self.steps_running else "suspend", commands, steps)
 
     def _outcome(self, root: asyncio.Task[Any]) -> Turn:
         if self.history.recorded and not self._version_refused():
@@ -247,7 +184,7 @@ class Replay:
         if root.cancelled():
             return self._failure(cancellation(root))
         error = root.exception()
-        onward = continuation_of(error)
+        onward = None if error is None else continuation_of(error)
         if self.stop_reason is not None and (error is None or onward is not None):
             return self._failure(asyncio.CancelledError(self.stop_reason))  # it was swallowed
         if onward is not None:
@@ -283,7 +220,8 @@ class Replay:
         self.loop.evicted = True
         for call in self.pending.values():
             call.drop()  # breaks the cycle through its waiter; nothing is stepped any more
-        self.signals.drop()
+        if self._signals is not None:
+            self._signals.drop()
         self.pending.clear()
         self.timers.clear()
         self.steps.clear()
@@ -294,7 +232,7 @@ class Replay:
 
     def _asked(self, kind: str, name: str) -> tuple[int, Event | None]:
         """The code asks for something: answers its sequence, and what history recorded of it."""
-        self.loop.progressed()
+        self.loop.ticks = 0
         return self.history.next(kind, name)
 
     def _missing(self, event: Event, *, ended: bool = False) -> None:
@@ -330,10 +268,12 @@ class Replay:
         """A durable call: `.run()` inside a workflow."""
         if function.kind == "step":
             function.must_fit(args, kwargs)
-            sequence, recorded = self._asked("step", function.name)
+            self.loop.ticks = 0
+            sequence, recorded = self.history.next("step", function.name)
             call = self._pending(sequence, "step", function)
             if recorded is None and self.history.fault is None:
-                self.steps[sequence] = StepCall(call, function, own(args), own(kwargs))
+                args, kwargs = own(args) if args else args, own(kwargs) if kwargs else kwargs
+                self.steps[sequence] = StepCall(call, function, args, kwargs)
             return call
         return self._schedule(function, args, kwargs)[0]
 
@@ -387,8 +327,7 @@ class Replay:
         return call, execution.get("id", "")
 
     def _pending(self, sequence: int, kind: str, function: Function[..., Any]) -> Call[Any]:
-        call = new_call(self, sequence, kind, function.name)
-        call.result_type = function.result_type
+        call = new_call(self, sequence, kind, function.name, function.result_type)
         self.pending[sequence] = call
         return call
 
@@ -454,7 +393,7 @@ class Replay:
             self.cancel(call.sequence)
         elif call.sequence in self.steps_running:
             self.steps_running.discard(call.sequence)
-            self.steps_dropped.append(call.sequence)
+            self.steps_dropped += (call.sequence,)
 
     def sleep(self, delay_ms: int) -> Call[None]:
         """A durable sleep; one of 0 is recorded as well."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import itertools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ._attempts import Attempt, Bodies, Reason, wire_error
@@ -24,30 +25,38 @@ def unheard(details: Any) -> None:
     """A step has no progress of its own: its workflow's set_state has."""
 
 
-async def run_step(bodies: Bodies, step: StepCall, attempt: Attempt) -> tuple[bool, str]:
-    """Runs a step with its retries, and answers (True, result) or (False, error), in JSON."""
+# Hears of a step's end: whether it succeeded, and its result or its error in JSON.
+Ended = Callable[[StepCall, Attempt, bool, str], None]
+
+
+async def run_step(bodies: Bodies, step: StepCall, attempt: Attempt, ended: Ended) -> None:
+    """Runs a step with its retries, and tells how it has ended."""
     function = step.function
-    policy = retry_policy("step", function.options_set)
     timeout = function.options_set.get("timeout")
     limit = None if timeout is None else seconds(timeout)
-    tries = 1 + policy.get("retries", 3)
-    for number in range(1, tries + 1):
-        attempt.again()
+    for number in itertools.count(1):
+        if number > 1:
+            attempt.again()
         ok, value = await bodies.run(function, step.args, step.kwargs, attempt, limit)
         if ok:
             try:
-                return True, encode(plain(value, function.result_type, path="result"), "result")
+                result = encode(plain(value, function.result_type, path="result"), "result")
             except Exception as error:
                 value = error
+            else:
+                ended(step, attempt, True, result)
+                return
         if attempt.is_given_up:
-            return False, ""
+            ended(step, attempt, False, "")
+            return
+        policy = retry_policy("step", function.options_set)
         wire = wire_error(value, policy)
         wire["details"] = {**wire.get("details", {}), "attempts": number}
         tell(f"step {function.name} of {called(attempt.claimed)}", wire, number)
-        if wire.get("non_retryable") or number == tries or _is_cancelled():
-            return False, encode(wire)
+        if wire.get("non_retryable") or number > policy.get("retries", 3) or _is_cancelled():
+            ended(step, attempt, False, encode(wire))
+            return
         await asyncio.sleep(_pause(policy, number, bodies.spread()))
-    raise AssertionError("a step ends in its last attempt")
 
 
 def _is_cancelled() -> bool:

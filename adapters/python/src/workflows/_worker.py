@@ -26,6 +26,7 @@ from ._operations import Operation
 from ._outbox import Outbox
 from ._registry import Registry, registry
 from ._settings import Duration, Settings, milliseconds, seconds
+from ._version import version
 from ._warm import Warm
 
 log = logging.getLogger("workflows")
@@ -105,7 +106,7 @@ class Worker:
             "warm": warm > 0,
             "language": "python",
             "runtime": f"{sys.version_info.major}.{sys.version_info.minor}",
-            "sdk_version": _sdk_version(),
+            "sdk_version": version(),
             "name": name or f"{socket.gethostname()}:{threading.get_native_id()}",
         }
         for field, value in (
@@ -152,7 +153,7 @@ class Worker:
         self._stopping.set()
 
     async def __aenter__(self) -> Self:
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         _live.add(self)
         self._stopping, self._hurry, self._changed = (
             asyncio.Event(),
@@ -169,8 +170,8 @@ class Worker:
         self._drained, self._ended, self._failure = False, False, None
         await self._start()
         self._tasks = [
-            self._loop.create_task(self._claiming()),
-            self._loop.create_task(self._noticing()),
+            self.loop.create_task(self._claiming()),
+            self.loop.create_task(self._noticing()),
         ]
         for task in self._tasks:
             task.add_done_callback(self._watched)
@@ -204,13 +205,13 @@ class Worker:
         installed: list[int] = []
         if wanted and threading.current_thread() is threading.main_thread():
             for each in (signal.SIGTERM, signal.SIGINT):
-                self._loop.add_signal_handler(each, self.stop)
+                self.loop.add_signal_handler(each, self.stop)
                 installed.append(each)
         try:
             yield
         finally:
             for each in installed:
-                self._loop.remove_signal_handler(each)
+                self.loop.remove_signal_handler(each)
 
     async def _start(self) -> None:
         reply = await self._patiently(Operation.START_WORKER, self._request)
@@ -241,14 +242,12 @@ class Worker:
                 len(self._held),
                 self._drain_timeout,
             )
-        deadline = self._loop.time() + self._drain_timeout
-        while (
-            self._held and not self._hurry.is_set() and (left := deadline - self._loop.time()) > 0
-        ):
+        deadline = self.loop.time() + self._drain_timeout
+        while self._held and not self._hurry.is_set() and (left := deadline - self.loop.time()) > 0:
             self._changed.clear()
             await _first_of([self._changed.wait(), self._hurry.wait()], left)
         await self.outbox.flushed(
-            0 if self._hurry.is_set() else max(1.0, deadline - self._loop.time())
+            0 if self._hurry.is_set() else max(1.0, deadline - self.loop.time())
         )
 
     async def _end(self) -> None:
@@ -350,7 +349,7 @@ class Worker:
                 held = HeldAttempt(self, claimed, function)
             self._held[held.id] = held
             taken.append(held)
-        self._loop.call_soon(_begin, taken, context=contextvars.Context())
+        self.loop.call_soon(_begin, taken, context=contextvars.Context())
 
     async def _declared_dead(self) -> None:
         """The library does not know this worker any more: nothing that it held is its own now."""
@@ -387,14 +386,14 @@ class Worker:
             for notice in reply["notices"]:
                 held = self._held.get(notice["id"])
                 if held is not None and held.lease["token"] == notice["lease"]["token"]:
-                    self._loop.call_soon(held.notice, notice, context=contextvars.Context())
+                    self.loop.call_soon(held.notice, notice, context=contextvars.Context())
 
     # --- what executions need ---
 
     def soon(self, call: Callable[[], None]) -> None:
         """Calls from a callback of the loop, with whatever else this turn asks for."""
         if not self._soon:
-            self._loop.call_soon(self._call_all, context=contextvars.Context())
+            self.loop.call_soon(self._call_all, context=contextvars.Context())
         self._soon.append(call)
 
     def _call_all(self) -> None:
@@ -406,7 +405,7 @@ class Worker:
         """An execution is no longer held."""
         if self._held.get(held.id) is held:
             del self._held[held.id]
-        self._wake()
+        self._changed.set()
 
     def suspended(self, held: HeldWorkflow) -> None:
         """A workflow waits for an event; it stays warm if there is room."""
@@ -430,7 +429,7 @@ class Worker:
     def report(self, held: Held, details: Any) -> None:
         """Sends progress, the latest of each execution and not too often."""
         if not self._progress:
-            self._loop.call_later(_PROGRESS_PAUSE, self._send_progress)
+            self.loop.call_later(_PROGRESS_PAUSE, self._send_progress)
         self._progress[held.id] = {"id": held.id, "lease": held.lease, "progress": details}
 
     async def record(self, held: Held, details: Any) -> None:
@@ -444,7 +443,7 @@ class Worker:
         if not self._progress:
             return
         items, self._progress = list(self._progress.values()), {}
-        task = self._loop.create_task(self._beat(items))
+        task = self.loop.create_task(self._beat(items))
         self._beats.add(task)
         task.add_done_callback(self._beats.discard)
 
@@ -470,7 +469,7 @@ def _forget_suspended() -> None:  # pyright: ignore[reportUnusedFunction]
 
 def _begin(taken: Sequence[Held]) -> None:
     for held in taken:
-        contextvars.Context().run(held.begin)
+        held.begin()
 
 
 async def _first_of(waits: list[Any], timeout: float) -> None:  # noqa: ASYNC109
@@ -486,9 +485,3 @@ def _names(what: str, names: Sequence[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     plural = f"{what[:-1]}ies" if what.endswith("y") else f"{what}s"
     return f"{plural} {' '.join(names[:_NAMED])}{more}"
-
-
-def _sdk_version() -> str:
-    from . import __version__
-
-    return __version__

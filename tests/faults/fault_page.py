@@ -1,0 +1,349 @@
+"""What is printed of runs, and the page that is published of them: docs/reliability.md."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import fault_peers
+from fault_report import Report
+
+Figures = Mapping[str, Any]
+
+_COLUMNS = {
+    "executions": "executions",
+    "faults": "faults",
+    "lost": "lost",
+    "doubled": "doubled",
+    "late_refused": "late, refused",
+    "crashes_counted": "crashes counted",
+    "recovery_p50_s": "recovery p50, s",
+    "recovery_p99_s": "p99, s",
+    "wakeup_p50_ms": "wake-up p50, ms",
+    "wakeup_p99_ms": "p99, ms",
+    "deadlocks": "deadlocks",
+}
+
+
+def markdown(reports: Sequence[Report]) -> str:
+    """Answer a table with a line for each run."""
+    rows = [
+        [
+            each.scenario,
+            each.row,
+            *(_cell(name, each.figures.get(name)) for name in _COLUMNS),
+            str(each.figures["parked"].get("innocent", 0)),
+            each.verdict,
+        ]
+        for each in reports
+    ]
+    return _table(["scenario", "row", *_COLUMNS.values(), "innocents parked", "verdict"], rows)
+
+
+def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [names, ["---"] * len(names), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(name: str, value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"{sum(cast('Mapping[str, int]', value).values()):,}"
+    if value is None:
+        return ""
+    return _number(name, value)
+
+
+def _number(name: str, value: float) -> str:
+    """Write a figure with as many digits as it is worth."""
+    if isinstance(value, int) or name.endswith("_ms"):
+        return f"{value:,.0f}"
+    return f"{value:.1f}"
+
+
+def told(made: Report) -> str:
+    """Answer a run in lines for a terminal, what was wrong first."""
+    lines = [f"--- {made.scenario} ({_row(made)}): {made.about}; seed {made.seed}"]
+    lines += [f"WRONG: {each}" for each in made.wrong[:20]]
+    if len(made.wrong) > 20:
+        lines.append(f"and {len(made.wrong) - 20} more")
+    width = max(map(len, made.figures))
+    lines += [f"{name:{width}}  {value}" for name, value in made.figures.items()]
+    return "\n".join(lines)
+
+
+def _row(made: Report) -> str:
+    rows = made.row.split()
+    return f"row{'s' * (len(rows) > 1)} {', '.join(rows)}" if rows else "no row"
+
+
+# --- in words ------------------------------------------------------------------------------
+
+# What a scenario says of itself: those of these figures that it has, unless they are nothing.
+_WORDS: tuple[tuple[str, str], ...] = (
+    ("crashes_counted", "{} crashes counted"),
+    ("found_dead_p99_s", "the dead found after {} (p99)"),
+    ("handovers", "{} put back and claimed again"),
+    ("handover_p99_s", "within {} (p99)"),
+    ("waited_p99_ms", "waits for a slot or a claim {} (p99)"),
+    ("waited_max_ms", "{} at most"),
+    ("wakeup_max_ms", "the longest wake-up {}"),
+    ("timer_late_p99_ms", "timers late by {} (p99)"),
+    ("poison_claims_max", "a poison killed {} workers at most"),
+    ("largest_error", "the largest error {} bytes"),
+    ("notify_queue_percent", "the queue of NOTIFY {} % full"),
+    ("panics", "{} panics of PostgreSQL"),
+    ("resumed_max_s", "resumed within {} of room"),
+    ("promoted_s", "promoted in {}"),
+    ("a_write_to_the_standby", "a write to the standby ended in `{}`"),
+    ("it_waited_s", "after {}"),
+    ("overlapping_signals", "{} overlapping signals"),
+    ("first_starts", "{} first starts"),
+    ("start_errors", "{} errors of them"),
+    ("first_starts_max_s", "fifty within {}"),
+    ("refused_versions", "{} versions refused"),
+    ("put_back", "{} put back for want of a function"),
+    ("put_back_attempts_max", "{} attempts of these at most"),
+    ("failures_beyond_the_bodies", "{} failures that were not their bodies' own"),
+    ("bodies_at_once_max", "{} bodies at once in one process"),
+    ("steps_at_once_max", "{} steps at once in one process"),
+    ("rss_mb_max", "{} MB of memory at most"),
+    ("threads_max", "{} threads at most"),
+    ("clock_ahead_s", "the database's clock ahead by {}"),
+    ("finished_rows", "{} finished rows"),
+    ("dead_rows", "{} dead rows in the end"),
+    ("claim_mean_ms_before claim_mean_ms_then", "a claim took {} before, {} then"),
+    ("claim_max_ms_before claim_max_ms_then", "{} at most before, {} then"),
+    ("claim_blocks_before claim_blocks_then", "{} blocks before, {} then"),
+    (
+        "finished_a_second_before finished_a_second_then",
+        "{} executions a second ended before, {} then",
+    ),
+)
+_EVEN_IF_NONE = {"start_errors", "failures_beyond_the_bodies"}
+# What the words have said, or a table, or what is there for whoever looks into the file.
+_SAID = {
+    *_COLUMNS,
+    *(name for names, _ in _WORDS for name in names.split()),
+    *("ended", "claims", "parked", "recoveries", "calm_s", "proxy", "waited_p50_ms"),
+    *("timer_late_p50_ms", "timer_late_max_ms", "put_back_of_one_max"),
+    *("claims_before", "claims_then", "claims_dearer", "throughput_divided_by"),
+}
+
+
+def in_words(figures: Figures) -> str:
+    """Answer the figures that only some scenarios have, or that one is about."""
+    said: list[str] = []
+    for names, words in _WORDS:
+        values = {name: figures.get(name) for name in names.split()}
+        if None not in values.values() and (any(values.values()) or names in _EVEN_IF_NONE):
+            said.append(words.format(*(_quantity(*each) for each in values.items())))
+    said += [
+        f"{name.replace('_', ' ')} {value}"
+        for name, value in figures.items()
+        if name not in _SAID and value is not None
+    ]
+    said += _through_proxy(figures.get("proxy", {}))
+    text = ", ".join(said)
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def _quantity(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if "_ms" in name:
+        return f"{value:,.0f} ms" if value >= 10 else f"{value:.1f} ms"
+    if name.endswith("_s"):
+        return f"{value:,.0f} s" if abs(value) >= 100 else f"{value:.{1 if value >= 0.1 else 2}f} s"
+    return f"{value:,}"
+
+
+def _through_proxy(proxy: Mapping[str, Any]) -> list[str]:
+    """Say what the proxy has let through, and what it has not."""
+    if not proxy:
+        return []
+    passed = f"{proxy['accepted']:,} connections, {proxy['transactions']:,} transactions"
+    struck = {
+        "swallowed": "notifications kept back",
+        "cut": "replies of commits lost",
+        "dropped": "connections dropped in the middle",
+        "refused": "refused",
+        "reset": "reset",
+    }
+    return [
+        f"{passed} and {proxy['notifications']:,} notifications through the proxy",
+        *(f"{proxy[name]:,} {words}" for name, words in struck.items() if proxy[name]),
+    ]
+
+
+# --- the page ------------------------------------------------------------------------------
+
+
+def published(reports: Sequence[Report], build: Path, before: str = "") -> str:
+    """Answer the page of these runs, and of what else has left its figures in a directory.
+
+    Args:
+        reports: of the scenarios.
+        build: where peers.json and mutants.json are, if those were run.
+        before: the page as it was. A section whose figures are not there stays as it is,
+            and so does what was written by hand.
+    """
+    faults: Counter[str] = Counter()
+    for each in reports:
+        faults.update(each.figures["faults"])
+    bad = [each.scenario for each in reports if each.wrong]
+    return (
+        _PAGE.format(
+            **_run(reports),
+            **_sums(reports),
+            by_hand=_by_hand(before),
+            table=markdown(reports),
+            kinds=_table(["kind", "count"], [[kind, f"{n:,}"] for kind, n in faults.most_common()]),
+            notes="\n".join(map(_note, reports)),
+            verdict="ok" if not bad else f"VIOLATED in {', '.join(bad)}",
+            faults_done=sum(faults.values()),
+            mutants=_section("Guards taken out", build / "mutants.json", mutants_section, before),
+            peers=_section(
+                "The same faults, other libraries",
+                build / "peers.json",
+                fault_peers.section,
+                before,
+            ),
+        ).rstrip()
+        + "\n"
+    )
+
+
+def _note(made: Report) -> str:
+    told = f"- **{made.scenario}** ({_row(made)}): {made.about}. {in_words(made.figures)}"
+    return told.rstrip()
+
+
+def _run(reports: Sequence[Report]) -> dict[str, Any]:
+    """Answer what most scenarios were played with, and which were played otherwise."""
+    [((seed, commit), _)] = Counter((each.seed, each.commit) for each in reports).most_common(1)
+    others: dict[tuple[int, str], list[str]] = defaultdict(list)
+    for each in reports:
+        if (each.seed, each.commit) != (seed, commit):
+            others[each.seed, each.commit].append(each.scenario)
+    again = "".join(
+        f" Of these, {', '.join(names)} with seed {seed} at commit {commit}."
+        for (seed, commit), names in others.items()
+    )
+    return {
+        "seed": seed,
+        "commit": commit,
+        "again": again,
+        "machine": reports[0].machine,
+        "load": max(each.load for each in reports),
+        "minutes": sum(each.seconds for each in reports) / 60,
+    }
+
+
+def _sums(reports: Sequence[Report]) -> dict[str, int]:
+    def total(name: str, *, forgetful: bool | None = None) -> int:
+        return sum(
+            each.figures[name]
+            for each in reports
+            if forgetful is None or (each.scenario in _FORGETFUL) == forgetful
+        )
+
+    return {
+        "executions": total("executions"),
+        "claims": total("claims"),
+        "lost": total("lost", forgetful=False),
+        "forgotten": total("lost", forgetful=True),
+        "doubled": total("doubled"),
+        "late": total("late_refused"),
+    }
+
+
+def mutants_section(mutants: Sequence[Mapping[str, Any]]) -> str:
+    """Answer the section about libraries that lack a guard, and who noticed."""
+    rows = [
+        [
+            each["name"],
+            each["without"],
+            each["scenario"],
+            "" if each["seconds"] is None else f"{each['seconds']:.0f}",
+            _inline(each["objection"]),
+            _also(each["also"]),
+        ]
+        for each in mutants
+    ]
+    names = ["mutant", "without", "scenario", "caught after, s", "what was said", "also caught by"]
+    return (
+        "`make mutants` takes one guard after another out of the library, and has the rig find out."
+        f"\n\n{_table(names, rows)}\n"
+    )
+
+
+def _also(others: Any) -> str:
+    return ", ".join(map(str, others)) if isinstance(others, (list, tuple)) else str(others or "")  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+
+
+def _inline(text: Any) -> str:
+    return " ".join(str(text or "").split()).replace("|", "\\|")
+
+
+def _section(title: str, figures: Path, write: Callable[[Any], str], before: str) -> str:
+    """Answer a section from its figures; without them, as it was on the page before."""
+    if figures.exists():
+        return f"## {title}\n\n{write(json.loads(figures.read_text()))}\n"
+    there = re.search(rf"^## {re.escape(title)}\n.*?(?=^## |\Z)", before, re.DOTALL | re.MULTILINE)
+    return f"{there[0].rstrip()}\n\n" if there else ""
+
+
+def _by_hand(before: str) -> str:
+    there = re.search(rf"{_BEGIN}\n(.*?){_END}\n", before, re.DOTALL)
+    return there[1] if there else ""
+
+
+_BEGIN, _END = "<!-- by hand -->", "<!-- by hand, its end -->"
+
+# What a database forgets is forgotten: the tail that an asynchronous replica never got.
+_FORGETFUL = {"failover"}
+
+_PAGE = """\
+<!-- Written by `make faults` and `make reliability`, but for what is marked as by hand. -->
+
+# Reliability
+
+What the rig of [tests/faults](../tests/faults/README.md) measured: workers in Python and Node,
+clients that journal every call outside the database, and a PostgreSQL with fsync on, while faults
+happen to all of them in an order that follows from a seed. A checker then proves the invariants
+over journals, an audit of every write, and the final tables.
+
+`make faults SEED={seed}` at commit {commit}, {minutes:.0f} minutes on {machine},
+load {load:.1f}: **verdict {verdict}**. Times are those of a machine under that load.{again}
+
+| | |
+| --- | --- |
+| executions | {executions:,} |
+| claims | {claims:,} |
+| faults | {faults_done:,} |
+| acknowledged and lost | {lost:,} |
+| acknowledged, and forgotten by a failover to an asynchronous replica that lagged | {forgotten:,} |
+| ended twice | {doubled:,} |
+| late writes refused or dropped | {late:,} |
+
+<!-- by hand -->
+{by_hand}<!-- by hand, its end -->
+
+A wake-up is counted from the commit that made an execution due to its claim, where a worker had a
+free slot all that time. Waits for a slot, where all were busy, are told apart below.
+
+{table}
+
+## Faults by kind
+
+{kinds}
+
+## Scenarios
+
+{notes}
+
+{mutants}{peers}"""
