@@ -32,6 +32,7 @@ func (a *audit) claimed(claimed []model.Claimed) {
 
 // flushed checks whose writes were accepted: I6.
 func (a *audit) flushed(b *store.Batch, f *store.Flushed) {
+	a.begun(b, f)
 	for i := range b.Progress {
 		a.accepted(b.Progress[i].ID, b.Progress[i].Lease, f.Progress[i], true)
 	}
@@ -61,12 +62,31 @@ func (a *audit) flushed(b *store.Batch, f *store.Flushed) {
 	}
 }
 
+// begun: holders who were told of a start before it was written.
+func (a *audit) begun(b *store.Batch, f *store.Flushed) {
+	a.early = map[uuid.UUID]bool{}
+	for i := range b.Creates {
+		row := &b.Creates[i]
+		if made := f.Made[row.ID]; row.Early != nil && made.Inserted && model.Status(made.Status) == model.Running {
+			a.early[row.ID], a.holders[row.ID] = true, model.Lease{Epoch: 1, Token: row.Early.Token}
+		}
+	}
+}
+
+// then answers what an execution was, to those who write to it in this batch.
+func (a *audit) then(id uuid.UUID) memory.Execution {
+	if a.early[id] {
+		return memory.Execution{Status: model.Running, HistoryLength: 1}
+	}
+	return a.known[id]
+}
+
 // accepted: only the last one that it was given to may write, and only as long as it is running.
 func (a *audit) accepted(id uuid.UUID, l model.Lease, held, goesOn bool) {
 	if !held {
 		return
 	}
-	old := a.known[id]
+	old := a.then(id)
 	if holder, found := a.holders[id]; !found || holder != l {
 		a.fail("I6: a write to %s was accepted under epoch %d of another holder", a.name(id), l.Epoch)
 	}
@@ -82,7 +102,7 @@ func (a *audit) accepted(id uuid.UUID, l model.Lease, held, goesOn bool) {
 // place of those that a failover has lost, nobody can tell: with a write of who saw the
 // lost ones the schedule is over.
 func (a *audit) knows(b *store.Batch, id uuid.UUID, l model.Lease, position int, held bool) {
-	length := a.known[id].HistoryLength
+	length := a.then(id).HistoryLength
 	for i := range b.Signals {
 		if b.Signals[i].ID == id {
 			length++

@@ -135,13 +135,21 @@ func (p *process) depart(again bool) *flight {
 		p.inFlight = p.inFlight[1:]
 		return f
 	}
-	p.flusher.mu.Lock()
-	defer p.flusher.mu.Unlock()
-	works := p.flusher.depart()
+	works := p.departing()
+	if len(works) == 0 { // a start may wait for what its code asks for
+		time.Sleep(earlyPatience)
+		works = p.departing()
+	}
 	if len(works) == 0 {
 		return nil
 	}
 	return &flight{works, works}
+}
+
+func (p *process) departing() []*work {
+	p.flusher.mu.Lock()
+	defer p.flusher.mu.Unlock()
+	return p.flusher.depart()
 }
 
 // flushAll writes until nothing waits.
