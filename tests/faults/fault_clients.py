@@ -197,6 +197,10 @@ class Clients:
                     await self._unkeyed(caller, x, signal)
         except ExecutionFinished:
             self.counts["signals: execution_finished"] += 1
+        except ExecutionNotFound:
+            raise
+        except WorkflowsError as error:
+            self.wrong.append(f"a signal to {item.uid} was refused: {error}")
         finally:
             caller.close()
 

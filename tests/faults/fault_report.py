@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import subprocess
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from fault_server import ROOT
 from fault_world import World
 
 _CHECKER = ROOT / "build" / "faults" / "checker"
+_MUTANTS = ROOT / "build" / "faults" / "mutants.json"
 _MUST_BE_NOTHING = ("lost", "doubled", "deadlocks")
 
 
@@ -161,8 +163,33 @@ def published(reports: Sequence[Report]) -> str:
         table=markdown(reports),
         kinds=kinds,
         notes=notes,
+        mutants=_mutants(),
         verdict="ok" if not bad else f"VIOLATED in {', '.join(bad)}",
     )
+
+
+def _mutants() -> str:
+    """Answer what `make mutants` has found last; nothing if it was not run."""
+    if not _MUTANTS.exists():
+        return ""
+    found = json.loads(_MUTANTS.read_text())
+    lines = "\n".join(_mutant(each) for each in found["mutants"])
+    controls = ", ".join(
+        f"{each['scenario']} {each['seconds']:.0f} s" for each in found["controls"]
+    )
+    return _TABLE_OF_MUTANTS.format(lines=lines, controls=controls, **found)
+
+
+def _mutant(each: Mapping[str, Any]) -> str:
+    caught = "not caught" if each["seconds"] is None else f"{each['seconds']:.0f}"
+    cells = [each["name"], each["without"], each["scenario"], caught]
+    return f"| {' | '.join([*cells, _in_a_cell(each['objection']), each['tests']])} |"
+
+
+def _in_a_cell(text: str) -> str:
+    """Leave out which execution, token or worker it was, which nobody can look up any more."""
+    text = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "…", text)
+    return " ".join(text.replace("|", "/").split())[:160]
 
 
 def _own(made: Report) -> str:
@@ -208,4 +235,17 @@ load {load:.1f} in the end: **verdict {verdict}**. Times are those of a machine 
 ## Scenarios
 
 {notes}
+{mutants}"""
+
+_TABLE_OF_MUTANTS = """
+## Mutants
+
+A rig that does not notice that a guard is missing proves nothing about it. `make mutants` takes
+one after another out of the library and runs the rig until it objects; at commit {commit}, load
+{load:.1f} in the end: **{verdict}**. What is not mutated was then run under the same scenarios,
+for as long as the slowest mutant took there: {controls}.
+
+| mutant | takes out | scenario | caught after, s | objection | Go tests that fail, too |
+| --- | --- | --- | --- | --- | --- |
+{lines}
 """
