@@ -177,7 +177,7 @@ def _mutants() -> str:
     controls = ", ".join(
         f"{each['scenario']} {each['seconds']:.0f} s" for each in found["controls"]
     )
-    return _TABLE_OF_MUTANTS.format(lines=lines, controls=controls, **found)
+    return _TABLE_OF_MUTANTS.format(**{**found, "lines": lines, "controls": controls})
 
 
 def _mutant(each: Mapping[str, Any]) -> str:
