@@ -183,7 +183,7 @@ MUTANTS = (
             ),
         ),
         scenario="poison",
-        patience=45,
+        patience=25,
         tests="TestAPoisonPillIsParked",
     ),
     Mutant(
@@ -232,6 +232,7 @@ MUTANTS = (
         (Edit(f"{STORE}/signal.go", "AND NOT x.known AND NOT x.again) x", "AND NOT x.again) x"),),
         scenario="forged",
         tests="TestAReplyThatIsLost",
+        remark="a unique index stands behind it: a repeat is an error then, and no second signal",
     ),
     Mutant(
         "advance_twice",
@@ -318,6 +319,7 @@ MUTANTS = (
         ),
         scenario="forged",
         tests="TestARowThatAStoppedWorkerLeft",
+        remark="no worker of today leaves a row as it stops; the rig leaves one in its name",
     ),
     Mutant(
         "cancel_is_forgotten",

@@ -110,7 +110,7 @@ def _objection(figures: Path) -> str:
     if not wrong:
         return ""
     if first := wrong[-1]["invariants"].get("first"):
-        return f"{first['invariant']}: {first['text']}"
+        return " ".join(f"{first['invariant']}: {first['text']}".split())
     return wrong[-1]["wrong"][0].splitlines()[0]
 
 
