@@ -109,6 +109,9 @@ def _objection(figures: Path) -> str:
     wrong = [each for each in reports if each["wrong"]]
     if not wrong:
         return ""
+    for each in wrong[-1]["wrong"]:
+        if each.endswith(" at most"):  # a limit of the scenario, which is what it is about
+            return each
     if first := wrong[-1]["invariants"].get("first"):
         return " ".join(f"{first['invariant']}: {first['text']}".split())
     return wrong[-1]["wrong"][0].splitlines()[0]
