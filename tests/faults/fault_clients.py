@@ -6,10 +6,11 @@ import asyncio
 import itertools
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import workflows._operations as operations
 from fault_journal import Journal, now
 from fault_workload import Item, Signal, Workload, agrees
 from workflows import Client, ExecutionFinished, ExecutionNotFound, ResultTimeout, WorkflowsError
@@ -74,6 +75,22 @@ class Caller:
         sent = self._client.signal(x, signal.name, signal.uid, key=key)
         await self.call("signal", {**fields, "key": key}, sent)
 
+    async def broadcast(self, xs: Sequence[str], uid: str) -> None:
+        """Send a signal that nobody waits for to many in one call, which is a line for each."""
+        began = now()
+        items: Any = [{"id": x, "name": "other", "payload": f"{uid}.{x}"} for x in xs]
+        told: list[dict[str, Any]] = [{"outcome": "unknown", "to": None, "code": None}] * len(xs)
+        try:
+            channel = self._client.engine.channel()
+            sent = await operations.send_signal(channel, {"items": items})
+            told = [_sent(each) for each in sent["results"]]
+        except WorkflowsError as error:
+            if not error.retryable:
+                raise
+        finally:
+            for x, came in zip(xs, told, strict=True):
+                self._write("signal", began, {"x": x, "uid": f"{uid}.{x}", "name": "other"}, came)
+
     async def end(self, x: str, how: str) -> None:
         act = self._client.cancel if how == "cancel" else self._client.terminate
         await self.call(how, {"x": x}, act(x))
@@ -88,6 +105,13 @@ class Caller:
 _BLANK: dict[str, Any] = dict.fromkeys(
     ("x", "name", "kind", "key", "uid", "code", "created", "status", "value")
 )
+
+
+def _sent(result: Any) -> dict[str, Any]:
+    if "ok" in result:
+        return {"outcome": "ok", "to": now(), "code": None}
+    code = result["error"]["code"]
+    return {"outcome": "unknown" if code in _UNKNOWN else "fail", "to": now(), "code": code}
 
 
 def _answer(op: str, value: Any) -> dict[str, Any]:
@@ -197,6 +221,10 @@ class Clients:
                     await self._unkeyed(caller, x, signal)
         except ExecutionFinished:
             self.counts["signals: execution_finished"] += 1
+        except ExecutionNotFound:
+            raise
+        except WorkflowsError as error:
+            self.wrong.append(f"a signal to {item.uid} was refused: {error}")
         finally:
             caller.close()
 

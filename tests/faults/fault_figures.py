@@ -66,7 +66,7 @@ class Evidence:
             "lost": self._lost(),
             "doubled": self._doubled(),
             "late_refused": self._late(),
-            "crashes_counted": sum(_is_crash(row) for row in self._all()),
+            "crashes_counted": self._crashes(),
             "found_dead_p99_s": percentile(found, 0.99),
             "recovery_p50_s": percentile(claimed, 0.5),
             "recovery_p99_s": percentile(claimed, 0.99),
@@ -113,6 +113,14 @@ class Evidence:
             path.read_text(errors="replace").count(each)
             for path in self.directory.glob("*.log")
             for each in told
+        )
+
+    def _crashes(self) -> int:
+        """Count how often a crash was held against an execution."""
+        return sum(
+            int(row["crashes"] or 0) > int(before["crashes"] or 0)
+            for written in self._written.values()
+            for before, row in pairwise(written)
         )
 
     def _recoveries(self) -> tuple[list[float], list[float]]:

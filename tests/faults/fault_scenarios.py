@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fault_extras as extras
 from fault_failover import failover
+from fault_forger import forge
 from fault_nemesis import Faults
 from fault_rows import ROWS
 from fault_world import Scenario
@@ -27,6 +28,14 @@ _PROCESSES = (
         "2",
         "SIGSTOP for longer than a lease, then SIGCONT",
         Faults({"stop": 1}, pause=(400, 1200)),
+    ),
+    Scenario(
+        "forged",
+        "2",
+        "writes under leases that are none, again, too late, and at the worst moment",
+        fleet={"python": 1, "node": 1},
+        players=2,
+        also=forge,
     ),
     Scenario(
         "term",
@@ -198,7 +207,7 @@ _MEANING = (
         "55",
         "cancels and terminations race with ends, signals and timers",
         Faults({"kill9": 1}, pause=(1500, 3000)),
-        mix={"cancelled": 60, "terminated": 20, "flow": 20},
+        mix={"cancelled": 40, "halted": 30, "terminated": 15, "flow": 15},
         players=40,
     ),
     Scenario(

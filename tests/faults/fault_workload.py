@@ -174,6 +174,9 @@ class Workload:
     def _cancelled(self, dice: Dice, uid: str) -> Item:
         return self._flow(dice, uid, end_ms=dice.pick((0, 20, 100, 300, 1000)))
 
+    def _halted(self, dice: Dice, uid: str) -> Item:
+        return self._job(dice, uid, end_ms=dice.pick((0, 10, 30, 110)))
+
     def _terminated(self, dice: Dice, uid: str) -> Item:
         return self._flow(dice, uid, end_ms=dice.pick((0, 100, 500)), end="terminate")
 

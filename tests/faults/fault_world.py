@@ -28,7 +28,8 @@ from workflows import Client, WorkflowsError
 
 HERE = Path(__file__).parent
 DATABASE = "faults"
-_PATIENCE = 90.0
+# How long everything may take to come to its end, once the faults have stopped.
+PATIENCE = 90.0
 # For a machine that does other things as well, and for inserts that commit late; what is lost for
 # good, such as a wake-up, still shows.
 _LEEWAY = {"wake_slack_ms": 4000, "recovery_slack_ms": 4000, "grace_ms": 4000}
@@ -83,8 +84,16 @@ class Skipped(Exception):
 class World:
     """All of a run, while it lasts."""
 
-    def __init__(self, scenario: Scenario, seed: int, duration: float, directory: Path) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        seed: int,
+        duration: float,
+        directory: Path,
+        patience: float = PATIENCE,
+    ) -> None:
         self.scenario = scenario
+        self.patience = patience
         self.seed = seed
         self.duration = duration
         self.directory = directory
@@ -248,20 +257,20 @@ class World:
             enough = asyncio.create_task(self.enough.wait())
             await self._until_over({playing, enough}, tasks)
             if beside:  # the load goes on as long as that takes
-                await asyncio.wait(beside, timeout=_PATIENCE)
+                await asyncio.wait(beside, timeout=self.patience)
             enough.cancel()
         self.fleet.journal.note("calm", at=now())
         self.clients.ending = True
         began = time.monotonic()
-        _, pending = await asyncio.wait(tasks, timeout=_PATIENCE)
+        _, pending = await asyncio.wait(tasks, timeout=self.patience)
         for task in pending:
             task.cancel()
         for came in await asyncio.gather(*tasks, return_exceptions=True):
             if isinstance(came, Exception):
                 raise came
         if pending:
-            self.wrong.append(f"clients still waited {_PATIENCE:g} s after the last fault")
-        if not await within(max(10, _PATIENCE - time.monotonic() + began), self._nothing_left):
+            self.wrong.append(f"clients still waited {self.patience:g} s after the last fault")
+        if not await within(max(10, self.patience - time.monotonic() + began), self._nothing_left):
             self.wrong.append(f"executions are left: {await self.left()}")
         self.figures["calm_s"] = round(time.monotonic() - began, 1)
 

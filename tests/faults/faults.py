@@ -25,7 +25,7 @@ from fault_page import markdown, published, told
 from fault_report import Report, build_checker, keep, kept, report
 from fault_scenarios import LONG, SCENARIOS
 from fault_server import ROOT
-from fault_world import Scenario, Skipped, World
+from fault_world import PATIENCE, Scenario, Skipped, World
 
 _BUILD = ROOT / "build" / "faults"
 _KEPT = _BUILD / "reports.json"
@@ -49,6 +49,13 @@ def _arguments() -> argparse.Namespace:
         type=float,
         help="repeat with other seeds until the checker finds something, for so long at most;"
         " fails if it does not",
+    )
+    parser.add_argument(
+        "--patience",
+        metavar="SECONDS",
+        type=float,
+        default=PATIENCE,
+        help="for what is left when the faults have stopped; default: %(default)g",
     )
     parser.add_argument("--keep", type=Path, help="where to leave what runs leave")
     parser.add_argument("--json", type=Path, help="a file for the figures")
@@ -111,7 +118,9 @@ class Rig:
         began = time.monotonic()
         try:
             with _log_into(directory / "clients.log"):
-                world = asyncio.run(self._lived(World(scenario, seed, duration, directory)))
+                patience: float = self._arguments.patience
+                world = World(scenario, seed, duration, directory, patience)
+                asyncio.run(self._lived(world))
             made = report(world, time.monotonic() - began)
         except Skipped as reason:
             print(f"--- {scenario.name} is skipped: {reason}\n", flush=True)
@@ -133,7 +142,7 @@ class Rig:
         directory.chmod(0o755)  # the server may run as another user
         return directory
 
-    async def _lived(self, world: World) -> World:
+    async def _lived(self, world: World) -> None:
         def enough() -> None:
             self._interrupted = True
             world.enough.set()
@@ -141,7 +150,6 @@ class Rig:
         for each in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(each, enough)
         await world.run()
-        return world
 
 
 @contextlib.contextmanager

@@ -49,12 +49,37 @@ def test_what_was_written_by_hand_stays(tmp_path: Path) -> None:
     assert "Seen elsewhere." not in published([_report()], tmp_path, page)
 
 
-def test_a_section_whose_figures_are_gone_stays_as_it_was(tmp_path: Path) -> None:
-    mutants = {"name": "no_token", "without": "the token", "scenario": "zombie", "seconds": 9.7}
-    told = [{**mutants, "objection": "I6: a | b\nc", "also": ["races"]}]
-    (tmp_path / "mutants.json").write_text(json.dumps(told))
+_CATCH = {
+    "name": "no_token",
+    "without": "the token",
+    "scenario": "forged",
+    "seconds": 9.7,
+    "objection": "I6: token 2fc61498-dc9b-47ca-a791-ad1ab36745be | no\nclaim",
+    "tests": "TestTokens",
+    "remark": "",
+}
+_MUTANTS: dict[str, Any] = {
+    "commit": "abc",
+    "load": 1.5,
+    "verdict": "1 of 2 caught; MISSED: other",
+    "mutants": [_CATCH, {**_CATCH, "name": "other", "seconds": None, "objection": ""}],
+    "controls": [{"scenario": "forged", "seconds": 9, "objection": ""}],
+}
+
+
+def test_the_page_has_each_mutant(tmp_path: Path) -> None:
+    (tmp_path / "mutants.json").write_text(json.dumps(_MUTANTS))
     page = published([_report()], tmp_path)
-    assert "| no_token | the token | zombie | 10 | I6: a \\| b c | races |" in page
+    assert "**1 of 2 caught; MISSED: other**" in page
+    row = "| no_token | the token | forged | 10 | I6: token … \\| no claim | TestTokens |"
+    assert row in page
+    assert "| other | the token | forged | not caught |" in page
+    assert "forged 9 s." in page
+
+
+def test_a_section_whose_figures_are_gone_stays_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "mutants.json").write_text(json.dumps(_MUTANTS))
+    page = published([_report()], tmp_path)
     (tmp_path / "mutants.json").unlink()
     assert published([_report()], tmp_path, page) == page
     assert "no_token" not in published([_report()], tmp_path)

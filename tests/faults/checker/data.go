@@ -126,6 +126,7 @@ type evidence struct {
 	timers     []timer
 	workers    []worker
 	calls      []call
+	writes     []write
 	lines      []line
 	faults     []injected
 	calmAt     int64

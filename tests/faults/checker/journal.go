@@ -39,6 +39,9 @@ type journalLine struct {
 	OK       bool            `json:"ok"`
 	At       int64           `json:"at"`
 	Signal   string          `json:"signal"`
+	What     string          `json:"what"`
+	Position int32           `json:"position"`
+	Answered int32           `json:"answered"`
 	Target   any             `json:"target"`
 	Winner   any             `json:"winner"`
 	Replayed bool            `json:"replaying"`
@@ -103,6 +106,7 @@ func (j *journals) loadFile(path string) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.calls = append(j.calls, f.calls...)
+	j.writes = append(j.writes, f.writes...)
 	j.lines = append(j.lines, f.lines...)
 	j.faults = append(j.faults, f.faults...)
 	return nil
@@ -113,6 +117,7 @@ type journalFile struct {
 	*interner
 	file   symbol
 	calls  []call
+	writes []write
 	lines  []line
 	faults []injected
 }
@@ -125,6 +130,8 @@ func (f *journalFile) take(raw []byte) error {
 	switch l.T {
 	case "call":
 		return f.call(&l)
+	case "write":
+		return f.write(&l)
 	case "begin", "end", "took", "late", "chose":
 		return f.body(&l)
 	case "fault":
@@ -179,6 +186,16 @@ func (f *journalFile) call(l *journalLine) error {
 	}
 	f.calls = append(f.calls, c)
 	return readID(l.X, &f.calls[len(f.calls)-1].x)
+}
+
+func (f *journalFile) write(l *journalLine) error {
+	w := write{
+		what: f.of(l.What), outcome: f.of(l.Outcome), code: f.of(asText(l.Code)), status: f.of(value(l.Status)), epoch: value(l.Epoch),
+		from: f.wall(l.From), to: f.wall(value(l.To)), position: l.Position, answered: l.Answered, sequence: value(l.Seq),
+	}
+	err := errors.Join(readID(l.X, &w.x), readID(value(l.Token), &w.token))
+	f.writes = append(f.writes, w)
+	return err
 }
 
 func (f *journalFile) body(l *journalLine) error {

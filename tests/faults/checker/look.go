@@ -38,7 +38,7 @@ type world struct {
 	index map[id]int32
 	ids   []id
 	final []int32 // of evidence.executions, -1 if there is none
-	by    struct{ audit, events, calls, lines, timers group }
+	by    struct{ audit, events, calls, writes, lines, timers group }
 	cross cross
 	look  look
 	slack int64
@@ -63,6 +63,9 @@ func newWorld(e *evidence) *world {
 	for i := range e.calls {
 		w.place(e.calls[i].x)
 	}
+	for i := range e.writes {
+		w.place(e.writes[i].x)
+	}
 	for i := range e.lines {
 		w.place(e.lines[i].x)
 	}
@@ -76,6 +79,7 @@ func newWorld(e *evidence) *world {
 	w.by.audit = groupBy(e.audit, n, func(r *row) int32 { return w.place(r.x) })
 	w.by.events = groupBy(e.events, n, func(h *event) int32 { return w.place(h.x) })
 	w.by.calls = groupBy(e.calls, n, func(c *call) int32 { return w.place(c.x) })
+	w.by.writes = groupBy(e.writes, n, func(x *write) int32 { return w.place(x.x) })
 	w.by.lines = groupBy(e.lines, n, func(l *line) int32 { return w.place(l.x) })
 	w.by.timers = groupBy(e.timers, n, func(t *timer) int32 { return w.place(t.x) })
 	w.cross = newCross(w)
@@ -102,6 +106,7 @@ type look struct {
 	added  []*row // of the audit: its history's
 	events []*event
 	calls  []*call
+	writes []*write
 	lines  []*line
 	timers []*timer
 	claims []claim
@@ -122,6 +127,7 @@ func (w *world) at(i int32) *look {
 		return cmp.Or(cmp.Compare(a.run, b.run), cmp.Compare(a.position, b.position))
 	})
 	l.calls = pick(l.calls, w.calls, w.by.calls.of(i), func(a, b *call) int { return cmp.Compare(a.from, b.from) })
+	l.writes = pick(l.writes, w.writes, w.by.writes.of(i), func(a, b *write) int { return cmp.Compare(a.from, b.from) })
 	l.lines = pick(l.lines, w.lines, w.by.lines.of(i), func(a, b *line) int { return cmp.Compare(a.at, b.at) })
 	l.timers = pick(l.timers, w.timers, w.by.timers.of(i), func(a, b *timer) int { return cmp.Compare(a.dueAt, b.dueAt) })
 	l.rows, l.added = l.rows[:0], l.added[:0]

@@ -85,6 +85,7 @@ func (l *look) check() {
 	l.checkRaces()
 	l.checkStopped()
 	l.checkCalls()
+	l.checkWrites()
 	l.noteTargets()
 	l.noteClaims()
 	l.noteWaits()

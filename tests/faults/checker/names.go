@@ -123,6 +123,8 @@ const (
 	opTerminate
 	opResult
 	opState
+	opSuspend
+	opStep
 	lineBegin
 	lineTook
 	lineLate
@@ -145,6 +147,7 @@ var known = []string{
 	"active", "draining", "stopped", "dead",
 	"ok", "fail", "unknown",
 	"start", "signal", "cancel", "terminate", "result", "state",
+	"suspend", "step",
 	"begin", "took", "late", "chose",
 }
 

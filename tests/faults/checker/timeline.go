@@ -47,6 +47,12 @@ func (e *evidence) moments(x id) (moments []moment) {
 			}
 		}
 	}
+	for i := range e.writes {
+		if w := &e.writes[i]; w.x == x {
+			add(w.to, "write", "%s under epoch %d, token %s, from position %d: %s %s %s, up to %d", e.symbols.name(w.what), w.epoch, short(w.token),
+				w.position, e.symbols.name(w.outcome), e.symbols.name(w.code), e.symbols.name(w.status), w.answered)
+		}
+	}
 	for i := range e.lines {
 		if b := &e.lines[i]; b.x == x {
 			add(b.at, "body", "%s %s sequence %d, attempt %d, epoch %d, token %s, pid %d, ok %v %s%s", e.symbols.name(b.t), e.symbols.name(b.step), b.sequence,

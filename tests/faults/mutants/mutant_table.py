@@ -26,10 +26,16 @@ class Mutant:
     name: str
     without: str
     edits: tuple[Edit, ...]
-    scenario: str = ""
+    scenario: str
     """Of the rig, that is to catch it."""
     tests: str = ""
-    """Go tests that are to catch it, as a regular expression, where no fault brings it out."""
+    """Go tests that are to notice it as well, as a regular expression."""
+    seconds: float = 5
+    """How long a run of the rig lasts; it is repeated until the rig objects."""
+    patience: float = 20
+    """For what is left after it, before that is objected to."""
+    remark: str = ""
+    """What is to be known of it."""
 
 
 def _leases(epoch: str, token: str) -> tuple[Edit, ...]:
@@ -62,17 +68,20 @@ MUTANTS = (
         "the lease: whoever writes to what runs is believed to hold it",
         _leases("true", "true"),
         scenario="zombie",
+        tests="TestEveryWriteUnderALease",
     ),
     Mutant(
         "no_epoch",
         "the epoch in the lease",
         _leases("true", "e.token = {0}.token"),
+        scenario="forged",
         tests="TestEveryWriteUnderALease",
     ),
     Mutant(
         "no_token",
         "the token in the lease",
         _leases("e.epoch = {0}.epoch", "true"),
+        scenario="forged",
         tests="TestEveryWriteUnderALease",
     ),
     Mutant(
@@ -85,6 +94,7 @@ MUTANTS = (
                 "SELECT e.id FROM (SELECT id FROM wanted ORDER BY random()) wanted CROSS",
             ),
         ),
+        scenario="overlap",
         tests="TestABatchLocksItsRows",
     ),
     Mutant(
@@ -115,6 +125,7 @@ MUTANTS = (
                 "\tfor _, queue := range due.Queues[:0] {",
             ),
         ),
+        scenario="no_notify",
         tests="TestWithoutHintsWorkIsFound",
     ),
     Mutant(
@@ -143,6 +154,8 @@ MUTANTS = (
             ),
         ),
         scenario="timers",
+        patience=60,
+        tests="TestATimer",
     ),
     Mutant(
         "worker_clock_for_leases",
@@ -156,6 +169,7 @@ MUTANTS = (
             ),
             Edit(f"{ENGINE}/recover.go", "now.Sub(before.since) >= s.Timeout/2", "true"),
         ),
+        scenario="zombie",
         tests="TestWhatAnOutageShowsMakesNobodyDead",
     ),
     Mutant(
@@ -169,6 +183,8 @@ MUTANTS = (
             ),
         ),
         scenario="poison",
+        patience=25,
+        tests="TestAPoisonPillIsParked",
     ),
     Mutant(
         "blind_suspend",
@@ -181,6 +197,7 @@ MUTANTS = (
                 2,
             ),
         ),
+        scenario="races",
         tests="TestSuspendingWhereNewsHasCome|TestASignalAtTheMoment",
     ),
     Mutant(
@@ -193,6 +210,7 @@ MUTANTS = (
                 "THEN e.history_length >= x.position ELSE x.ends END",
             ),
         ),
+        scenario="races",
         tests="Cancel|Signal|News|Repeat|AReplyThatIsLost",
     ),
     Mutant(
@@ -205,13 +223,16 @@ MUTANTS = (
                 "NOT x.ends OR e.parent_id IS NULL",
             ),
         ),
+        scenario="races",
         tests="Cancel",
     ),
     Mutant(
         "signals_by_number",
         "the key of a signal",
         (Edit(f"{STORE}/signal.go", "AND NOT x.known AND NOT x.again) x", "AND NOT x.again) x"),),
+        scenario="forged",
         tests="TestAReplyThatIsLost",
+        remark="a unique index stands behind it: a repeat is an error then, and no second signal",
     ),
     Mutant(
         "advance_twice",
@@ -224,6 +245,7 @@ MUTANTS = (
             ),
         ),
         scenario="cut_commit",
+        tests="TestAReplyThatIsLost",
     ),
     Mutant(
         "no_repeats",
@@ -235,6 +257,7 @@ MUTANTS = (
                 "\tcase f.SameLease && isRepeat(x, f.Status) && false:",
             ),
         ),
+        scenario="forged",
         tests="TestAReplyThatIsLost",
     ),
     Mutant(
@@ -248,11 +271,14 @@ MUTANTS = (
             ),
         ),
         scenario="cut_commit",
+        tests="TestRowsHeldWithoutBeingRun",
     ),
     Mutant(
         "outage_is_death",
         "the look at a silent worker: the database's clock alone decides",
         (Edit(f"{ENGINE}/recover.go", "now.Sub(before.since) >= s.Timeout/2", "true"),),
+        scenario="pg_down",
+        seconds=30,
         tests="TestWhatAnOutageShowsMakesNobodyDead",
     ),
     Mutant(
@@ -266,6 +292,7 @@ MUTANTS = (
             ),
         ),
         scenario="zombie",
+        tests="TestAWorkerThatWasDeclaredDeadStartsAnew|TestAnExecutionOfASilentWorker",
     ),
     Mutant(
         "buried_alive",
@@ -277,6 +304,7 @@ MUTANTS = (
                 "status IN ('active', 'draining') AND $2::timestamptz IS NOT NULL RETURNING id",
             ),
         ),
+        scenario="forged",
         tests="TestAWorkerThatHasBeatenSince",
     ),
     Mutant(
@@ -289,7 +317,9 @@ MUTANTS = (
                 "e.store.RecoverFrom(ctx, s.ID, true, recoverBatch)",
             ),
         ),
+        scenario="forged",
         tests="TestARowThatAStoppedWorkerLeft",
+        remark="no worker of today leaves a row as it stops; the rig leaves one in its name",
     ),
     Mutant(
         "cancel_is_forgotten",
@@ -301,6 +331,7 @@ MUTANTS = (
                 "",
             ),
         ),
+        scenario="races",
         tests="Cancel",
     ),
     Mutant(
@@ -313,6 +344,7 @@ MUTANTS = (
                 "WHEN e.status NOT IN ('running', 'completed', 'failed') OR e.epoch <> x.epoch",
             ),
         ),
+        scenario="forged",
         tests="TestARepeatedOutcomeIsAccepted|TestAReplyThatIsLost",
     ),
 )

@@ -1,27 +1,58 @@
-"""Builds mutants of the library and says who notices.
+"""Builds mutants of the library, and sees that the rig objects to each, and to nothing else.
 
-`make mutants` runs all of them. For one: `mutants.py no_fencing`; with --build it is only
-built, to be run by hand.
+`make mutants` runs all of them, and then what is not mutated under the same scenarios, for as
+long as the slowest mutant took to be caught there. For one: `mutants.py no_fencing`; with
+--build it is only built, to be run by hand.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from mutant_table import MUTANTS, Mutant
 
 ROOT = Path(__file__).parents[3]
 BUILD = ROOT / "build/faults/mutants"
+FOUND = ROOT / "build/faults/mutants.json"
 
 
 class GuardChanged(Exception):
     """The text of a guard is not what the table says."""
+
+
+@dataclass
+class Catch:
+    """What came of one mutant."""
+
+    name: str
+    without: str
+    scenario: str
+    # Until the rig objected; None if it did not.
+    seconds: float | None
+    objection: str
+    # Go tests that fail as well.
+    tests: str = ""
+    remark: str = ""
+
+
+@dataclass
+class Control:
+    """What came of the library as it is, under a scenario."""
+
+    scenario: str
+    seconds: float
+    # What should not have been objected to.
+    objection: str = ""
 
 
 def overlay(mutant: Mutant) -> Path:
@@ -55,55 +86,159 @@ def build(mutant: Mutant) -> Path:
     return library
 
 
-def _run(mutant: Mutant, command: list[str]) -> str:
+# --- the rig ------------------------------------------------------------------------------
+
+
+def rig(directory: Path, scenario: str, more: Sequence[str]) -> tuple[float | None, str]:
+    """Run the rig until it objects; answer after how many seconds that was, and to what."""
+    figures = directory / "figures.json"
+    figures.unlink(missing_ok=True)
+    command = [sys.executable, "tests/faults/faults.py", "--scenario", scenario, "--seed", "1"]
+    command += ["--json", str(figures), "--keep", str(directory), *more]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    _log(mutant).write_text(done.stdout + done.stderr)
-    return done.stdout
+    (directory / "rig.txt").write_text(done.stdout + done.stderr)
+    caught = re.search(r"^caught after (\d+) s", done.stdout, re.MULTILINE)
+    if caught is None:
+        return None, "" if "\nnot caught in" in f"\n{done.stdout}" else _last(done.stderr)
+    return float(caught[1]), _objection(figures) or _last(done.stderr)
 
 
-def _log(mutant: Mutant) -> Path:
-    return BUILD / mutant.name / "log.txt"
-
-
-def noticed_by_rig(mutant: Mutant, seconds: float) -> str:
-    """Run the rig on the mutant until the checker objects, and answer to what; "" for nothing."""
-    library = build(mutant)
-    command = [sys.executable, "tests/faults/faults.py", "--library", str(library)]
-    command += ["--scenario", mutant.scenario, "--duration", "8", "--seed", "1"]
-    out = _run(mutant, [*command, "--until-violated", str(seconds)])
-    if told := re.findall(r"^workflows\.\w+: .*", _log(mutant).read_text(), re.MULTILINE):
-        return f"a client was told {told[-1]}"
-    if "\ncaught after" not in out:
+def _objection(figures: Path) -> str:
+    """Answer what the last run was objected to for, in the checker's words if it has any."""
+    reports: list[Any] = json.loads(figures.read_text()) if figures.exists() else []
+    wrong = [each for each in reports if each["wrong"]]
+    if not wrong:
         return ""
-    objection = re.findall(r"^verdict: VIOLATED (.*)$|^wrong: (.*)$", out, re.MULTILINE)
-    return " ".join(objection[-1]).strip() if objection else "a limit of the scenario"
+    for each in wrong[-1]["wrong"]:
+        if each.endswith(" at most"):  # a limit of the scenario, which is what it is about
+            return each
+    if first := wrong[-1]["invariants"].get("first"):
+        return " ".join(f"{first['invariant']}: {first['text']}".split())
+    return wrong[-1]["wrong"][0].splitlines()[0]
 
 
-def noticed_by_tests(mutant: Mutant) -> str:
+def _last(text: str) -> str:
+    """Answer the last error of a run that broke."""
+    lines = [line for line in text.splitlines() if re.match(r"\w[\w.]*: ", line)]
+    return lines[-1] if lines else "the rig broke"
+
+
+def caught(mutant: Mutant, limit: float) -> Catch:
+    """Have the rig look at a mutant, and then the Go tests that notice it, too."""
+    library = build(mutant)
+    more = ["--library", str(library), "--duration", f"{mutant.seconds:g}"]
+    more += ["--patience", f"{mutant.patience:g}", "--until-violated", f"{limit:g}"]
+    seconds, objection = rig(library.parent, mutant.scenario, more)
+    return Catch(
+        mutant.name,
+        mutant.without,
+        mutant.scenario,
+        seconds,
+        objection,
+        failing(mutant) if mutant.tests else "",
+        mutant.remark,
+    )
+
+
+def failing(mutant: Mutant) -> str:
     """Run those Go tests that are to fail, and answer which do; "" for none."""
     command = ["go", "test", f"-overlay={overlay(mutant)}", "-count=1", "-run", mutant.tests]
-    out = _run(mutant, [*command, "./core/engine", "./core/store"])
-    return " ".join(re.findall(r"^--- FAIL: (\w+)", out, re.MULTILINE))
+    command += ["./core/engine", "./core/store"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    (BUILD / mutant.name / "tests.txt").write_text(done.stdout + done.stderr)
+    return " ".join(re.findall(r"^--- FAIL: (\w+)", done.stdout, re.MULTILINE))
+
+
+def controlled(scenario: str, mutants: Sequence[Mutant], catches: Sequence[Catch]) -> Control:
+    """Run what is not mutated for as long as the slowest mutant took to be caught."""
+    slowest = max((each.seconds or 0 for each in catches if each.scenario == scenario), default=0)
+    there = [each for each in mutants if each.scenario == scenario]
+    duration = max(each.seconds for each in there)
+    patience = max(each.patience for each in there)
+    directory = BUILD / f"control-{scenario}"
+    directory.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    more = ["--duration", f"{duration:g}", "--patience", f"{patience:g}"]
+    more += ["--until-violated", f"{slowest:g}"]
+    _, objection = rig(directory, scenario, more)
+    return Control(scenario, round(time.monotonic() - began), objection)
+
+
+# --- words --------------------------------------------------------------------------------
+
+
+def told(catch: Catch, mutant: Mutant) -> str:
+    """Answer a line, and what else there is to say in others."""
+    after = "NOT CAUGHT" if catch.seconds is None else f"{catch.seconds:.0f} s"
+    lines = [f"{catch.name:<24}{catch.scenario:<12}{after:>6}  {_brief(catch.objection)}"]
+    if mutant.tests:
+        lines.append(f"{'':<24}also: {catch.tests or f'NOTHING, of {mutant.tests}'}")
+    if catch.remark:
+        lines.append(f"{'':<24}note: {catch.remark}")
+    return "\n".join(lines)
+
+
+def _brief(text: str) -> str:
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def is_missed(catch: Catch, mutant: Mutant) -> bool:
+    return catch.seconds is None or (bool(mutant.tests) and not catch.tests)
+
+
+def publish(catches: Sequence[Catch], controls: Sequence[Control], verdict: str) -> None:
+    """Leave what was found for the page of figures."""
+    command = ["git", "rev-parse", "--short=12", "HEAD"]
+    commit = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    found = {
+        "commit": commit.stdout.strip(),
+        "load": os.getloadavg()[2],
+        "verdict": verdict,
+        "mutants": [asdict(each) for each in catches],
+        "controls": [asdict(each) for each in controls],
+    }
+    FOUND.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="which; all, if none is named")
-    parser.add_argument("--build", action="store_true", help="build it, and no more")
-    parser.add_argument("--seconds", type=float, default=180, help="how long the rig looks")
+    parser.add_argument("--build", action="store_true", help="build them, and no more")
+    parser.add_argument("--limit", type=float, default=180, help="how long the rig looks")
+    parser.add_argument("--no-control", action="store_true", help="leave the control runs out")
     options = parser.parse_args()
     known = {each.name: each for each in MUTANTS}
-    missed = 0
-    for mutant in [known[name] for name in options.names] or MUTANTS:
-        if options.build:
-            print(build(mutant))
-            continue
-        began = time.monotonic()
-        by = noticed_by_tests(mutant) if mutant.tests else noticed_by_rig(mutant, options.seconds)
-        missed += not by
-        how = f"{mutant.scenario or 'Go'}: {by}" if by else "NOT NOTICED"
-        print(f"{mutant.name:<24}{time.monotonic() - began:6.0f} s  {how}", flush=True)
-    return 1 if missed else 0
+    mutants = [known[name] for name in options.names] or list(MUTANTS)
+    if options.build:
+        print(*map(build, mutants), sep="\n")
+        return 0
+    return run(mutants, options.limit, control=not options.no_control, whole=not options.names)
+
+
+def run(mutants: Sequence[Mutant], limit: float, *, control: bool, whole: bool) -> int:
+    """Run mutants and controls, and answer 1 if one was missed or the control objected to."""
+    catches: list[Catch] = []
+    missed: list[str] = []
+    for mutant in mutants:
+        catches.append(caught(mutant, limit))
+        if is_missed(catches[-1], mutant):
+            missed.append(mutant.name)
+        print(told(catches[-1], mutant), flush=True)
+    controls: list[Control] = []
+    for scenario in dict.fromkeys(each.scenario for each in mutants) if control else ():
+        controls.append(controlled(scenario, mutants, catches))
+        last = controls[-1]
+        verdict = f"OBJECTED TO: {_brief(last.objection)}" if last.objection else "nothing"
+        print(f"{'(none)':<24}{scenario:<12}{last.seconds:>4.0f} s  {verdict}", flush=True)
+    objected = [each.scenario for each in controls if each.objection]
+    verdict = f"{len(mutants) - len(missed)} of {len(mutants)} caught"
+    if missed:
+        verdict += f"; MISSED: {' '.join(missed)}"
+    verdict += f"; control objected to in {' '.join(objected)}" if objected else ""
+    print(f"verdict: {verdict}", flush=True)
+    if whole and control:
+        publish(catches, controls, verdict)
+    return 1 if missed or objected else 0
 
 
 if __name__ == "__main__":
