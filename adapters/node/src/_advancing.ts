@@ -42,7 +42,8 @@ export class HeldWorkflow extends Held<WorkflowHome> {
   #outcomes: StepEvent[] = []
   #inFlight = false
   #isFeeding = false
-  #news = false
+  /** An answer is awaited: of news, or that it has started at all. */
+  #news: boolean
   #arrived: (() => void)[] = []
   #isGone = false
   // Made for the next claim of it, if that comes before this one has let go.
@@ -57,6 +58,7 @@ export class HeldWorkflow extends Held<WorkflowHome> {
     private readonly before?: HeldWorkflow,
   ) {
     super(home, claimed, fn)
+    this.#news = claimed.early ?? false
   }
 
   /** Resolves when the workflow has been let go; the next claim of it waits for that. */

@@ -113,7 +113,7 @@ export class Worker implements WorkflowHome, AsyncDisposable {
       options.drainTimeout === undefined
         ? DRAIN
         : milliseconds(options.drainTimeout, { name: 'drainTimeout' })
-    const about = { concurrency: this.concurrency, warm: warm > 0 }
+    const about = { concurrency: this.concurrency, warm: warm > 0, early: true }
     this.#request = { ...about, queues: [...queues], ...introduction(options, settings) }
   }
 

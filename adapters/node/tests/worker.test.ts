@@ -7,6 +7,7 @@ import { abortSignal, attemptInfo, cancelled } from '../src/_attempts'
 import { all, race } from '../src/_combinators'
 import { CancelledError, NonRetryableError } from '../src/_errors'
 import { job } from '../src/_functions'
+import { Operation } from '../src/_operations'
 import { Worker } from '../src/_worker'
 import { sendSignal, sleep, waitForSignal } from '../src/_workflow'
 import { Moment, Rig, until } from './rig'
@@ -25,6 +26,34 @@ for (const warm of [0, 100]) {
     await rig.start({ warm })
     const row = await rig.run(w, 10)
     assert.deepEqual([row.status, row.result], ['completed', 30])
+  })
+}
+
+for (const holds of [true, false]) {
+  test(`a step waits for the start of a workflow that began early, which ${holds}`, async (t) => {
+    const rig = new Rig(t)
+    const seen: string[] = []
+    const perform = rig.engine.perform.bind(rig.engine)
+    rig.engine.perform = (operation, request) => {
+      if (operation === Operation.ADVANCE_WORKFLOW && seen.length === 0) {
+        seen.push('asked')
+        const row = rig.engine.rows.get((request as any).items[0].id)
+        if (!holds && row !== undefined) rig.engine.steal(row) // somebody else has it
+      }
+      const reply = perform(operation, request)
+      if (operation === Operation.CLAIM && seen.length === 0) {
+        for (const claimed of reply.executions) claimed.early = true
+      }
+      return reply
+    }
+    const minus = rig.step('minus', async (x: number) => {
+      seen.push('ran')
+      return x - 1
+    })
+    const w = rig.workflow('w', async (x: number) => await minus.run(x))
+    const row = await rig.run(w, 10)
+    assert.deepEqual([row.status, row.result], ['completed', 9])
+    assert.deepEqual(seen, ['asked', 'ran'])
   })
 }
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from workflows._attempts import attempt_info, cancelled, heartbeat, last_heartbe
 from workflows._combinators import gather, race
 from workflows._errors import NonRetryableError
 from workflows._functions import activity, job, step, workflow
+from workflows._operations import Operation
 from workflows._workflow import send_signal, sleep, wait_for_signal
 
 from .rig import Rig, until
@@ -38,6 +40,40 @@ async def test_a_workflow_runs_to_its_end(rig: Rig, warm: int) -> None:
 
     row = await rig.run(w, 10, warm=warm)
     assert (row.status, row.result) == ("completed", 30)
+
+
+@pytest.mark.parametrize("holds", [True, False])
+async def test_a_step_waits_until_a_workflow_that_began_early_has_started(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, holds: bool
+) -> None:
+    seen: list[str] = []
+    perform = rig.engine.perform
+
+    def early(operation: Operation, request: Mapping[str, Any]) -> Any:
+        if operation is Operation.ADVANCE_WORKFLOW and not seen:
+            seen.append("asked")
+            if not holds:  # somebody else has it
+                rig.engine.steal(rig.engine.rows[request["items"][0]["id"]])
+        reply = perform(operation, request)
+        if operation is Operation.CLAIM and not seen:
+            for claimed in reply["executions"]:
+                claimed["early"] = True
+        return reply
+
+    monkeypatch.setattr(rig.engine, "perform", early)
+
+    @step
+    async def minus(x: int) -> int:
+        seen.append("ran")
+        return x - 1
+
+    @workflow
+    async def w(x: int) -> int:
+        return await minus.run(x)
+
+    row = await rig.run(w, 10)
+    assert (row.status, row.result) == ("completed", 9)
+    assert seen == ["asked", "ran"]
 
 
 async def test_a_suspended_workflow_holds_no_slot(rig: Rig) -> None:  # G7

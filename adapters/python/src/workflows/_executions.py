@@ -268,7 +268,8 @@ class HeldWorkflow(Held):
         self.outcomes = ""
         # What the write asks for whose answer is awaited.
         self.sent: Turn | None = None
-        self.news = False
+        # An answer is awaited: of news, or that it has started at all.
+        self.news: bool = claimed.get("early", False)
         self.steps: dict[int, tuple[asyncio.Task[None], Attempt]] = {}
 
     def _begin(self, function: Function[..., Any]) -> None:

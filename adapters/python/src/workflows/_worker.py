@@ -104,6 +104,7 @@ class Worker:
             "queues": list(queues),
             "concurrency": self.concurrency,
             "warm": warm > 0,
+            "early": True,
             "language": "python",
             "runtime": f"{sys.version_info.major}.{sys.version_info.minor}",
             "sdk_version": version(),
