@@ -24,7 +24,7 @@ func (w *world) earlyWorker(mend ...func(*model.StartWorkerRequest)) uuid.UUID {
 	w.Helper()
 	worker := w.worker(w.Engine, append(mend, takesEarly)...)
 	w.eventually("the database's time", func() bool {
-		_, known := w.Engine.clock.now()
+		_, known := w.clock.now()
 		return known
 	})
 	return worker
@@ -222,7 +222,7 @@ func TestOnlyWhoSaysSoTakesWorkflowsEarly(t *testing.T) {
 	w := newWorld(t)
 	worker := w.worker(w.Engine)
 	w.eventually("the database's time", func() bool {
-		_, known := w.Engine.clock.now()
+		_, known := w.clock.now()
 		return known
 	})
 	got := w.waiting(worker, 3)
