@@ -43,10 +43,13 @@ func (e *Engine) start(ctx context.Context, w *work) error {
 	w.early = e.earlyOf(w)
 	if err := e.submit(ctx, w); err != nil {
 		w.finish(err)
+		if w.early != nil {
+			w.early.worker.slots.settle(1, 1)
+		}
 		return err
 	}
-	if x := w.early; x != nil { // not before: what it asks for comes behind it
-		x.worker.slots.fill([]model.Claimed{x.claimed})
+	if w.early != nil { // not before: what it asks for comes behind it
+		w.early.give()
 	}
 	return w.wait(ctx)
 }
@@ -96,8 +99,14 @@ func (w *worker) takeEarly(row *store.NewRow, at time.Time) *early {
 	}
 	x := &early{worker: w, claimed: row.Early.Claimed(row)}
 	e.leases.addEarly(x)
-	w.slots.settle(1, 1)
 	return x
+}
+
+// give lets the worker have it. The slot stays reserved until then, lest a claim counts it
+// as free.
+func (x *early) give() {
+	x.worker.slots.fill([]model.Claimed{x.claimed})
+	x.worker.slots.settle(1, 1)
 }
 
 // isIdleQueue: the last look took all that was due, and nobody has said since that there is

@@ -273,7 +273,7 @@ func TestAStartThatIsNotWrittenWasNeverHeld(t *testing.T) {
 	if start.early = w.earlyOf(start); start.early == nil {
 		t.Fatal("nobody takes it")
 	}
-	x.slots.fill([]model.Claimed{start.early.claimed})
+	start.early.give()
 	c := w.takenEarly(got)
 	start.finish(fault.New(fault.Cancelled, nil, "the call was cancelled before it was written"))
 	w.isLost(c)
