@@ -30,7 +30,7 @@ var ends = map[string]model.Status{
 	"ok": model.Completed, "timed": model.Completed, "held": model.Completed, "held_timed": model.Completed,
 	"flaky": model.Completed, "broken": model.Completed, "missing": model.Completed,
 	"slow": model.Cancelled, "early": model.Cancelled, "doomed": model.Failed,
-	"flow": model.Completed, "parked": model.Completed, "nurse": model.Completed,
+	"prompt": model.Completed, "flow": model.Completed, "parked": model.Completed, "nurse": model.Completed,
 	"orphan": model.Completed, "hopeless": model.Failed, "suspect": model.Completed,
 }
 
@@ -68,7 +68,7 @@ func (s *story) live() {
 	s.Helper()
 	s.client, s.worker = s.another(model.Config{PoolSize: 3}), s.another(model.Config{PoolSize: 3})
 	reply, err := s.worker.StartWorker(s.ctx, model.StartWorkerRequest{
-		Queues: []string{"default"}, Language: "test", Concurrency: 20, HeartbeatTimeoutMS: 800, HeartbeatIntervalMS: 150, PollIntervalMS: 40,
+		Queues: []string{"default"}, Language: "test", Concurrency: 20, HeartbeatTimeoutMS: 800, HeartbeatIntervalMS: 150, PollIntervalMS: 40, Early: true,
 	})
 	if err != nil {
 		s.Fatalf("start worker: %v", err)
@@ -81,9 +81,10 @@ func (s *story) live() {
 		if err != nil {
 			return false
 		}
+		_, timed := s.worker.clock.now()
 		w.slots.mu.Lock()
 		defer w.slots.mu.Unlock()
-		return w.slots.waiting && w.slots.reserved == 0 && w.slots.free > 0
+		return timed && w.slots.waiting && w.slots.reserved == 0 && w.slots.free > 0
 	})
 	s.ask()
 	for name := range ends {
@@ -101,6 +102,7 @@ func (s *story) ask() {
 	s.Helper()
 	job := func(name string) model.NewExecution { return model.NewExecution{Kind: model.Job, Name: name} }
 	with := func(n model.NewExecution, mend func(*model.NewExecution)) model.NewExecution { mend(&n); return n }
+	s.start(s.worker, model.NewExecution{Kind: model.Workflow, Name: "prompt"})
 	s.start(s.worker, job("held"))
 	s.start(s.worker, with(job("held_timed"), func(n *model.NewExecution) { n.TimeoutMS = hour }))
 	s.start(s.client, with(job("ok"), func(n *model.NewExecution) { n.IdempotencyKey = pointer("once") }))
