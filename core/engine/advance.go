@@ -99,8 +99,8 @@ func (e *Engine) prepareAdvance(i int, a model.Advance) (*work, error) {
 	if finish == nil || len(b.out.Entries) > 0 || b.out.State != nil {
 		w.advance = &b.out
 	}
-	if w.advance != nil && b.isEmpty() && a.Then == model.ThenKeep && known.early != nil {
-		w.advance, w.awaits = nil, known.early
+	if x := known.early; x != nil && w.advance != nil && b.isEmpty() && a.Then == model.ThenKeep && a.Position == x.claimed.Position {
+		w.advance, w.asked, w.awaits = nil, w.advance, x
 	}
 	if finish != nil {
 		finish.Root = known.isRoot(a.ID)

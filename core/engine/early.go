@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"sync"
@@ -33,9 +34,10 @@ type early struct {
 	answered bool
 
 	mu sync.Mutex
-	// over: it is known whether the lease holds.
-	over, holds bool
-	waiting     []*work
+	// over: what became of the start is known: whether the lease holds, or that only the
+	// row can tell, since the answer to a try was lost.
+	over, holds, unsure bool
+	waiting             []*work
 }
 
 // start writes a create, and lets a worker of this process have it at once if it can.
@@ -56,7 +58,7 @@ func (e *Engine) start(ctx context.Context, w *work) error {
 
 // earlyOf finds a worker with a free slot for the one row of a create.
 func (e *Engine) earlyOf(w *work) *early {
-	if len(w.creates) != 1 || !isSimple(&w.creates[0]) {
+	if len(w.creates) != 1 || !e.isSimple(&w.creates[0]) {
 		return nil
 	}
 	row := &w.creates[0]
@@ -68,25 +70,25 @@ func (e *Engine) earlyOf(w *work) *early {
 		if !worker.request.Early || !worker.serves(row.Queue) || !e.claiming.TryRLock() {
 			continue
 		}
-		x := worker.takeEarly(row, at)
-		e.claiming.RUnlock()
-		if x != nil {
+		if x := worker.takeEarly(row, at); x != nil {
 			return x
 		}
 	}
 	return nil
 }
 
-// isSimple: nothing about it is for the database to decide but who holds it.
-func isSimple(row *store.NewRow) bool {
-	return row.Kind == model.Workflow && row.IdempotencyKey == nil && len(row.Signals) == 0 &&
+// isSimple: nothing about it is for the database to decide but who holds it. An id that
+// the caller has chosen may be taken, by what runs here perhaps.
+func (e *Engine) isSimple(row *store.NewRow) bool {
+	return (row.NewExecution.ID == nil || e.namesAreNew) && row.Kind == model.Workflow && row.IdempotencyKey == nil && len(row.Signals) == 0 &&
 		row.RunAt == nil && row.DelayMS <= 0 && row.TimeoutMS == 0 && row.ScheduleTimeoutMS == 0
 }
 
 // takeEarly decides as every claim does. Nothing waits that ranks before it, as far as the
-// worker has heard.
+// worker has heard. The caller has locked claiming, to be read.
 func (w *worker) takeEarly(row *store.NewRow, at time.Time) *early {
 	e := w.engine
+	defer e.claiming.RUnlock()
 	if suspect, may := e.solo.mode(e.leases.len()); suspect || !may || !w.isIdleQueue() || !w.mayClaim() {
 		return nil
 	}
@@ -95,11 +97,24 @@ func (w *worker) takeEarly(row *store.NewRow, at time.Time) *early {
 	}
 	row.Early = &store.Early{
 		Worker: w.current(), Token: uuid.New(), At: at,
-		Started: fmt.Appendf(nil, `{"language" : %q, "runtime" : %q, "sdk_version" : %q}`, w.request.Language, w.request.Runtime, w.request.SDKVersion),
+		Started: startedBy(&w.request),
 	}
 	x := &early{worker: w, claimed: row.Early.Claimed(row)}
-	e.leases.addEarly(x)
+	if !e.leases.addEarly(x) {
+		row.Early = nil
+		w.slots.settle(1, 0)
+		return nil
+	}
 	return x
+}
+
+// startedBy is the payload of a started event, as the database writes it.
+func startedBy(r *model.StartWorkerRequest) []byte {
+	texts := []any{r.Language, r.Runtime, r.SDKVersion}
+	for i := range texts {
+		texts[i], _ = json.Marshal(texts[i]) // a string always encodes
+	}
+	return fmt.Appendf(nil, `{"language" : %s, "runtime" : %s, "sdk_version" : %s}`, texts...)
 }
 
 // give lets the worker have it. The slot stays reserved until then, lest a claim counts it
@@ -107,6 +122,9 @@ func (w *worker) takeEarly(row *store.NewRow, at time.Time) *early {
 func (x *early) give() {
 	x.worker.slots.fill([]model.Claimed{x.claimed})
 	x.worker.slots.settle(1, 1)
+	if x.worker.draining.Load() {
+		x.worker.returnReady()
+	}
 }
 
 // isIdleQueue: the last look took all that was due, and nobody has said since that there is
@@ -117,14 +135,14 @@ func (w *worker) isIdleQueue() bool {
 	return w.exhausted.Load() && w.rumour.known == 0 && !w.rumour.beyond
 }
 
-// end says whether the lease holds, once.
-func (x *early) end(holds bool) {
+// end says what became of the start, once.
+func (x *early) end(holds, unsure bool) {
 	x.mu.Lock()
 	if x.over {
 		x.mu.Unlock()
 		return
 	}
-	x.over, x.holds = true, holds
+	x.over, x.holds, x.unsure = true, holds, unsure
 	waiting := x.waiting
 	x.mu.Unlock()
 	w, c := x.worker, &x.claimed
@@ -133,43 +151,61 @@ func (x *early) end(holds bool) {
 		w.notify(model.Notice{ID: c.ID, Lease: c.Lease, Lost: true})
 	}
 	for _, each := range waiting {
-		each.finish(nil)
+		if !unsure {
+			each.finish(nil)
+		} else if err := w.engine.flusher.add(each.asking()); err != nil {
+			each.finish(err)
+		}
 	}
 }
 
-// join lets a work wait for the end of the start.
-func (x *early) join(w *work) {
-	w.done = make(chan error, 1)
+// join lets a work wait for the end of the start, and says whether it does: where that has
+// told nothing, the work has to ask the row.
+func (x *early) join(w *work) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.over {
+	switch {
+	case x.over && x.unsure:
+		w.asking()
+		return false
+	case x.over:
+		w.done = make(chan error, 1)
 		w.finish(nil)
-		return
+	default:
+		w.done = make(chan error, 1)
+		x.waiting = append(x.waiting, w)
 	}
-	x.waiting = append(x.waiting, w)
+	return true
+}
+
+// asking makes an advance of what only waited for a start.
+func (w *work) asking() *work {
+	w.advance, w.asked, w.awaits = w.asked, nil, nil
+	return w
 }
 
 // advanced answers who wanted to know whether it has started.
 func (x *early) advanced() (model.Advanced, error) {
+	leases, c := x.worker.engine.leases, &x.claimed
 	x.mu.Lock()
-	holds := x.holds
+	holds := x.holds && leases.knows(c.ID, c.Lease)
 	x.mu.Unlock()
-	c := &x.claimed
-	x.worker.engine.leases.end(c.ID, c.Lease, holds, c.Position)
+	leases.end(c.ID, c.Lease, holds, c.Position)
 	if !holds {
 		return model.Advanced{}, lost(c.ID)
 	}
 	return model.Advanced{Status: model.Running, Position: c.Position, Events: []model.Event{}}, nil
 }
 
-// isHeldEarly: it was inserted as its holder was told, if not by this try then by the one
-// before, whose answer was lost.
-func (w *work) isHeldEarly() bool {
+// endEarly tells the holder of a start what a flush has made of it.
+func (w *work) endEarly() {
 	made := &w.out.made[0]
 	if made.Inserted {
-		return model.Status(made.Status) == model.Running
+		w.early.end(model.Status(made.Status) == model.Running, false)
+		return
 	}
-	return w.tries > 0 && made.Winner == w.creates[0].ID
+	// The try before, whose answer was lost, may have written it.
+	w.early.end(w.tries > 0, w.tries > 0)
 }
 
 // mayFollow: a batch writes each execution once, but for one that it starts.
@@ -195,6 +231,20 @@ func (f *flusher) noteEarly(w *work) {
 	}
 }
 
+// hasAsked notes that a start's code waits for nothing but its commit.
+func (f *flusher) hasAsked(x *early) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	x.answered = true
+	f.changed.Broadcast()
+}
+
+func (f *flusher) rouse() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.changed.Broadcast()
+}
+
 // setAlarm wakes the lanes for starts whose code asks for nothing. The caller holds the lock.
 func (f *flusher) setAlarm() {
 	now := time.Now()
@@ -204,7 +254,7 @@ func (f *flusher) setAlarm() {
 	for _, w := range f.queue {
 		if left := w.lingers(now); left > 0 {
 			f.alarm = now.Add(left)
-			time.AfterFunc(left, f.changed.Broadcast)
+			time.AfterFunc(left, f.rouse)
 			return // the oldest
 		}
 	}

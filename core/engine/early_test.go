@@ -75,6 +75,7 @@ func TestAWorkflowBeginsWhileItsStartIsOnItsWay(t *testing.T) {
 	w := newWorld(t)
 	worker := w.earlyWorker()
 	id := uuid.Must(uuid.NewV7())
+	w.namesAreNew = true
 	got, undo := w.waiting(worker, 3), w.inserting(id)
 	ended := w.creating(model.NewExecution{ID: &id, Kind: model.Workflow, Name: "flow", Args: model.Payload(`[1]`)})
 	c := w.takenEarly(got)
@@ -158,6 +159,83 @@ func TestAStartOfADeadWorkerWasNeverHeld(t *testing.T) {
 	}
 }
 
+// An empty advance is how holders ask for news, too.
+func TestNewsReachesWhatBeganEarly(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	worker := w.earlyWorker()
+	got := w.waiting(worker, 1)
+	ended := w.creating(model.NewExecution{Kind: model.Workflow, Name: "flow"})
+	c := w.takenEarly(got)
+	if a := w.advance(w.Engine, c, model.Advance{Then: model.ThenKeep}); a.Status != model.Running || len(a.Events) != 0 {
+		t.Fatalf("answered %s", asText(a))
+	}
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	w.signal(c.ID, "s", "1")
+	reply, err := w.PullEvents(w.ctx, model.PullEventsRequest{WorkerID: worker, WaitMS: patienceInTests.Milliseconds()})
+	if err != nil || len(reply.Notices) != 1 || !reply.Notices[0].NewEvents {
+		t.Fatalf("told %s, %v", asText(reply.Notices), err)
+	}
+	if a := w.advance(w.Engine, c, model.Advance{Then: model.ThenKeep}); len(a.Events) != 1 || a.Events[0].Type != model.EventSignalReceived {
+		t.Fatalf("answered %s", asText(a))
+	}
+}
+
+func TestNobodyTakesEarlyWhatRunsHere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	worker := w.earlyWorker()
+	w.namesAreNew = true // which is not so
+	id := w.createOne(model.Workflow, "flow")
+	c := w.claimOne(w.Engine, worker)
+	got := w.waiting(worker, 1)
+	if made := w.create(model.NewExecution{ID: &id, Kind: model.Workflow, Name: "again"})[0]; made.Created {
+		t.Fatalf("answered %s", asText(made))
+	}
+	if !w.leases.knows(id, c.Lease) {
+		t.Fatal("its holder is forgotten")
+	}
+	w.complete(w.Engine, c, "1")
+	w.createOne(model.Job, "last")
+	if claimed := <-got; len(claimed) != 1 || claimed[0].Kind != model.Job {
+		t.Fatalf("claimed %s", asText(claimed))
+	}
+}
+
+func TestWhereTheAnswerToAStartIsLostTheRowIsAsked(t *testing.T) {
+	t.Parallel()
+	for name, dead := range map[string]bool{"it holds": false, "its worker was dead": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newProxied(t)
+			worker := p.earlyWorker()
+			got := p.waiting(worker, 5)
+			if dead {
+				p.exec(`UPDATE workflows.workers SET status = 'dead'`)
+			}
+			p.cut("create_early")
+			ended := p.creating(aFlow)
+			c := p.takenEarly(got)
+			reply, err := p.AdvanceWorkflow(p.ctx, model.AdvanceWorkflowRequest{Items: []model.Advance{{ID: c.ID, Lease: c.Lease, Position: 1, Then: model.ThenKeep}}})
+			if err := <-ended; err != nil {
+				t.Fatal(err)
+			}
+			if dead {
+				if code := refused(p.world, reply.Results, err); code != fault.LeaseLost {
+					t.Fatalf("answered %s", code)
+				}
+				return
+			}
+			if a := only(p.world, reply.Results, err); a.Status != model.Running {
+				t.Fatalf("answered %s", asText(a))
+			}
+			p.complete(p.Engine, c, "1")
+		})
+	}
+}
+
 func TestNobodyOvertakesWhatIsKnownToWait(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -194,6 +272,7 @@ func TestAnIdThatIsTakenIsHeldByWhoHasIt(t *testing.T) {
 	id := w.createOne(model.Job, "first")
 	w.complete(w.Engine, w.claimOne(w.Engine, worker), "1")
 	got := w.waiting(worker, 1)
+	w.namesAreNew = true // which is not so
 	ended := w.creating(model.NewExecution{ID: &id, Kind: model.Workflow, Name: "flow"})
 	c := w.takenEarly(got)
 	if err := <-ended; err != nil {
@@ -236,9 +315,10 @@ func TestWhatTheDatabaseHasToDecideIsNotTakenEarly(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	worker := w.earlyWorker()
-	key := "k"
+	key, id := "k", uuid.Must(uuid.NewV7())
 	for name, n := range map[string]model.NewExecution{
 		"a job":               {Kind: model.Job},
+		"an id":               {ID: &id},
 		"a key":               {IdempotencyKey: &key},
 		"a deadline":          {TimeoutMS: 60_000},
 		"a schedule deadline": {ScheduleTimeoutMS: 60_000},

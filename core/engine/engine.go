@@ -35,6 +35,8 @@ type Engine struct {
 	ticker  *ticker
 	solo    solo
 	clock   databaseClock
+	// namesAreNew: no id is chosen twice, which tests know that choose them.
+	namesAreNew bool
 
 	// claiming is shared by claims, and whole for one that is to run alone.
 	claiming sync.RWMutex

@@ -102,6 +102,7 @@ func (s *story) ask() {
 	s.Helper()
 	job := func(name string) model.NewExecution { return model.NewExecution{Kind: model.Job, Name: name} }
 	with := func(n model.NewExecution, mend func(*model.NewExecution)) model.NewExecution { mend(&n); return n }
+	s.worker.namesAreNew = true
 	s.start(s.worker, model.NewExecution{Kind: model.Workflow, Name: "prompt"})
 	s.start(s.worker, job("held"))
 	s.start(s.worker, with(job("held_timed"), func(n *model.NewExecution) { n.TimeoutMS = hour }))

@@ -74,17 +74,23 @@ func (e *Engine) submit(ctx context.Context, w *work) error {
 		return err
 	}
 	w.ctx = ctx
-	if w.awaits != nil {
-		w.awaits.join(w)
-		return nil
+	if x := w.awaits; x != nil {
+		e.flusher.hasAsked(x)
+		if x.join(w) {
+			return nil
+		}
 	}
 	return e.enqueue(w)
 }
 
 // enqueue queues a work even while the engine closes, for what its end needs.
 func (e *Engine) enqueue(w *work) error {
-	w.since, w.done = time.Now(), make(chan error, 1)
-	f := e.flusher
+	w.done = make(chan error, 1)
+	return e.flusher.add(w)
+}
+
+func (f *flusher) add(w *work) error {
+	w.since = time.Now()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.refused {
@@ -151,7 +157,7 @@ func (f *flusher) depart() []*work {
 	}
 	for _, w := range works {
 		f.flying[w.root]++
-		if w.early != nil {
+		if w.early != nil && f.early[w.root] == w.early {
 			delete(f.early, w.root)
 		}
 	}
@@ -283,7 +289,7 @@ func (f *flusher) attempt(ctx context.Context, works []*work) error {
 			e.waiters.settle(w.finished, &w.out.finished)
 		}
 		if w.early != nil {
-			w.early.end(w.isHeldEarly())
+			w.endEarly()
 		}
 		e.effects(w, claimed)
 		w.finish(nil)

@@ -59,13 +59,20 @@ func (t *leaseTable) add(w *worker, claimed []model.Claimed) {
 
 // addEarly takes in what the database does not know yet. Until it does, there is a write
 // under way.
-func (t *leaseTable) addEarly(x *early) {
+func (t *leaseTable) addEarly(x *early) (added bool) {
+	t.mu.Lock()
+	_, taken := t.leases[x.claimed.ID]
+	t.mu.Unlock()
+	if taken {
+		return false
+	}
 	t.add(x.worker, []model.Claimed{x.claimed})
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if held := t.leases[x.claimed.ID]; held != nil {
 		held.early, held.writing = x, 1
 	}
+	return true
 }
 
 // written is what is known of an execution that is written under a lease; nothing, if the
@@ -101,7 +108,10 @@ func (t *leaseTable) begin(id uuid.UUID, l model.Lease, opens bool) written {
 	if !ok || held.lease != l {
 		return written{root: id}
 	}
-	w := written{held.root, held.parent, held.kind, held.opened, held.early}
+	w := written{held.root, held.parent, held.kind, held.opened, nil}
+	if x := held.early; x != nil && held.known <= x.claimed.Position { // else there is news to be told
+		w.early = x
+	}
 	held.writing++
 	held.opened = held.opened || opens
 	held.touched = time.Now()

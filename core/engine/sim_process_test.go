@@ -58,6 +58,7 @@ const (
 func (s *simulation) newProcess(number int) *process {
 	e := newEngine(s.db, settings{maxPayload: 1 << 20, maxHistory: 300, listenURL: listenOff})
 	e.checked.Store(true)
+	e.namesAreNew = true // or else none would begin early
 	p := &process{Engine: e, sim: s, number: number, warm: map[uuid.UUID]memo{}}
 	p.life, p.kill = context.WithCancel(e.ctx)
 	if err := p.register(); err != nil {

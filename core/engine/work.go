@@ -19,8 +19,10 @@ type work struct {
 	// size in bytes, roughly.
 	size int
 
-	// early is the holder of its one create, and awaits one whose start it asks for.
+	// early is the holder of its one create, and awaits one whose start it asks for, asked
+	// by an advance that is not written if the start tells.
 	early, awaits *early
+	asked         *store.Advance
 
 	creates  []store.NewRow
 	signals  []store.Signal
@@ -131,7 +133,7 @@ func takeSet[T any](from []T, set bool, at int, to *T) int {
 // finish tells the caller, once.
 func (w *work) finish(err error) {
 	if err != nil && w.early != nil {
-		w.early.end(false)
+		w.early.end(false, false)
 	}
 	select {
 	case w.done <- err:

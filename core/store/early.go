@@ -10,8 +10,8 @@ import (
 )
 
 // Early is the lease of a holder who was told of a workflow before its row is there. The
-// row is inserted as the holder has been told, if the worker is alive; one that drains goes
-// on with what it has. Otherwise it goes through the queue, and the lease never held.
+// row is inserted as the holder has been told, if the worker is alive and does not drain.
+// Otherwise it goes through the queue, and the lease never held.
 type Early struct {
 	Worker uuid.UUID
 	Token  uuid.UUID
@@ -31,7 +31,7 @@ func (e *Early) Claimed(row *NewRow) model.Claimed {
 
 // earlySQL inserts roots of which nothing has to be decided but whether their worker is alive.
 var earlySQL = define("create_early", `
-WITH me AS MATERIALIZED (SELECT w.id, w.language FROM workflows.workers w WHERE w.id = $1 AND w.status IN ('active', 'draining')),
+WITH me AS MATERIALIZED (SELECT w.id, w.language FROM workflows.workers w WHERE w.id = $1 AND w.status = 'active'),
 given_rows AS MATERIALIZED (SELECT * FROM `+unnest(3, "x", "id uuid", "name text", "queue text", "priority smallint", "awaited boolean",
 	"attempt_timeout_ms bigint", "version text", "retry text", "args text", "kwargs text", "token uuid", "at timestamptz")+`),
 x AS MATERIALIZED (

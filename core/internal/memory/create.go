@@ -46,7 +46,7 @@ func (s *State) create(now time.Time, rows []store.NewRow, to *store.Claim, f *s
 // createEarly inserts a root as its holder was told, if that is alive.
 func (s *State) createEarly(row *store.NewRow, f *store.Flushed) {
 	holder := s.worker(row.Early.Worker)
-	if holder != nil && holder.Status != "active" && holder.Status != "draining" {
+	if holder != nil && holder.Status != "active" {
 		holder = nil
 	}
 	e := s.insert(row.Early.At, row, holder, &store.Claim{Token: row.Early.Token})
