@@ -125,7 +125,14 @@ func TestWhatItAsksForFirstGoesAlong(t *testing.T) {
 			w.eventually("one transaction", func() bool { // where the machine keeps it waiting, it takes two
 				got := w.waiting(worker, 3)
 				ended := w.creating(model.NewExecution{Kind: model.Workflow, Name: "flow"})
-				c := w.takenEarly(got)
+				claimed := <-got
+				if len(claimed) != 1 || !claimed[0].Early { // what the round before has left was due
+					if err := <-ended; err != nil {
+						t.Fatal(err)
+					}
+					return false
+				}
+				c := claimed[0]
 				w.advance(w.Engine, c, then)
 				if err := <-ended; err != nil {
 					t.Fatal(err)
