@@ -238,7 +238,7 @@ define failpoint_test
 @echo '==> A death at every commit boundary, the first $(2) times that it is passed'
 go test -tags failpoints -count=1 ./core/failpoint
 env -u WORKFLOWS_DATABASE_URL WORKFLOWS_TEST_POSTGRES_BIN=$(1) LIBWORKFLOWS_TEST_TIMES=$(2) \
-	go test -tags failpoints -count=1 -parallel=8 -timeout=30m -run '^TestADeath' ./core/engine
+	go test -tags failpoints -count=1 -parallel=8 -timeout=30m -run '^TestA(Death|Panic)' ./core/engine
 
 endef
 

@@ -90,6 +90,29 @@ func pointsPassed(t *testing.T) (points []string) {
 	return points
 }
 
+// flushed are what a flush writes; see store.Flush.
+var flushed = []string{
+	"create", "create_timed", "create_held", "create_held_timed", "create_early", "winners", "lock", "signal", "progress",
+	"release", "plain", "plain_schedule", "plain_child", "advance_plain", "advance_timers", "advance_children", "advance_held",
+	"mark_cancel", "end", "continue", "finish", "finish_roots", "news",
+}
+
+func TestAPanicInAWriteIsNobodysEnd(t *testing.T) {
+	for _, name := range flushed {
+		for _, where := range []string{failpoint.Before, failpoint.After} {
+			t.Run(where+" "+name, func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t)
+				newStory(w).wreck()
+				if w.play("story", fmt.Sprintf("%s:=%s:1:panic", where, name)) {
+					t.Fatal("it was killed")
+				}
+				newStory(w).check()
+			})
+		}
+	}
+}
+
 func TestADeathInAMigrationLeavesItToTheNext(t *testing.T) {
 	for _, point := range []string{"migrate_begin", "migrate_file", "migrate_commit"} {
 		for _, where := range []string{failpoint.Before, failpoint.After} {

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -217,16 +218,18 @@ func (f *flusher) flush(ctx context.Context, works []*work) {
 	defer func() {
 		// A panic must not leave callers waiting; the loop's guard logs it.
 		if r := recover(); r != nil {
-			for _, w := range works {
-				w.finish(fault.New(fault.Internal, nil, "the library failed while it wrote this; its log has the stack"))
-			}
+			finishAll(works, errPanicked())
 			panic(r)
 		}
 	}()
 	delay := 20 * time.Millisecond
 	for {
 		works = withoutAbandoned(works)
-		err := f.attempt(ctx, works)
+		err, panicked := f.attemptGuarded(ctx, works)
+		if panicked {
+			f.flushAlone(ctx, works)
+			return
+		}
 		if err == nil {
 			return
 		}
@@ -254,6 +257,37 @@ func (f *flusher) flush(ctx context.Context, works []*work) {
 			delay = min(2*delay, time.Second)
 		}
 	}
+}
+
+// attemptGuarded is attempt, and says whether it panicked.
+func (f *flusher) attemptGuarded(ctx context.Context, works []*work) (err error, panicked bool) {
+	defer func() {
+		if r := recover(); r != nil {
+			panicked = true
+			slog.Error("a write panicked", "writes", len(works), "panic", r, "stack", string(debug.Stack()))
+		}
+	}()
+	return f.attempt(ctx, works), false
+}
+
+// flushAlone goes on after a panic with each work of the batch by itself, once: whose panic it
+// is fails, and nobody else. What was written all the same is known by its tokens.
+func (f *flusher) flushAlone(ctx context.Context, works []*work) {
+	for _, w := range works {
+		switch {
+		case w.written:
+		case w.panicked:
+			w.finish(errPanicked())
+		default:
+			w.panicked = true
+			w.tries++
+			f.flush(ctx, []*work{w})
+		}
+	}
+}
+
+func errPanicked() error {
+	return fault.New(fault.Internal, nil, "the library failed while it wrote this; its log has the stack")
 }
 
 func (f *flusher) attempt(ctx context.Context, works []*work) error {
@@ -292,6 +326,7 @@ func (f *flusher) attempt(ctx context.Context, works []*work) error {
 			w.endEarly()
 		}
 		e.effects(w, claimed)
+		w.written = true
 		w.finish(nil)
 	}
 	e.hints.send()

@@ -37,7 +37,10 @@ type work struct {
 	tries int
 	// aside: it waits by itself for a row that somebody else has locked.
 	aside bool
-	done  chan error
+	// panicked: a flush of it did; the next one that does is its last.
+	panicked, written bool
+
+	done chan error
 
 	out outcome
 }

@@ -40,6 +40,16 @@ print(status, [host.call(engine, "stats", b"{}").status for _ in range(2)])
 """
 
 
+# A write that panics is tried again by itself, once.
+HOPELESS = """
+from abi_host import Host
+host = Host()
+status, engine, _ = host.open(b'{"migrate": true}')
+created = host.call(engine, "create_execution", b'{"items": [{"kind": "job", "name": "j"}]}')
+print(status, created.body["error"]["code"], host.call(engine, "stats", b"{}").status)
+"""
+
+
 def live(database_url: str, rules: str, *program: str) -> subprocess.CompletedProcess[str]:
     """Run a program under rules, in a schema of its own."""
     return subprocess.run(
@@ -70,6 +80,12 @@ def test_a_panic_ends_no_process_and_leaves_nobody_waiting(point: str, database_
 def test_a_panic_in_a_blocking_call_is_its_answer(database_url: str) -> None:
     lived = live(database_url, "before:export_operate:1:panic", "-c", BLOCKING)
     assert lived.stdout == "0 [-8, 0]\n", lived.stderr
+
+
+def test_a_write_that_panics_again_is_answered(database_url: str) -> None:
+    lived = live(database_url, "before:create:*:panic", "-c", HOPELESS)
+    assert lived.stdout == "0 internal 0\n", lived.stderr
+    assert lived.stderr.count("a write panicked") == 2
 
 
 def test_a_released_library_has_no_failpoints() -> None:
