@@ -12,14 +12,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/libworkflows/libworkflows/core/fault"
+	"github.com/libworkflows/libworkflows/core/wire"
 )
-
-// maxDepth bounds nesting, those few levels of a request around a payload included.
-const maxDepth = 128 + 8
-
-type okReply struct {
-	OK any `json:"ok"`
-}
 
 type errorReply struct {
 	Error *fault.Error `json:"error"`
@@ -29,11 +23,23 @@ type errorReply struct {
 // again would turn lone surrogates into U+FFFD and round big integers.
 func decode[Q any](raw []byte) (Q, error) {
 	var request Q
+	if !utf8.Valid(raw) { // encoding/json would mend it in silence
+		return request, fault.New(fault.InvalidRequest, nil, "the request is not UTF-8; encode it as UTF-8 JSON")
+	}
+	if wire.Decode(raw, &request) {
+		return request, nil
+	}
+	return decodeSlowly[Q](raw)
+}
+
+// decodeSlowly reads what is out of the ordinary, and says what is wrong.
+func decodeSlowly[Q any](raw []byte) (Q, error) {
+	var request Q
 	if len(bytes.TrimSpace(raw)) == 0 {
 		raw = []byte("{}")
 	}
-	if err := check(raw); err != nil {
-		return request, err
+	if deepest(raw) > wire.MaxDepth { // encoding/json would choke on it
+		return request, fault.New(fault.PayloadTooLarge, fault.Details{"limit": 128}, "the request nests deeper than 128 levels; flatten the value or store it elsewhere")
 	}
 	if bytes.Equal(bytes.TrimSpace(raw), []byte("null")) { // encoding/json takes it for an empty object
 		return request, fault.New(fault.InvalidRequest, nil, "the request must be an object, not null")
@@ -61,17 +67,6 @@ func storable[Q any](raw []byte) error {
 		return explain(err)
 	}
 	return checkTexts(reflect.ValueOf(request), "")
-}
-
-// check refuses what encoding/json would mend in silence or choke on.
-func check(raw []byte) error {
-	if !utf8.Valid(raw) {
-		return fault.New(fault.InvalidRequest, nil, "the request is not UTF-8; encode it as UTF-8 JSON")
-	}
-	if deepest(raw) > maxDepth {
-		return fault.New(fault.PayloadTooLarge, fault.Details{"limit": 128}, "the request nests deeper than 128 levels; flatten the value or store it elsewhere")
-	}
-	return nil
 }
 
 // deepest answers the deepest nesting of brackets outside strings. The text
@@ -140,12 +135,13 @@ func jsonKind(t reflect.Type) string {
 	}
 }
 
-func success(answer any) []byte {
-	reply, err := encode(okReply{answer})
+// success answers {"ok": ...}.
+func success[R any](reply *R) []byte {
+	out, err := wire.Append([]byte(`{"ok":`), reply)
 	if err != nil {
 		return Failure(fmt.Errorf("encode a reply: %w", err))
 	}
-	return reply
+	return append(out, '}')
 }
 
 // Failure answers {"error": ...} for any error. Causes are logged here, once,
@@ -155,19 +151,9 @@ func Failure(err error) []byte {
 	if cause := f.Unwrap(); cause != nil && f.Code == fault.Internal {
 		slog.Error("an operation failed", "code", f.Code, "cause", cause)
 	}
-	reply, err := encode(errorReply{f})
+	reply, err := wire.Append(nil, &errorReply{f})
 	if err != nil {
 		return []byte(`{"error":{"code":"internal","message":"the library could not encode an error","retryable":false}}`)
 	}
 	return reply
-}
-
-func encode(v any) ([]byte, error) {
-	var out bytes.Buffer
-	encoder := json.NewEncoder(&out)
-	encoder.SetEscapeHTML(false) // <, > and & in a payload are to come back as they went in
-	if err := encoder.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), nil
 }

@@ -120,7 +120,7 @@ func TestPayloadsSurviveByteForByte(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			reply := success(model.Execution{Result: request.Items[0].Payload})
+			reply := success(&model.Execution{Result: request.Items[0].Payload})
 			if got := resultOf(t, reply); got != payload {
 				t.Errorf("%s came back as %s", payload, got)
 			}
@@ -140,11 +140,12 @@ func resultOf(t *testing.T, reply []byte) string {
 	return string(envelope.OK.Result)
 }
 
-func TestSpaceBetweenTokensOfAPayloadIsDropped(t *testing.T) {
+func TestSpaceBetweenTokensOfAPayloadIsKept(t *testing.T) {
 	t.Parallel()
-	reply := success(model.Execution{Result: model.Payload("{ \"a\" : [ 1 , \" \" ] }")})
-	if got, want := resultOf(t, reply), `{"a":[1," "]}`; got != want {
-		t.Errorf("the payload came back as %s, want %s", got, want)
+	const payload = "{ \"a\" :\n[ 1 , \" \" ] }"
+	reply := success(&model.Execution{Result: model.Payload(payload)})
+	if got := resultOf(t, reply); got != payload {
+		t.Errorf("the payload came back as %s, want %s", got, payload)
 	}
 }
 

@@ -10,13 +10,22 @@ import (
 
 	"github.com/libworkflows/libworkflows/core/fault"
 	"github.com/libworkflows/libworkflows/core/model"
+	"github.com/libworkflows/libworkflows/core/wire"
 )
 
-// decoders are all that requests go through, by the type of the request.
-var decoders = map[reflect.Type]func([]byte) (any, error){}
+// decoders are all that requests go through, by the type of the request; slowDecoders those of
+// encoding/json alone, and appenders what writes such a request by package wire.
+var (
+	decoders     = map[reflect.Type]func([]byte) (any, error){}
+	slowDecoders = map[reflect.Type]func([]byte) (any, error){}
+	appenders    = map[reflect.Type]func(any) ([]byte, error){}
+)
 
 func decoderOf[Q any]() {
-	decoders[reflect.TypeFor[Q]()] = func(raw []byte) (any, error) { return decode[Q](raw) }
+	t := reflect.TypeFor[Q]()
+	decoders[t] = func(raw []byte) (any, error) { return decode[Q](raw) }
+	slowDecoders[t] = func(raw []byte) (any, error) { return decodeSlowly[Q](raw) }
+	appenders[t] = func(request any) ([]byte, error) { q := request.(Q); return wire.Append(nil, &q) }
 }
 
 func init() {
@@ -71,6 +80,7 @@ func FuzzEveryRequest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, number uint8, raw []byte) {
 		operation := Table()[int(number)%len(table)]
 		request, err := decoders[operation.Request](raw)
+		wantBothWaysAlike(t, operation, raw, request, err)
 		if err != nil {
 			wantRefusal(t, err)
 			return
@@ -81,6 +91,34 @@ func FuzzEveryRequest(f *testing.F) {
 		wantKept(t, reflect.ValueOf(request), raw)
 		wantSame(t, operation, request)
 	})
+}
+
+// wantBothWaysAlike wants that package wire reads and writes what encoding/json does.
+func wantBothWaysAlike(t *testing.T, operation Operation, raw []byte, request any, err error) {
+	t.Helper()
+	if !utf8.Valid(raw) {
+		return // encoding/json never sees it
+	}
+	slow, slowErr := slowDecoders[operation.Request](raw)
+	if (err == nil) != (slowErr == nil) || err == nil && !reflect.DeepEqual(request, slow) {
+		t.Fatalf("%s read %q as\n%+v, %v and slowly as\n%+v, %v", operation.Name, raw, request, err, slow, slowErr)
+	}
+	if err != nil {
+		return
+	}
+	var compact, want bytes.Buffer
+	written, err := appenders[operation.Request](request)
+	if err == nil {
+		err = json.Compact(&compact, written)
+	}
+	encoder := json.NewEncoder(&want)
+	encoder.SetEscapeHTML(false)
+	if wantErr := encoder.Encode(request); (err == nil) != (wantErr == nil) {
+		t.Fatalf("%+v: %v, and %v of encoding/json", request, err, wantErr)
+	}
+	if got := strings.TrimSpace(want.String()); err == nil && got != compact.String() {
+		t.Errorf("%s was written as\n%s and by encoding/json as\n%s", operation.Name, written, got)
+	}
 }
 
 // wantRefusal wants a fault that the caller can do something about, as a text that can be shown.
@@ -129,7 +167,7 @@ func wantKept(t *testing.T, v reflect.Value, raw []byte) {
 // wantSame wants that a request means the same when it is written anew.
 func wantSame(t *testing.T, operation Operation, request any) {
 	t.Helper()
-	first, err := encode(request)
+	first, err := json.Marshal(request)
 	if err != nil {
 		return // a year that RFC 3339 does not have
 	}
@@ -137,7 +175,7 @@ func wantSame(t *testing.T, operation Operation, request any) {
 	if err != nil {
 		t.Fatalf("%s is refused: %v", first, err)
 	}
-	if second, err := encode(again); err != nil || !bytes.Equal(first, second) {
+	if second, err := json.Marshal(again); err != nil || !bytes.Equal(first, second) {
 		t.Errorf("%s became %s, %v", first, second, err)
 	}
 }

@@ -23,7 +23,7 @@ type Operation struct {
 	// Request and Reply are the Go types whose JSON crosses the ABI.
 	Request, Reply reflect.Type
 
-	call func(context.Context, *engine.Engine, []byte) (any, error)
+	call func(context.Context, *engine.Engine, []byte) (reply []byte, err error)
 }
 
 func bind[Q, R any](number uint16, name string, method func(*engine.Engine, context.Context, Q) (R, error)) Operation {
@@ -34,14 +34,17 @@ func bind[Q, R any](number uint16, name string, method func(*engine.Engine, cont
 		Method:  methodName(name),
 		Request: reflect.TypeFor[Q](),
 		Reply:   reflect.TypeFor[R](),
-		call: func(ctx context.Context, e *engine.Engine, raw []byte) (any, error) {
+		call: func(ctx context.Context, e *engine.Engine, raw []byte) ([]byte, error) {
 			request, err := decode[Q](raw)
 			if err != nil {
 				return nil, err
 			}
 			reply, err := method(e, ctx, request)
+			if err != nil {
+				return nil, err
+			}
 			fill(reflect.ValueOf(&reply).Elem(), lists)
-			return reply, err
+			return success(&reply), nil
 		},
 	}
 }
@@ -55,11 +58,11 @@ func (o Operation) Call(ctx context.Context, e *engine.Engine, request []byte) (
 			reply = Failure(fault.New(fault.Internal, nil, "%s failed in a way that the library did not expect; its log has the stack", o.Name))
 		}
 	}()
-	answer, err := o.call(ctx, e, request)
+	reply, err := o.call(ctx, e, request)
 	if err != nil {
 		return Failure(err)
 	}
-	return success(answer)
+	return reply
 }
 
 // ByNumber finds an operation.
