@@ -113,7 +113,7 @@ extern "C" {
 #define WF_ABI_VERSION 1
 
 /* Identifies the operations with their types; "operations" in wf_build_info is the library's. */
-#define WF_OPERATIONS_DIGEST "f479ec030611fe71"
+#define WF_OPERATIONS_DIGEST "3e450e1a75f9c1ec"
 
 /* What functions return. */
 enum {

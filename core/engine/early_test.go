@@ -100,7 +100,7 @@ func TestAWorkflowBeginsWhileItsStartIsOnItsWay(t *testing.T) {
 	if err != nil || asText(events.Events) != asText(c.Events) {
 		t.Fatalf("it was told %s\nand history has %s, %v", asText(c.Events), asText(events.Events), err)
 	}
-	if !row.CreatedAt.Equal(c.CreatedAt) || row.StartedAt == nil || row.Attempts != 1 || row.Language == nil {
+	if !row.CreatedAt.Equal(c.Events[0].At) || row.StartedAt == nil || row.Attempts != 1 || row.Language == nil {
 		t.Fatalf("the row is %s", asText(row))
 	}
 	if a := w.complete(w.Engine, c, `"done"`); a.Status != model.Completed {

@@ -89,7 +89,7 @@ func (w *world) offers(worker uuid.UUID, req model.ClaimRequest) {
 func sameClaim(w *world, handed, want model.Claimed) {
 	w.Helper()
 	handed.ID, handed.RootID, handed.Lease.Token, handed.Queue = want.ID, want.RootID, want.Lease.Token, want.Queue
-	handed.CreatedAt, handed.ClaimedAt, handed.DeadlineAt = want.CreatedAt, want.ClaimedAt, want.DeadlineAt
+	handed.DeadlineAt = want.DeadlineAt
 	for i := range handed.Events {
 		handed.Events[i].At = want.Events[i].At
 	}

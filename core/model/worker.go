@@ -84,14 +84,11 @@ type Claimed struct {
 	Priority int        `json:"priority"`
 	// Attempt counts from 1.
 	Attempt          int          `json:"attempt"`
-	Args             Payload      `json:"args"`
-	Kwargs           Payload      `json:"kwargs"`
+	Args             Payload      `json:"args,omitempty"`
+	Kwargs           Payload      `json:"kwargs,omitempty"`
 	Retry            *RetryPolicy `json:"retry,omitempty"`
 	AttemptTimeoutMS int64        `json:"attempt_timeout_ms,omitempty"`
 	DeadlineAt       *time.Time   `json:"deadline_at,omitempty"`
-	CreatedAt        time.Time    `json:"created_at"`
-	// ClaimedAt is the database's clock at the claim.
-	ClaimedAt time.Time `json:"claimed_at"`
 	// CancelRequested is true when it was asked to stop before it was claimed.
 	CancelRequested bool `json:"cancel_requested,omitempty"`
 	// Progress is what the last attempt reported.

@@ -2,7 +2,6 @@ package store
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -85,7 +84,7 @@ written AS (
     FROM entries JOIN moved ON moved.id = entries.id)
 %s
 SELECT seen.ord, seen.found, moved.id IS NOT NULL, seen.same, coalesce(moved.status, seen.status, ''), coalesce(moved.history_length, 0), coalesce(moved.queue, ''),
-    NULL::uuid, NULL::uuid, NULL::timestamptz, NULL::timestamptz, ` + nothingHandedOver + `
+    NULL::uuid, NULL::uuid, NULL::timestamptz, ` + nothingHandedOver + `
 FROM seen LEFT JOIN moved ON moved.id = seen.id
 %s`
 
@@ -133,7 +132,7 @@ expiring AS (` + timersOfNew + `)
 
 // handedOverChildren follow the answers to the advances, for who is to run them.
 const handedOverChildren = `UNION ALL
-SELECT 0, true, true, true, made.status, 0, made.queue, made.id, made.root_id, made.created_at, made.deadline_at, ` + handedOverColumns + `
+SELECT 0, true, true, true, made.status, 0, made.queue, made.id, made.root_id, made.deadline_at, ` + handedOverColumns + `
 FROM made WHERE made.worker IS NOT NULL`
 
 // A statement costs by what it might write, so each batch has one that writes no more than it must.
@@ -169,13 +168,12 @@ func (p *pipeline) advance(items []Advance, to *Claim, advanced []*Advanced, cla
 		var ord int
 		var a Advanced
 		var id, root *uuid.UUID
-		var created *time.Time
 		var h HandedOver
-		if err := row.Scan(&ord, &a.Found, &a.Held, &a.SameLease, &a.Status, &a.HistoryLength, &a.Queue, &id, &root, &created, &h.DeadlineAt, &h.At, &h.Started); err != nil {
+		if err := row.Scan(&ord, &a.Found, &a.Held, &a.SameLease, &a.Status, &a.HistoryLength, &a.Queue, &id, &root, &h.DeadlineAt, &h.At, &h.Started); err != nil {
 			return err
 		}
 		if id != nil {
-			h.Root, h.CreatedAt = *root, *created
+			h.Root = *root
 			*claimed = append(*claimed, h.ClaimedOf(rows[*id], to.Token))
 			return nil
 		}

@@ -78,8 +78,8 @@ SELECT ` + claimedColumns + `
 FROM claimed c ORDER BY c.priority DESC, c.run_at, c.id`
 
 // claimedColumns read what scanClaimed needs.
-const claimedColumns = `c.id, c.run, c.kind, c.name, c.queue, c.root_id, c.parent_id, c.epoch, c.priority, c.attempts, coalesce(c.args, '[]')::text, coalesce(c.kwargs, '{}')::text,
-    c.retry::text, coalesce(c.attempt_timeout_ms, 0), c.deadline_at, c.created_at, clock_timestamp(), c.cancel_requested_at IS NOT NULL,
+const claimedColumns = `c.id, c.run, c.kind, c.name, c.queue, c.root_id, c.parent_id, c.epoch, c.priority, c.attempts, c.args::text, c.kwargs::text,
+    c.retry::text, coalesce(c.attempt_timeout_ms, 0), c.deadline_at, c.cancel_requested_at IS NOT NULL,
     c.progress::text, c.version, c.history_length, coalesce(c.suspended_position, 0), coalesce(c.seen, 0), c.previous_token`
 
 // isBegun looks into the history only of what was put back before.
@@ -147,7 +147,7 @@ func scanClaimed(row pgx.CollectableRow, token uuid.UUID) (model.Claimed, error)
 	var args, kwargs, retry, progress *string
 	var previous *uuid.UUID
 	err := row.Scan(&x.ID, &x.Run, &x.Kind, &x.Name, &x.Queue, &x.RootID, &x.ParentID, &x.Lease.Epoch, &x.Priority, &x.Attempt, &args, &kwargs,
-		&retry, &x.AttemptTimeoutMS, &x.DeadlineAt, &x.CreatedAt, &x.ClaimedAt, &x.CancelRequested,
+		&retry, &x.AttemptTimeoutMS, &x.DeadlineAt, &x.CancelRequested,
 		&progress, &x.Version, &x.Position, &x.After, &x.Seen, &previous)
 	if err != nil {
 		return x, err

@@ -28,7 +28,7 @@ const insertValues = `x.sequence, x.close_policy, x.dead, x.kind, x.name, x.queu
     CASE WHEN x.kind = 'workflow' THEN x.holder_language END, (x.worker IS NOT NULL AND x.kind = 'workflow')::int`
 
 // madeColumns are what is asked of a row that was inserted.
-const madeColumns = `id, root_id, kind, queue, status, run_at, created_at, deadline_at, worker, started_at`
+const madeColumns = `id, root_id, kind, queue, status, run_at, deadline_at, worker, started_at`
 
 // deadlineOfNew is a row's own deadline or its parent's, whichever is earlier.
 const deadlineOfNew = `least(CASE WHEN x.timeout_ms > 0 THEN now() + x.timeout_ms * interval '1 ms' END, x.parent_deadline)`
@@ -57,7 +57,7 @@ made AS (
     ON CONFLICT DO NOTHING
     RETURNING ` + madeColumns + `)
 %s
-SELECT made.id, made.queue, made.status, made.run_at, made.created_at, made.deadline_at, %s FROM made`
+SELECT made.id, made.queue, made.status, made.run_at, made.deadline_at, %s FROM made`
 
 var newRows = unnest(1, "x", newRowTypes...)
 
@@ -108,7 +108,7 @@ func (p *pipeline) create(rows []NewRow, to *Claim, made map[uuid.UUID]*Made, cl
 	p.add(stmt, func(row pgx.CollectableRow) error {
 		var id uuid.UUID
 		var m Made
-		if err := row.Scan(&id, &m.Queue, &m.Status, &m.RunAt, &m.CreatedAt, &m.DeadlineAt, &m.At, &m.Started); err != nil {
+		if err := row.Scan(&id, &m.Queue, &m.Status, &m.RunAt, &m.DeadlineAt, &m.At, &m.Started); err != nil {
 			return err
 		}
 		m.Inserted, m.Winner, m.Root = true, id, id

@@ -23,7 +23,7 @@ type Early struct {
 // Claimed is what the holder is told.
 func (e *Early) Claimed(row *NewRow) model.Claimed {
 	started := string(e.Started)
-	handed := HandedOver{Root: row.ID, CreatedAt: e.At, At: &e.At, Started: &started}
+	handed := HandedOver{Root: row.ID, At: &e.At, Started: &started}
 	c := handed.ClaimedOf(row, e.Token)
 	c.Early = true
 	return c

@@ -50,7 +50,6 @@ const (
 // HandedOver is a new row that was inserted as claimed.
 type HandedOver struct {
 	Root       uuid.UUID
-	CreatedAt  time.Time
 	DeadlineAt *time.Time
 	// At is when; nil if the row was not handed over.
 	At      *time.Time
@@ -62,13 +61,7 @@ func (h *HandedOver) ClaimedOf(row *NewRow, token uuid.UUID) model.Claimed {
 	c := model.Claimed{
 		ID: row.ID, Run: 1, Kind: row.Kind, Name: row.Name, Queue: row.Queue, RootID: h.Root, ParentID: row.ParentID,
 		Lease: model.Lease{Epoch: 1, Token: token}, Priority: *row.Priority, Attempt: 1, Args: row.Args, Kwargs: row.Kwargs, Retry: row.Retry,
-		AttemptTimeoutMS: row.AttemptTimeoutMS, DeadlineAt: h.DeadlineAt, CreatedAt: h.CreatedAt, ClaimedAt: *h.At, Version: row.Version,
-	}
-	if len(c.Args) == 0 {
-		c.Args = model.Payload("[]")
-	}
-	if len(c.Kwargs) == 0 {
-		c.Kwargs = model.Payload("{}")
+		AttemptTimeoutMS: row.AttemptTimeoutMS, DeadlineAt: h.DeadlineAt, Version: row.Version,
 	}
 	if c.Kind == model.Workflow {
 		c.Position = 1

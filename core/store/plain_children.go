@@ -32,7 +32,7 @@ made AS (
 written AS (
     INSERT INTO workflows.history (execution_id, run, position, type, sequence, name, payload, at)
     SELECT parent_id, parent_run, history_length, 'activity_scheduled', sequence, name, payload::json, at FROM given_rows)
-SELECT ord, parent_queue, at, root_id, now(), CASE WHEN worker IS NOT NULL THEN taken_at END FROM x`)
+SELECT ord, parent_queue, at, root_id, CASE WHEN worker IS NOT NULL THEN taken_at END FROM x`)
 
 // plainChildSQL ends an activity with a result, tells its parent, and lets the parent go
 // on at once where it waits, the worker that has it in memory is here and has a slot for
@@ -80,7 +80,7 @@ func (p *pipeline) plainSchedules(writes []plainWrite, to *Claim, claimed *[]mod
 		var queue string
 		var at time.Time
 		var h HandedOver
-		if err := row.Scan(&ord, &queue, &at, &h.Root, &h.CreatedAt, &h.At); err != nil {
+		if err := row.Scan(&ord, &queue, &at, &h.Root, &h.At); err != nil {
 			return err
 		}
 		w := &writes[ord-1]

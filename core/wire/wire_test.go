@@ -25,7 +25,7 @@ func someClaim() model.ClaimReply {
 	return model.ClaimReply{Executions: []model.Claimed{
 		{
 			ID: id, Run: 1, Kind: model.Job, Name: "noop", Queue: "default", RootID: id, Lease: model.Lease{Epoch: 1, Token: id},
-			Args: model.Payload(`[1, "\ud800"]`), Kwargs: model.Payload(`{}`), CreatedAt: at, ClaimedAt: at.Add(time.Nanosecond),
+			Args: model.Payload(`[1, "\ud800"]`), Kwargs: model.Payload(`{}`),
 		},
 		{
 			ID: id, Kind: model.Workflow, Name: "größe <&> \"\n\u2028", ParentID: &id, Retry: &model.RetryPolicy{Retries: &retries, NonRetryable: []string{"E"}},

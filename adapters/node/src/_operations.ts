@@ -11,7 +11,7 @@
 export const ABI_VERSION = 1
 
 /** Identifies the operations with their types. The library's must be the same. */
-export const DIGEST = 'f479ec030611fe71'
+export const DIGEST = '3e450e1a75f9c1ec'
 
 /** Any JSON value. */
 export type Payload =
@@ -339,14 +339,11 @@ export interface Claimed {
   priority: number
   /** attempt counts from 1. */
   attempt: number
-  args: Payload
-  kwargs: Payload
+  args?: Payload
+  kwargs?: Payload
   retry?: RetryPolicy
   attempt_timeout_ms?: number
   deadline_at?: string
-  created_at: string
-  /** claimed_at is the database's clock at the claim. */
-  claimed_at: string
   /** cancel_requested is true when it was asked to stop before it was claimed. */
   cancel_requested?: boolean
   /** progress is what the last attempt reported. */

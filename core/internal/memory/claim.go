@@ -96,8 +96,8 @@ func (e *Execution) claimed(now time.Time, seen *int, previous *uuid.UUID) model
 	x := model.Claimed{
 		ID: e.ID, Run: e.Run, Kind: e.Kind, Name: e.Name, Queue: e.Queue, RootID: e.RootID, ParentID: e.ParentID,
 		Lease: model.Lease{Epoch: e.Epoch, Token: *e.Token}, Priority: e.Priority, Attempt: e.Attempts,
-		Args: or(e.Args, model.Payload("[]")), Kwargs: or(e.Kwargs, model.Payload("{}")), Retry: e.Retry, AttemptTimeoutMS: e.AttemptTimeoutMS,
-		DeadlineAt: e.DeadlineAt, CreatedAt: e.CreatedAt, ClaimedAt: now, CancelRequested: e.CancelRequestedAt != nil,
+		Args: e.Args, Kwargs: e.Kwargs, Retry: e.Retry, AttemptTimeoutMS: e.AttemptTimeoutMS,
+		DeadlineAt: e.DeadlineAt, CancelRequested: e.CancelRequestedAt != nil,
 		Progress: e.Progress, Version: e.Version,
 	}
 	if seen != nil {

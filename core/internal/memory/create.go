@@ -226,7 +226,7 @@ func deadlineOf(now time.Time, parent *Execution, row *store.NewRow) *time.Time 
 }
 
 func handedOver(e *Execution, holder *Worker) store.HandedOver {
-	h := store.HandedOver{Root: e.RootID, CreatedAt: e.CreatedAt, DeadlineAt: e.DeadlineAt}
+	h := store.HandedOver{Root: e.RootID, DeadlineAt: e.DeadlineAt}
 	if holder != nil {
 		started := string(startedBy(holder))
 		h.At, h.Started = e.StartedAt, &started

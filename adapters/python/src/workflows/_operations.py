@@ -23,7 +23,7 @@ from typing import (
 ABI_VERSION: Final = 1
 """The version of the C interface that this was generated for."""
 
-DIGEST: Final = "f479ec030611fe71"
+DIGEST: Final = "3e450e1a75f9c1ec"
 """Identifies the operations with their types. The library's must be the same."""
 
 Payload: TypeAlias = "Mapping[str, Payload] | Sequence[Payload] | str | int | float | bool | None"
@@ -358,14 +358,11 @@ class Claimed(TypedDict):
     priority: int
     attempt: int
     """attempt counts from 1."""
-    args: Payload
-    kwargs: Payload
+    args: NotRequired[Payload]
+    kwargs: NotRequired[Payload]
     retry: NotRequired[RetryPolicy]
     attempt_timeout_ms: NotRequired[int]
     deadline_at: NotRequired[str]
-    created_at: str
-    claimed_at: str
-    """claimed_at is the database's clock at the claim."""
     cancel_requested: NotRequired[bool]
     """cancel_requested is true when it was asked to stop before it was claimed."""
     progress: NotRequired[Payload]
