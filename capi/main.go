@@ -11,7 +11,6 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
-	"os"
 	"runtime"
 	"runtime/debug"
 	"time"
@@ -20,16 +19,6 @@ import (
 	"github.com/libworkflows/libworkflows/core/model"
 	"github.com/libworkflows/libworkflows/core/ops"
 )
-
-// collectorPercent lets garbage grow to four times what lives, which is a few megabytes:
-// by Go's default of as much again, collecting took an eighth of the engine's time.
-const collectorPercent = 400
-
-func init() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(collectorPercent)
-	}
-}
 
 func main() {} // required by -buildmode=c-shared, never called
 
