@@ -58,7 +58,7 @@ func (e *Engine) RecordStep(ctx context.Context, req model.RecordStepRequest) (m
 // advanceBuilder turns an advance's events and commands into what is written.
 type advanceBuilder struct {
 	engine  *Engine
-	path    string
+	path    place
 	request *model.Advance
 	out     store.Advance
 	cancels []store.Cancel
@@ -70,12 +70,12 @@ type advanceBuilder struct {
 }
 
 func (e *Engine) prepareAdvance(i int, a model.Advance) (*work, error) {
-	path := fmt.Sprintf("items[%d]", i)
-	if err := checkID(path+".id", a.ID); err != nil {
+	path := itemAt(i)
+	if err := checkID(path.at(".id"), a.ID); err != nil {
 		return nil, err
 	}
 	if a.Position < 0 {
-		return nil, invalid(path+".position", "is %d; it counts from 0", a.Position)
+		return nil, invalid(path.at(".position"), "is %d; it counts from 0", a.Position)
 	}
 	b := advanceBuilder{
 		engine: e, path: path, request: &a, started: map[int]*model.Command{}, cancelled: map[int]bool{},
@@ -122,32 +122,32 @@ func (b *advanceBuilder) opens() bool {
 }
 
 // endOf answers the outcome in an advance, if it has one.
-func (e *Engine) endOf(path string, a *model.Advance) (*store.Finish, error) {
+func (e *Engine) endOf(path place, a *model.Advance) (*store.Finish, error) {
 	finish := store.Finish{ID: a.ID, Lease: a.Lease, Position: a.Position, Workflow: true}
 	switch a.Then {
 	case model.ThenKeep, model.ThenSuspend:
 		return nil, nil
 	case model.ThenComplete:
 		finish.OK, finish.Result = true, a.Result
-		return &finish, e.checkPayload(path+".result", a.Result)
+		return &finish, e.checkPayload(path.at(".result"), a.Result)
 	case model.ThenFail:
-		return &finish, e.setError(path+".error", a.Error, &finish)
+		return &finish, e.setError(path.at(".error"), a.Error, &finish)
 	case model.ThenContinue:
 		next, err := e.nextRun(path, a)
 		finish.OK, finish.Continue = true, next
 		return &finish, err
 	}
-	return nil, invalid(path+".then", "is %q; it must be keep, suspend, complete, fail or continue", a.Then)
+	return nil, invalid(path.at(".then"), "is %q; it must be keep, suspend, complete, fail or continue", a.Then)
 }
 
 // nextRun answers what the next run begins with.
-func (e *Engine) nextRun(path string, a *model.Advance) (*store.Continue, error) {
+func (e *Engine) nextRun(path place, a *model.Advance) (*store.Continue, error) {
 	next := &store.Continue{Args: absent(a.Args), Kwargs: absent(a.Kwargs)}
 	for _, err := range []error{
-		checkShape(path+".args", next.Args, '[', "array"),
-		checkShape(path+".kwargs", next.Kwargs, '{', "object"),
-		e.checkPayload(path+".args", next.Args),
-		e.checkPayload(path+".kwargs", next.Kwargs),
+		checkShape(path.at(".args"), next.Args, '[', "array"),
+		checkShape(path.at(".kwargs"), next.Kwargs, '{', "object"),
+		e.checkPayload(path.at(".args"), next.Args),
+		e.checkPayload(path.at(".kwargs"), next.Kwargs),
 	} {
 		if err != nil {
 			return nil, err
@@ -155,7 +155,7 @@ func (e *Engine) nextRun(path string, a *model.Advance) (*store.Continue, error)
 	}
 	for i, position := range a.Carry {
 		if position < 1 || position > a.Position {
-			return nil, invalid(fmt.Sprintf("%s.carry[%d]", path, i), "is %d; it must be the position of a signal that the code has seen, 1 to %d", position, a.Position)
+			return nil, invalid(path.in("carry", i), "is %d; it must be the position of a signal that the code has seen, 1 to %d", position, a.Position)
 		}
 		next.Carry = append(next.Carry, int32(position))
 	}
@@ -181,23 +181,23 @@ func (b *advanceBuilder) fits() error {
 
 func (b *advanceBuilder) build() error {
 	for i := range b.request.Events {
-		if err := b.step(fmt.Sprintf("%s.events[%d]", b.path, i), &b.request.Events[i]); err != nil {
+		if err := b.step(b.path.in("events", i), &b.request.Events[i]); err != nil {
 			return err
 		}
 	}
 	for i := range b.request.Commands {
-		if err := b.command(fmt.Sprintf("%s.commands[%d]", b.path, i), &b.request.Commands[i]); err != nil {
+		if err := b.command(b.path.in("commands", i), &b.request.Commands[i]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (b *advanceBuilder) step(path string, s *model.StepEvent) error {
+func (b *advanceBuilder) step(path place, s *model.StepEvent) error {
 	if s.Type != model.EventStepCompleted && s.Type != model.EventStepFailed {
-		return invalid(path+".type", "is %q; it must be step_completed or step_failed", s.Type)
+		return invalid(path.at(".type"), "is %q; it must be step_completed or step_failed", s.Type)
 	}
-	if err := checkName(path+".name", s.Name); err != nil {
+	if err := checkName(path.at(".name"), s.Name); err != nil {
 		return err
 	}
 	if err := b.checkSequence(path, s.Sequence); err != nil {
@@ -209,12 +209,12 @@ func (b *advanceBuilder) step(path string, s *model.StepEvent) error {
 	}
 	b.out.Waking = true
 	b.add(store.Entry{Type: s.Type, Sequence: s.Sequence, Name: &s.Name, Payload: payload})
-	return b.engine.checkPayload(path+".payload", payload)
+	return b.engine.checkPayload(path.at(".payload"), payload)
 }
 
-func (b *advanceBuilder) checkSequence(path string, sequence int) error {
+func (b *advanceBuilder) checkSequence(path place, sequence int) error {
 	if sequence < 1 || sequence > maxSequence {
-		return invalid(path+".sequence", "is %d; sequences count from 1", sequence)
+		return invalid(path.at(".sequence"), "is %d; sequences count from 1", sequence)
 	}
 	return nil
 }
@@ -224,13 +224,13 @@ func (b *advanceBuilder) add(e store.Entry) {
 	b.size += len(e.Payload) + 100
 }
 
-func (b *advanceBuilder) command(path string, c *model.Command) error {
+func (b *advanceBuilder) command(path place, c *model.Command) error {
 	if err := b.checkSequence(path, c.Sequence); err != nil {
 		return err
 	}
 	if c.Type != model.CommandCancel {
 		if b.started[c.Sequence] != nil {
-			return invalid(path+".sequence", "is %d, which another command of this advance has", c.Sequence)
+			return invalid(path.at(".sequence"), "is %d, which another command of this advance has", c.Sequence)
 		}
 		b.started[c.Sequence] = c
 	}
@@ -243,26 +243,26 @@ func (b *advanceBuilder) command(path string, c *model.Command) error {
 		return b.cancel(c)
 	case model.CommandMarkVersion:
 		b.add(store.Entry{Type: model.EventVersionMarked, Sequence: c.Sequence, Name: &c.Name, Payload: fmt.Appendf(nil, "%d", c.Version)})
-		return checkName(path+".name", c.Name)
+		return checkName(path.at(".name"), c.Name)
 	case model.CommandSetState:
 		b.out.State = c.State
 		b.add(store.Entry{Type: model.EventStateSet, Sequence: c.Sequence, Payload: c.State})
-		return b.engine.checkPayload(path+".state", c.State)
+		return b.engine.checkPayload(path.at(".state"), c.State)
 	}
-	return invalid(path+".type", "is %q; it must be schedule, start_timer, cancel, mark_version or set_state", c.Type)
+	return invalid(path.at(".type"), "is %q; it must be schedule, start_timer, cancel, mark_version or set_state", c.Type)
 }
 
-func (b *advanceBuilder) schedule(path string, c *model.Command) error {
+func (b *advanceBuilder) schedule(path place, c *model.Command) error {
 	if c.Execution == nil {
-		return invalid(path+".execution", "is missing; a schedule command says what to start")
+		return invalid(path.at(".execution"), "is missing; a schedule command says what to start")
 	}
 	if c.Execution.IdempotencyKey != nil {
-		return invalid(path+".execution.idempotency_key", "is not for workflow code: the sequence already makes the start happen once")
+		return invalid(path.at(".execution.idempotency_key"), "is not for workflow code: the sequence already makes the start happen once")
 	}
 	if len(c.Execution.Signals) > 0 {
-		return invalid(path+".execution.signals", "are not for workflow code: send them to the child, in a step")
+		return invalid(path.at(".execution.signals"), "are not for workflow code: send them to the child, in a step")
 	}
-	row, err := b.engine.newRow(path+".execution", c.Execution)
+	row, err := b.engine.newRow(path.at(".execution"), c.Execution)
 	if err != nil {
 		return err
 	}
@@ -272,7 +272,7 @@ func (b *advanceBuilder) schedule(path string, c *model.Command) error {
 		policy = string(model.CloseCancel)
 	case model.CloseCancel, model.CloseDetach:
 	default:
-		return invalid(path+".close_policy", "is %q; it must be cancel or detach", c.ClosePolicy)
+		return invalid(path.at(".close_policy"), "is %q; it must be cancel or detach", c.ClosePolicy)
 	}
 	sequence := int32(c.Sequence)
 	row.ParentID, row.Sequence, row.ClosePolicy = &b.request.ID, &sequence, &policy
@@ -286,9 +286,9 @@ func (b *advanceBuilder) schedule(path string, c *model.Command) error {
 	return nil
 }
 
-func (b *advanceBuilder) timer(path string, c *model.Command) error {
+func (b *advanceBuilder) timer(path place, c *model.Command) error {
 	if c.DelayMS > maxDelayMS {
-		return checkDelay(path+".delay_ms", c.DelayMS)
+		return checkDelay(path.at(".delay_ms"), c.DelayMS)
 	}
 	delay := max(c.DelayMS, 0)
 	entry := store.Entry{Type: model.EventTimerStarted, Sequence: c.Sequence, Payload: fmt.Appendf(nil, `{"delay_ms":%d}`, delay), DelayMS: delay}

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/libworkflows/libworkflows/core/fault"
@@ -35,11 +34,11 @@ func (e *Engine) Heartbeat(ctx context.Context, req model.HeartbeatRequest) (mod
 }
 
 func (e *Engine) prepareProgress(i int, item model.Progress) (*work, error) {
-	path := fmt.Sprintf("items[%d]", i)
-	if err := checkID(path+".id", item.ID); err != nil {
+	path := itemAt(i)
+	if err := checkID(path.at(".id"), item.ID); err != nil {
 		return nil, err
 	}
-	if err := e.checkPayload(path+".progress", item.Progress); err != nil {
+	if err := e.checkPayload(path.at(".progress"), item.Progress); err != nil {
 		return nil, err
 	}
 	root := e.leases.begin(item.ID, item.Lease, false).root
@@ -58,7 +57,7 @@ func (e *Engine) PullEvents(ctx context.Context, req model.PullEventsRequest) (m
 	if err != nil {
 		return model.PullEventsReply{}, err
 	}
-	if err := checkDelay("wait_ms", req.WaitMS); err != nil {
+	if err := checkDelay(fieldAt("wait_ms"), req.WaitMS); err != nil {
 		return model.PullEventsReply{}, err
 	}
 	over := time.NewTimer(time.Duration(req.WaitMS) * time.Millisecond)

@@ -39,12 +39,12 @@ func (e *Engine) Claim(ctx context.Context, req model.ClaimRequest) (model.Claim
 		return model.ClaimReply{}, err
 	}
 	if req.N < 1 || req.N > maxClaim {
-		return model.ClaimReply{}, invalid("n", "is %d; it must be 1 to %d", req.N, maxClaim)
+		return model.ClaimReply{}, invalid(fieldAt("n"), "is %d; it must be 1 to %d", req.N, maxClaim)
 	}
 	if len(req.Lacking) > maxLacking {
-		return model.ClaimReply{}, invalid("lacking", "has %d entries; it must have at most %d", len(req.Lacking), maxLacking)
+		return model.ClaimReply{}, invalid(fieldAt("lacking"), "has %d entries; it must have at most %d", len(req.Lacking), maxLacking)
 	}
-	if err := checkDelay("wait_ms", req.WaitMS); err != nil {
+	if err := checkDelay(fieldAt("wait_ms"), req.WaitMS); err != nil {
 		return model.ClaimReply{}, err
 	}
 	if err := e.ready(ctx); err != nil {

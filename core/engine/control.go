@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 
 	"github.com/google/uuid"
 
@@ -47,11 +46,11 @@ func (e *Engine) cancel(ctx context.Context, req model.TargetsRequest, name stri
 }
 
 func checkTarget(i int, t model.Target) error {
-	path := fmt.Sprintf("items[%d]", i)
+	path := itemAt(i)
 	if len(t.Reason) > maxReason {
-		return invalid(path+".reason", "has %d bytes; at most %d are kept", len(t.Reason), maxReason)
+		return invalid(path.at(".reason"), "has %d bytes; at most %d are kept", len(t.Reason), maxReason)
 	}
-	return checkID(path+".id", t.ID)
+	return checkID(path.at(".id"), t.ID)
 }
 
 func cancelError(reason string) model.Payload { return stopError("Cancelled", reason) }

@@ -32,18 +32,18 @@ func (e *Engine) CreateExecution(ctx context.Context, req model.CreateExecutionR
 	if err := checkItems(len(req.Items)); err != nil {
 		return model.CreateExecutionReply{}, err
 	}
-	if err := checkDelay("wait_ms", req.WaitMS); err != nil {
+	if err := checkDelay(fieldAt("wait_ms"), req.WaitMS); err != nil {
 		return model.CreateExecutionReply{}, err
 	}
 	w := &work{creates: make([]store.NewRow, len(req.Items))}
 	ids := make(map[uuid.UUID]bool, len(req.Items))
 	for i := range req.Items {
-		row, err := e.newRow(fmt.Sprintf("items[%d]", i), &req.Items[i])
+		row, err := e.newRow(itemAt(i), &req.Items[i])
 		if err != nil {
 			return model.CreateExecutionReply{}, err
 		}
 		if ids[row.ID] {
-			return model.CreateExecutionReply{}, invalid(fmt.Sprintf("items[%d].id", i), "is there twice; ids must differ")
+			return model.CreateExecutionReply{}, invalid(itemAt(i).at(".id"), "is there twice; ids must differ")
 		}
 		ids[row.ID] = true
 		row.Awaited = row.Awaited || req.WaitMS > 0
@@ -52,7 +52,7 @@ func (e *Engine) CreateExecution(ctx context.Context, req model.CreateExecutionR
 		w.size += rowSize(&row)
 	}
 	if len(w.signals) > maxItems {
-		return model.CreateExecutionReply{}, invalid("items", "have %d signals; at most %d are sent at once", len(w.signals), maxItems)
+		return model.CreateExecutionReply{}, invalid(fieldAt("items"), "have %d signals; at most %d are sent at once", len(w.signals), maxItems)
 	}
 	w.root = w.creates[0].ID
 	waits := e.expectEnds(req.WaitMS, w.creates)
@@ -186,7 +186,7 @@ func created(w *work) model.CreateExecutionReply {
 }
 
 // newRow fills the defaults of a new execution and checks it.
-func (e *Engine) newRow(path string, n *model.NewExecution) (store.NewRow, error) {
+func (e *Engine) newRow(path place, n *model.NewExecution) (store.NewRow, error) {
 	row := store.NewRow{NewExecution: *n}
 	if row.Queue == "" {
 		row.Queue = model.DefaultQueue
@@ -201,7 +201,7 @@ func (e *Engine) newRow(path string, n *model.NewExecution) (store.NewRow, error
 	}
 	if n.ID != nil {
 		row.ID = *n.ID
-		if err := checkID(path+".id", row.ID); err != nil {
+		if err := checkID(path.at(".id"), row.ID); err != nil {
 			return row, err
 		}
 		return row, e.addSignals(path, n, &row)
@@ -215,15 +215,15 @@ func (e *Engine) newRow(path string, n *model.NewExecution) (store.NewRow, error
 }
 
 // addSignals checks the signals that come with a start.
-func (e *Engine) addSignals(path string, n *model.NewExecution, row *store.NewRow) error {
+func (e *Engine) addSignals(path place, n *model.NewExecution, row *store.NewRow) error {
 	if len(n.Signals) > 0 && n.Kind != model.Workflow {
-		return invalid(path+".signals", "are for workflows only; this is of kind %s", n.Kind)
+		return invalid(path.at(".signals"), "are for workflows only; this is of kind %s", n.Kind)
 	}
 	if len(n.Signals) > model.MaxStartSignals {
-		return invalid(path+".signals", "has %d entries; at most %d start with a workflow", len(n.Signals), model.MaxStartSignals)
+		return invalid(path.at(".signals"), "has %d entries; at most %d start with a workflow", len(n.Signals), model.MaxStartSignals)
 	}
 	for i, s := range n.Signals {
-		signal, err := e.newSignal(fmt.Sprintf("%s.signals[%d]", path, i), row.ID, s, startKey(row.ID, i, s))
+		signal, err := e.newSignal(path.in("signals", i), row.ID, s, startKey(row.ID, i, s))
 		if err != nil {
 			return err
 		}

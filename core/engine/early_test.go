@@ -251,7 +251,7 @@ func TestNobodyOvertakesWhatIsKnownToWait(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	row, err := w.newRow("items[0]", &model.NewExecution{Kind: model.Workflow, Name: "flow"})
+	row, err := w.newRow(itemAt(0), &model.NewExecution{Kind: model.Workflow, Name: "flow"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -352,7 +352,7 @@ func TestAStartThatIsNotWrittenWasNeverHeld(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	row, err := w.newRow("items[0]", &model.NewExecution{Kind: model.Workflow, Name: "flow"})
+	row, err := w.newRow(itemAt(0), &model.NewExecution{Kind: model.Workflow, Name: "flow"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -179,7 +179,7 @@ func TestABadValueInABatchFailsAlone(t *testing.T) {
 		if i == 20 {
 			args = model.Payload(`["\u12"]`) // no JSON; the codec refuses it long before
 		}
-		row, err := w.newRow("items[0]", &model.NewExecution{Kind: model.Job, Name: "j", Args: args})
+		row, err := w.newRow(itemAt(0), &model.NewExecution{Kind: model.Job, Name: "j", Args: args})
 		if err != nil {
 			t.Fatal(err)
 		}

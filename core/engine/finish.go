@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"strings"
 
 	"github.com/libworkflows/libworkflows/core/fault"
@@ -22,7 +21,7 @@ import (
 // Errors: lease_lost, execution_not_found, invalid_request, payload_too_large, database_unavailable.
 func (e *Engine) CompleteExecution(ctx context.Context, req model.CompleteExecutionRequest) (model.OutcomeReply, error) {
 	results, err := each(ctx, e, req.Items, func(i int, item model.Completion) (*work, error) {
-		path := fmt.Sprintf("items[%d].result", i)
+		path := itemAt(i).at(".result")
 		if err := e.checkPayload(path, item.Result); err != nil {
 			return nil, err
 		}
@@ -41,7 +40,7 @@ func (e *Engine) CompleteExecution(ctx context.Context, req model.CompleteExecut
 func (e *Engine) FailExecution(ctx context.Context, req model.FailExecutionRequest) (model.OutcomeReply, error) {
 	results, err := each(ctx, e, req.Items, func(i int, item model.Failure) (*work, error) {
 		finish := store.Finish{ID: item.ID, Lease: item.Lease, Position: item.Position}
-		if err := e.setError(fmt.Sprintf("items[%d].error", i), item.Error, &finish); err != nil {
+		if err := e.setError(itemAt(i).at(".error"), item.Error, &finish); err != nil {
 			return nil, err
 		}
 		return e.prepareFinish(i, finish)
@@ -50,7 +49,7 @@ func (e *Engine) FailExecution(ctx context.Context, req model.FailExecutionReque
 }
 
 func (e *Engine) prepareFinish(i int, finish store.Finish) (*work, error) {
-	if err := checkID(fmt.Sprintf("items[%d].id", i), finish.ID); err != nil {
+	if err := checkID(itemAt(i).at(".id"), finish.ID); err != nil {
 		return nil, err
 	}
 	known := e.leases.begin(finish.ID, finish.Lease, false)
@@ -63,7 +62,7 @@ func (e *Engine) prepareFinish(i int, finish store.Finish) (*work, error) {
 }
 
 // setError reads of an error what retrying depends on; the rest passes untouched.
-func (e *Engine) setError(path string, payload model.Payload, finish *store.Finish) error {
+func (e *Engine) setError(path place, payload model.Payload, finish *store.Finish) error {
 	if err := e.checkPayload(path, payload); err != nil {
 		return err
 	}
@@ -73,7 +72,7 @@ func (e *Engine) setError(path string, payload model.Payload, finish *store.Fini
 		NonRetryable bool   `json:"non_retryable"`
 	}
 	if len(payload) == 0 || bytes.Equal(payload, null) || json.Unmarshal(payload, &head) != nil || head.Type == "" {
-		return fault.New(fault.InvalidPayload, fault.Details{"path": path}, `%s must be an object such as {"type": "ValueError", "message": "..."}`, path)
+		return fault.New(fault.InvalidPayload, fault.Details{"path": path.String()}, `%s must be an object such as {"type": "ValueError", "message": "..."}`, path)
 	}
 	finish.Error, finish.Final = payload, head.NonRetryable
 	if !strings.ContainsRune(head.Type, 0) { // PostgreSQL has no such text, and no policy names such a type

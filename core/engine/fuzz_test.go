@@ -38,7 +38,7 @@ func FuzzErrors(f *testing.F) {
 			return // it was refused with its request
 		}
 		var finish store.Finish
-		if err := e.setError("error", payload, &finish); err != nil {
+		if err := e.setError(fieldAt("error"), payload, &finish); err != nil {
 			if code := fault.CodeOf(err); code != fault.InvalidPayload && code != fault.PayloadTooLarge {
 				t.Errorf("%s: %v", payload, err)
 			}
@@ -58,7 +58,7 @@ func FuzzNames(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
-		err := checkName("name", name)
+		err := checkName(fieldAt("name"), name)
 		if err == nil && (name == "" || len(name) > model.MaxNameBytes || strings.ContainsRune(name, 0) || !utf8.ValidString(name)) {
 			t.Errorf("%q is a name", name)
 		}
@@ -74,7 +74,7 @@ func FuzzRetryPolicies(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		var policy model.RetryPolicy
-		if json.Unmarshal(raw, &policy) != nil || checkRetry("retry", &policy) != nil {
+		if json.Unmarshal(raw, &policy) != nil || checkRetry(fieldAt("retry"), &policy) != nil {
 			return
 		}
 		for name, bad := range map[string]bool{

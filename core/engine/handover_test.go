@@ -146,7 +146,7 @@ func TestWhatIsHandedOverAndWhatIsClaimedByOneCommitKeepTheirOwnEvents(t *testin
 	}
 	works := []*work{end}
 	for range 3 {
-		row, err := w.newRow("", &model.NewExecution{Kind: model.Workflow, Name: "new"})
+		row, err := w.newRow(place{}, &model.NewExecution{Kind: model.Workflow, Name: "new"})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -26,16 +26,16 @@ func (e *Engine) Migrate(ctx context.Context, req model.MigrateRequest) (model.M
 		}
 	case "down":
 		if req.Confirm != reply.Schema {
-			return reply, invalid("confirm", "must be %q, the schema that down would remove with everything in it", reply.Schema)
+			return reply, invalid(fieldAt("confirm"), "must be %q, the schema that down would remove with everything in it", reply.Schema)
 		}
 		act = e.store.MigrateDown
 	case "status":
 		act = func(context.Context) error { return nil }
 	default:
-		return reply, invalid("direction", "is %q; it must be up, down or status", req.Direction)
+		return reply, invalid(fieldAt("direction"), "is %q; it must be up, down or status", req.Direction)
 	}
 	if req.Roles != "" && req.Direction != "" && req.Direction != "up" {
-		return reply, invalid("roles", "belong to the direction up, not to %s", req.Direction)
+		return reply, invalid(fieldAt("roles"), "belong to the direction up, not to %s", req.Direction)
 	}
 	var err error
 	if reply.From, err = e.store.Version(ctx); err != nil {

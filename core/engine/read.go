@@ -42,15 +42,15 @@ func (e *Engine) ListExecutions(ctx context.Context, req model.ListExecutionsReq
 
 func checkList(req *model.ListExecutionsRequest) (before *uuid.UUID, err error) {
 	if req.Limit < 1 || req.Limit > maxList {
-		return nil, invalid("limit", "is %d; it must be 1 to %d", req.Limit, maxList)
+		return nil, invalid(fieldAt("limit"), "is %d; it must be 1 to %d", req.Limit, maxList)
 	}
 	for _, status := range req.Status {
 		if !slices.Contains(statuses, status) {
-			return nil, invalid("status", "holds %q; the states are %v", status, statuses)
+			return nil, invalid(fieldAt("status"), "holds %q; the states are %v", status, statuses)
 		}
 	}
 	if req.Kind != "" {
-		if err := checkKind("kind", req.Kind); err != nil {
+		if err := checkKind(fieldAt("kind"), req.Kind); err != nil {
 			return nil, err
 		}
 	}
@@ -59,7 +59,7 @@ func checkList(req *model.ListExecutionsRequest) (before *uuid.UUID, err error) 
 	}
 	id, err := uuid.Parse(req.Cursor)
 	if err != nil {
-		return nil, invalid("cursor", "is not one that list_executions gave")
+		return nil, invalid(fieldAt("cursor"), "is not one that list_executions gave")
 	}
 	return &id, nil
 }
@@ -76,10 +76,10 @@ func (e *Engine) GetHistory(ctx context.Context, req model.GetHistoryRequest) (m
 		req.Limit = defaultHistory
 	}
 	if req.Limit < 1 || req.Limit > maxHistory {
-		return model.GetHistoryReply{}, invalid("limit", "is %d; it must be 1 to %d", req.Limit, maxHistory)
+		return model.GetHistoryReply{}, invalid(fieldAt("limit"), "is %d; it must be 1 to %d", req.Limit, maxHistory)
 	}
 	if req.Run < 0 || req.After < 0 {
-		return model.GetHistoryReply{}, invalid("run and after", "must not be negative")
+		return model.GetHistoryReply{}, invalid(fieldAt("run and after"), "must not be negative")
 	}
 	read, err := e.get(ctx, req.ID)
 	if err != nil {

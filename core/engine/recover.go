@@ -76,7 +76,7 @@ func (x *watch) dead(silences []store.Silence, now time.Time, gap time.Duration)
 //
 // Errors: database_unavailable.
 func (e *Engine) Recover(ctx context.Context, req model.RecoverRequest) (model.RecoverReply, error) {
-	if err := checkDelay("wait_ms", req.WaitMS); err != nil {
+	if err := checkDelay(fieldAt("wait_ms"), req.WaitMS); err != nil {
 		return model.RecoverReply{}, err
 	}
 	if err := e.ready(ctx); err != nil {

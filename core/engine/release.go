@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/libworkflows/libworkflows/core/model"
 	"github.com/libworkflows/libworkflows/core/store"
@@ -23,16 +22,16 @@ func (e *Engine) Release(ctx context.Context, req model.ReleaseRequest) (model.V
 }
 
 func (e *Engine) prepareRelease(i int, r model.Release) (*work, error) {
-	path := fmt.Sprintf("items[%d]", i)
-	if err := checkID(path+".id", r.ID); err != nil {
+	path := itemAt(i)
+	if err := checkID(path.at(".id"), r.ID); err != nil {
 		return nil, err
 	}
 	parked := first(r.Message, string(r.Reason))
 	switch {
 	case r.Reason != model.ReleaseNoFunction && r.Reason != model.ReleaseDrain && r.Reason != model.ReleaseNonDeterminism:
-		return nil, invalid(path+".reason", "is %q; it must be no_function, drain or non_determinism", r.Reason)
+		return nil, invalid(path.at(".reason"), "is %q; it must be no_function, drain or non_determinism", r.Reason)
 	case len(parked) > maxParked:
-		return nil, invalid(path+".message", "has %d bytes; at most %d are kept", len(parked), maxParked)
+		return nil, invalid(path.at(".message"), "has %d bytes; at most %d are kept", len(parked), maxParked)
 	}
 	root := e.leases.begin(r.ID, r.Lease, false).root
 	return &work{root: root, size: len(parked), release: &store.Release{ID: r.ID, Lease: r.Lease, Reason: r.Reason, Parked: parked}}, nil

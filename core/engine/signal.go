@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/google/uuid"
 
@@ -25,8 +24,8 @@ func (e *Engine) SendSignal(ctx context.Context, req model.SendSignalRequest) (m
 }
 
 func (e *Engine) prepareSignal(i int, s model.Signal) (*work, error) {
-	path := fmt.Sprintf("items[%d]", i)
-	if err := checkID(path+".id", s.ID); err != nil {
+	path := itemAt(i)
+	if err := checkID(path.at(".id"), s.ID); err != nil {
 		return nil, err
 	}
 	signal, err := e.newSignal(path, s.ID, model.StartSignal{Name: s.Name, Payload: s.Payload, IdempotencyKey: s.IdempotencyKey}, "m:"+uuid.NewString())
@@ -38,21 +37,21 @@ func (e *Engine) prepareSignal(i int, s model.Signal) (*work, error) {
 
 // newSignal checks a signal. A sender's key is told from one that was made here,
 // ours, by what it begins with.
-func (e *Engine) newSignal(path string, to uuid.UUID, s model.StartSignal, ours string) (store.Signal, error) {
+func (e *Engine) newSignal(path place, to uuid.UUID, s model.StartSignal, ours string) (store.Signal, error) {
 	signal := store.Signal{ID: to, Name: s.Name, Payload: s.Payload, Key: ours}
 	if len(signal.Payload) == 0 {
 		signal.Payload = null
 	}
 	if s.IdempotencyKey != nil {
 		signal.Key = "k:" + *s.IdempotencyKey
-		if err := checkName(path+".idempotency_key", *s.IdempotencyKey); err != nil {
+		if err := checkName(path.at(".idempotency_key"), *s.IdempotencyKey); err != nil {
 			return signal, err
 		}
 	}
-	if err := checkName(path+".name", s.Name); err != nil {
+	if err := checkName(path.at(".name"), s.Name); err != nil {
 		return signal, err
 	}
-	return signal, e.checkPayload(path+".payload", s.Payload)
+	return signal, e.checkPayload(path.at(".payload"), s.Payload)
 }
 
 func signalSize(s *store.Signal) int { return len(s.Payload) + 100 }

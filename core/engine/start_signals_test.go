@@ -138,7 +138,7 @@ func TestATriedStartKnowsItsSignalsAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	n := cart("k", "1")
-	row, err := w.newRow("items[0]", &n)
+	row, err := w.newRow(itemAt(0), &n)
 	if err != nil {
 		t.Fatal(err)
 	}

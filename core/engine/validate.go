@@ -23,13 +23,13 @@ const (
 	maxSequence   = 1 << 30
 )
 
-func invalid(path, format string, args ...any) error {
-	return fault.New(fault.InvalidRequest, fault.Details{"path": path}, "%s %s", path, fmt.Sprintf(format, args...))
+func invalid(path place, format string, args ...any) error {
+	return fault.New(fault.InvalidRequest, fault.Details{"path": path.String()}, "%s %s", path, fmt.Sprintf(format, args...))
 }
 
 // checkName holds for names of functions, queues, signals and keys. They are
 // data: anything printable goes.
-func checkName(path, name string) error {
+func checkName(path place, name string) error {
 	switch {
 	case name == "":
 		return invalid(path, "is empty; give it 1 to %d bytes", model.MaxNameBytes)
@@ -44,7 +44,7 @@ func checkName(path, name string) error {
 	return nil
 }
 
-func checkID(path string, id uuid.UUID) error {
+func checkID(path place, id uuid.UUID) error {
 	if id == uuid.Nil {
 		return invalid(path, "is missing; give the id of an execution")
 	}
@@ -53,12 +53,12 @@ func checkID(path string, id uuid.UUID) error {
 
 func checkItems(n int) error {
 	if n == 0 || n > maxItems {
-		return invalid("items", "has %d entries; give 1 to %d", n, maxItems)
+		return invalid(fieldAt("items"), "has %d entries; give 1 to %d", n, maxItems)
 	}
 	return nil
 }
 
-func checkDelay(path string, ms int64) error {
+func checkDelay(path place, ms int64) error {
 	if ms < 0 || ms > maxDelayMS {
 		return invalid(path, "is %d ms; it must be 0 to %d (a hundred years)", ms, maxDelayMS)
 	}
@@ -67,37 +67,37 @@ func checkDelay(path string, ms int64) error {
 
 // checkPayload bounds a payload before it reaches the database. That it is JSON
 // was seen when the request was read.
-func (e *Engine) checkPayload(path string, p model.Payload) error {
+func (e *Engine) checkPayload(path place, p model.Payload) error {
 	if len(p) > e.settings.maxPayload {
-		return fault.New(fault.PayloadTooLarge, fault.Details{"path": path, "bytes": len(p), "limit": e.settings.maxPayload},
+		return fault.New(fault.PayloadTooLarge, fault.Details{"path": path.String(), "bytes": len(p), "limit": e.settings.maxPayload},
 			"%s has %d bytes; at most %d are stored: keep large values elsewhere and pass a reference", path, len(p), e.settings.maxPayload)
 	}
 	return nil
 }
 
 // checkShape wants a payload of one JSON type, told by its first character.
-func checkShape(path string, p model.Payload, open byte, what string) error {
+func checkShape(path place, p model.Payload, open byte, what string) error {
 	if len(p) > 0 && p[0] != open {
-		return fault.New(fault.InvalidPayload, fault.Details{"path": path}, "%s must be a JSON %s", path, what)
+		return fault.New(fault.InvalidPayload, fault.Details{"path": path.String()}, "%s must be a JSON %s", path, what)
 	}
 	return nil
 }
 
-func (e *Engine) checkNew(path string, n *model.NewExecution) error {
+func (e *Engine) checkNew(path place, n *model.NewExecution) error {
 	for _, err := range []error{
-		checkKind(path+".kind", n.Kind),
-		checkName(path+".name", n.Name),
-		checkName(path+".queue", n.Queue),
-		checkPriority(path+".priority", n.Priority),
-		checkDelay(path+".delay_ms", n.DelayMS),
-		checkDelay(path+".timeout_ms", n.TimeoutMS),
-		checkDelay(path+".attempt_timeout_ms", n.AttemptTimeoutMS),
-		checkDelay(path+".schedule_timeout_ms", n.ScheduleTimeoutMS),
-		checkRetry(path+".retry", n.Retry),
-		checkShape(path+".args", n.Args, '[', "array"),
-		checkShape(path+".kwargs", n.Kwargs, '{', "object"),
-		e.checkPayload(path+".args", n.Args),
-		e.checkPayload(path+".kwargs", n.Kwargs),
+		checkKind(path.at(".kind"), n.Kind),
+		checkName(path.at(".name"), n.Name),
+		checkName(path.at(".queue"), n.Queue),
+		checkPriority(path.at(".priority"), n.Priority),
+		checkDelay(path.at(".delay_ms"), n.DelayMS),
+		checkDelay(path.at(".timeout_ms"), n.TimeoutMS),
+		checkDelay(path.at(".attempt_timeout_ms"), n.AttemptTimeoutMS),
+		checkDelay(path.at(".schedule_timeout_ms"), n.ScheduleTimeoutMS),
+		checkRetry(path.at(".retry"), n.Retry),
+		checkShape(path.at(".args"), n.Args, '[', "array"),
+		checkShape(path.at(".kwargs"), n.Kwargs, '{', "object"),
+		e.checkPayload(path.at(".args"), n.Args),
+		e.checkPayload(path.at(".kwargs"), n.Kwargs),
 	} {
 		if err != nil {
 			return err
@@ -106,25 +106,25 @@ func (e *Engine) checkNew(path string, n *model.NewExecution) error {
 	return checkNewOptional(path, n)
 }
 
-func checkNewOptional(path string, n *model.NewExecution) error {
+func checkNewOptional(path place, n *model.NewExecution) error {
 	if n.RunAt != nil && n.DelayMS != 0 {
 		return invalid(path, "has both run_at and delay_ms; give one of them")
 	}
 	if n.RunAt != nil && (n.RunAt.Year() < 1970 || n.RunAt.Year() > 9999) {
-		return invalid(path+".run_at", "is in the year %d; give an instant between 1970 and 9999", n.RunAt.Year())
+		return invalid(path.at(".run_at"), "is in the year %d; give an instant between 1970 and 9999", n.RunAt.Year())
 	}
 	if n.IdempotencyKey != nil {
-		if err := checkName(path+".idempotency_key", *n.IdempotencyKey); err != nil {
+		if err := checkName(path.at(".idempotency_key"), *n.IdempotencyKey); err != nil {
 			return err
 		}
 	}
 	if n.Version != nil {
-		return checkName(path+".version", *n.Version)
+		return checkName(path.at(".version"), *n.Version)
 	}
 	return nil
 }
 
-func checkKind(path string, kind model.Kind) error {
+func checkKind(path place, kind model.Kind) error {
 	switch kind {
 	case model.Job, model.Activity, model.Workflow:
 		return nil
@@ -132,32 +132,32 @@ func checkKind(path string, kind model.Kind) error {
 	return invalid(path, "is %q; it must be job, activity or workflow", kind)
 }
 
-func checkPriority(path string, priority *int) error {
+func checkPriority(path place, priority *int) error {
 	if priority != nil && (*priority < model.MinPriority || *priority > model.MaxPriority) {
 		return invalid(path, "is %d; it must be %d to %d, higher first", *priority, model.MinPriority, model.MaxPriority)
 	}
 	return nil
 }
 
-func checkRetry(path string, r *model.RetryPolicy) error {
+func checkRetry(path place, r *model.RetryPolicy) error {
 	switch {
 	case r == nil:
 		return nil
 	case r.Retries != nil && (*r.Retries < 0 || *r.Retries > maxRetries):
-		return invalid(path+".retries", "is %d; it must be 0 to %d", *r.Retries, maxRetries)
+		return invalid(path.at(".retries"), "is %d; it must be 0 to %d", *r.Retries, maxRetries)
 	case r.InitialMS != nil && (*r.InitialMS < 0 || *r.InitialMS > maxDelayMS):
-		return invalid(path+".initial_ms", "is %d; it must be 0 to %d", *r.InitialMS, maxDelayMS)
+		return invalid(path.at(".initial_ms"), "is %d; it must be 0 to %d", *r.InitialMS, maxDelayMS)
 	case r.MaxMS != nil && (*r.MaxMS < 0 || *r.MaxMS > maxDelayMS):
-		return invalid(path+".max_ms", "is %d; it must be 0 to %d", *r.MaxMS, maxDelayMS)
+		return invalid(path.at(".max_ms"), "is %d; it must be 0 to %d", *r.MaxMS, maxDelayMS)
 	case r.Factor != nil && (*r.Factor < 1 || *r.Factor > 1000):
-		return invalid(path+".factor", "is %g; it must be 1 to 1000", *r.Factor)
+		return invalid(path.at(".factor"), "is %g; it must be 1 to 1000", *r.Factor)
 	case r.Jitter != nil && (*r.Jitter < 0 || *r.Jitter > 1):
-		return invalid(path+".jitter", "is %g; it must be 0 to 1", *r.Jitter)
+		return invalid(path.at(".jitter"), "is %g; it must be 0 to 1", *r.Jitter)
 	case len(r.NonRetryable) > maxErrorTypes:
-		return invalid(path+".non_retryable", "has %d entries; at most %d are kept", len(r.NonRetryable), maxErrorTypes)
+		return invalid(path.at(".non_retryable"), "has %d entries; at most %d are kept", len(r.NonRetryable), maxErrorTypes)
 	}
 	for _, name := range r.NonRetryable {
-		if err := checkName(path+".non_retryable", name); err != nil {
+		if err := checkName(path.at(".non_retryable"), name); err != nil {
 			return err
 		}
 	}

@@ -183,7 +183,7 @@ func (e *Engine) GetExecution(ctx context.Context, req model.GetExecutionRequest
 }
 
 func (e *Engine) get(ctx context.Context, id uuid.UUID) (store.Read, error) {
-	if err := checkID("id", id); err != nil {
+	if err := checkID(fieldAt("id"), id); err != nil {
 		return store.Read{}, err
 	}
 	if err := e.ready(ctx); err != nil {
@@ -199,7 +199,7 @@ func (e *Engine) get(ctx context.Context, id uuid.UUID) (store.Read, error) {
 //
 // Errors: execution_not_found, database_unavailable.
 func (e *Engine) WaitExecution(ctx context.Context, req model.WaitExecutionRequest) (model.Execution, error) {
-	if err := checkDelay("wait_ms", req.WaitMS); err != nil {
+	if err := checkDelay(fieldAt("wait_ms"), req.WaitMS); err != nil {
 		return model.Execution{}, err
 	}
 	x, awaited, remove := e.waiters.add(req.ID, false)

@@ -108,16 +108,16 @@ func newWorker(e *Engine, id uuid.UUID, req model.StartWorkerRequest) *worker {
 
 func checkWorker(req *model.StartWorkerRequest) error {
 	if len(req.Queues) == 0 || len(req.Queues) > maxQueues {
-		return invalid("queues", "has %d entries; a worker serves 1 to %d queues", len(req.Queues), maxQueues)
+		return invalid(fieldAt("queues"), "has %d entries; a worker serves 1 to %d queues", len(req.Queues), maxQueues)
 	}
 	for _, queue := range req.Queues {
-		if err := checkName("queues", queue); err != nil {
+		if err := checkName(fieldAt("queues"), queue); err != nil {
 			return err
 		}
 	}
 	req.Queues = slices.Compact(slices.Sorted(slices.Values(req.Queues)))
 	for _, field := range []struct {
-		path           string
+		name           string
 		value          *int64
 		initial, least int64
 	}{
@@ -128,7 +128,7 @@ func checkWorker(req *model.StartWorkerRequest) error {
 			*field.value = field.initial
 		}
 		if *field.value < field.least || *field.value > maxDelayMS {
-			return invalid(field.path, "is %d; it must be at least %d", *field.value, field.least)
+			return invalid(fieldAt(field.name), "is %d; it must be at least %d", *field.value, field.least)
 		}
 	}
 	return checkWorkerSizes(req)
@@ -139,17 +139,17 @@ func checkWorkerSizes(req *model.StartWorkerRequest) error {
 		req.HeartbeatIntervalMS = req.HeartbeatTimeoutMS / 4
 	}
 	if req.HeartbeatIntervalMS < 1 || req.HeartbeatIntervalMS*2 > req.HeartbeatTimeoutMS {
-		return invalid("heartbeat_interval_ms", "is %d; it must be at most half of the timeout, %d", req.HeartbeatIntervalMS, req.HeartbeatTimeoutMS)
+		return invalid(fieldAt("heartbeat_interval_ms"), "is %d; it must be at most half of the timeout, %d", req.HeartbeatIntervalMS, req.HeartbeatTimeoutMS)
 	}
 	if req.Concurrency == 0 {
 		req.Concurrency = defaultConcurrency
 	}
 	if req.Concurrency < 1 || req.Concurrency > maxConcurrency {
-		return invalid("concurrency", "is %d; it must be 1 to %d", req.Concurrency, maxConcurrency)
+		return invalid(fieldAt("concurrency"), "is %d; it must be 1 to %d", req.Concurrency, maxConcurrency)
 	}
-	for path, text := range map[string]string{"name": req.Name, "language": req.Language, "runtime": req.Runtime, "sdk_version": req.SDKVersion} {
+	for name, text := range map[string]string{"name": req.Name, "language": req.Language, "runtime": req.Runtime, "sdk_version": req.SDKVersion} {
 		if text != "" {
-			if err := checkName(path, text); err != nil {
+			if err := checkName(fieldAt(name), text); err != nil {
 				return err
 			}
 		}
