@@ -51,8 +51,8 @@ SUSTAINED         ?=
 SUSTAINED_SECONDS ?= 300
 BENCH_FLAGS       ?=
 
-# What `make fuzz` does: so many calls from a seed, under AddressSanitizer, a fifth as many under the
-# race detector; a million random doubles between the languages; a million calls of each function, to
+# What `make fuzz` does: so many calls from a seed, under AddressSanitizer and again under the race
+# detector; a million random doubles between the languages; a million calls of each function, to
 # see what they leave behind; and each fuzz test of Go for a while.
 FUZZ_CALLS ?= 10000000
 FUZZ_SEED  ?= $(shell date +%s)

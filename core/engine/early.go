@@ -95,10 +95,7 @@ func (w *worker) takeEarly(row *store.NewRow, at time.Time) *early {
 	if slices.Contains(w.slots.lacking(), model.FunctionName{Kind: row.Kind, Name: row.Name}) || w.slots.reserve(1, false, false) == 0 {
 		return nil
 	}
-	row.Early = &store.Early{
-		Worker: w.current(), Token: uuid.New(), At: at,
-		Started: startedBy(&w.request),
-	}
+	row.Early = &store.Early{Worker: w.current(), Token: uuid.New(), At: at, Started: w.started}
 	x := &early{worker: w, claimed: row.Early.Claimed(row)}
 	if !e.leases.addEarly(x) {
 		row.Early = nil

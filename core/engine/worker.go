@@ -34,6 +34,8 @@ type worker struct {
 	// handle is what the caller knows it by; it outlives a declaration of death.
 	handle  uuid.UUID
 	request model.StartWorkerRequest
+	// started is the payload of the started event of what it begins early.
+	started model.Payload
 	// beatNow asks for a beat, wake for a claim.
 	beatNow, wake chan struct{}
 	stop          context.CancelFunc
@@ -99,7 +101,7 @@ func (e *Engine) StartWorker(ctx context.Context, req model.StartWorkerRequest) 
 // newWorker answers one that does not beat yet.
 func newWorker(e *Engine, id uuid.UUID, req model.StartWorkerRequest) *worker {
 	return &worker{
-		engine: e, handle: id, id: id, request: req,
+		engine: e, handle: id, id: id, request: req, started: startedBy(&req),
 		beatNow: make(chan struct{}, 1), wake: make(chan struct{}, 1), noticed: make(chan struct{}, 1),
 		claiming: make(chan struct{}, 1), stopped: make(chan struct{}),
 		slots: newSlots(), claims: map[uuid.UUID]bool{}, acknowledged: bootTime(),
