@@ -14,13 +14,9 @@ import (
 	"github.com/libworkflows/libworkflows/core/store"
 )
 
-const (
-	// earlyPatience is how long a start waits for what its code asks for first. Most code
-	// takes a tenth of that, and saves the wait for a commit of its own.
-	earlyPatience = time.Millisecond
-	// clockAge is how old the database's word on the time may be.
-	clockAge = 10 * time.Second
-)
+// earlyPatience is how long a start waits for what its code asks for first. Most code
+// takes a tenth of that, and saves the wait for a commit of its own.
+const earlyPatience = time.Millisecond
 
 // early is a workflow whose holder was told of it before the commit that starts it. Its
 // code is a function of its history and does nothing by itself, so that it can run while
@@ -255,28 +251,4 @@ func (f *flusher) setAlarm() {
 			return // the oldest
 		}
 	}
-}
-
-// databaseClock tells the database's time without asking: what it said last, and the time
-// since then by a clock that nobody sets. It is never ahead of it.
-type databaseClock struct {
-	mu    sync.Mutex
-	said  time.Time
-	heard time.Time
-}
-
-func (c *databaseClock) hear(said time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.said, c.heard = said, time.Now()
-}
-
-func (c *databaseClock) now() (now time.Time, known bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	age := time.Since(c.heard)
-	if c.heard.IsZero() || age > clockAge {
-		return time.Time{}, false
-	}
-	return c.said.Add(age).UTC().Truncate(time.Microsecond), true
 }

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -372,24 +371,6 @@ func TestAStartThatIsNotWrittenWasNeverHeld(t *testing.T) {
 	defer x.slots.mu.Unlock()
 	if x.slots.free != 5 || x.slots.reserved != 0 {
 		t.Fatalf("%d slots of 5 are free", x.slots.free)
-	}
-}
-
-func TestTheClockOfTheDatabaseIsNotRunAhead(t *testing.T) {
-	t.Parallel()
-	var c databaseClock
-	if _, known := c.now(); known {
-		t.Fatal("it knows the time without having been told")
-	}
-	said := time.Date(2030, 1, 2, 3, 4, 5, 6789, time.UTC)
-	c.hear(said)
-	now, known := c.now()
-	if !known || now.Before(said.Truncate(time.Microsecond)) || now.Sub(said) > time.Minute || now.Nanosecond()%1000 != 0 {
-		t.Fatalf("%v, %v", now, known)
-	}
-	c.heard = time.Now().Add(-2 * clockAge)
-	if _, known := c.now(); known {
-		t.Fatal("it believes what was said long ago")
 	}
 }
 
