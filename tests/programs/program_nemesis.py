@@ -71,7 +71,7 @@ class Nemesis:
             self._send(worker, signal.SIGCONT)
 
     async def _holds_a_suspect(self, worker: WorkerProcess) -> bool:
-        """Whether it may hold one: a worker that was declared dead has an id of which no log tells."""
+        """Whether it may: who was declared dead has an id of which no log tells."""
         others = {
             id for each in self.alive if each is not worker for id in _SERVES.findall(each.output)
         }
