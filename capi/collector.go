@@ -24,7 +24,6 @@ func init() {
 // tuneCollector tells Go after each collection how much garbage may gather until the next one.
 func tuneCollector() {
 	percent := percentFor(liveBytes())
-	// Telling stops the world for a moment.
 	if old := collectorPercent.Load(); percent > old+old/4 || percent < old-old/4 {
 		collectorPercent.Store(percent)
 		debug.SetGCPercent(int(percent))
@@ -33,9 +32,10 @@ func tuneCollector() {
 	runtime.AddCleanup(new([16]byte), func(struct{}) { tuneCollector() }, struct{}{})
 }
 
-// percentFor answers Go's default where more lives than there is room for garbage.
+// percentFor answers Go's default where more lives than there is room for garbage. Go collects nothing
+// below 4 MiB by its default, and as many times more as it is told.
 func percentFor(live uint64) int64 {
-	return int64(min(max(100*garbageRoom/max(live, 1), 100), 2000))
+	return int64(100 * min(max(garbageRoom/max(live, 1), 1), garbageRoom>>22))
 }
 
 func liveBytes() uint64 {

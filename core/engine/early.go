@@ -101,13 +101,13 @@ func (w *worker) takeEarly(row *store.NewRow, at time.Time) *early {
 	return x
 }
 
-// startedBy is the payload of a started event, as the database writes it.
+// startedBy is the payload of a started event.
 func startedBy(r *model.StartWorkerRequest) []byte {
 	texts := []any{r.Language, r.Runtime, r.SDKVersion}
 	for i := range texts {
 		texts[i], _ = json.Marshal(texts[i]) // a string always encodes
 	}
-	return fmt.Appendf(nil, `{"language" : %s, "runtime" : %s, "sdk_version" : %s}`, texts...)
+	return fmt.Appendf(nil, `{"language":%s,"runtime":%s,"sdk_version":%s}`, texts...)
 }
 
 // give lets the worker have it. The slot stays reserved until then, lest a claim counts it

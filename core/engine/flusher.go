@@ -276,7 +276,7 @@ func (f *flusher) flushAlone(ctx context.Context, works []*work) {
 	for _, w := range works {
 		switch {
 		case w.written:
-		case w.panicked:
+		case w.panicked, time.Since(w.since) > patience:
 			w.finish(errPanicked())
 		default:
 			w.panicked = true

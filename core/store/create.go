@@ -92,9 +92,9 @@ type Made struct {
 }
 
 // create inserts rows and keeps in made, by id, what became of each. Those that are
-// handed over go to claimed.
-func (p *pipeline) create(rows []NewRow, to *Claim, made map[uuid.UUID]*Made, claimed *[]model.Claimed) {
-	p.createEarly(rows, made)
+// handed over go to claimed; ends are those of rows that are inserted as they end.
+func (p *pipeline) create(rows []NewRow, ends map[uuid.UUID]*plainWrite, to *Claim, made map[uuid.UUID]*Made, claimed *[]model.Claimed) {
+	p.createEarly(rows, ends, made)
 	rows = slices.DeleteFunc(slices.Clone(rows), func(r NewRow) bool { return r.Early != nil })
 	if len(rows) == 0 {
 		return

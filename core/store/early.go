@@ -20,6 +20,8 @@ type Early struct {
 	Started model.Payload
 }
 
+func (e *Early) lease() model.Lease { return model.Lease{Epoch: 1, Token: e.Token} }
+
 // Claimed is what the holder is told.
 func (e *Early) Claimed(row *NewRow) model.Claimed {
 	started := string(e.Started)
@@ -29,31 +31,35 @@ func (e *Early) Claimed(row *NewRow) model.Claimed {
 	return c
 }
 
-// earlySQL inserts roots of which nothing has to be decided but whether their worker is alive.
+// earlySQL inserts roots of which nothing has to be decided but whether their worker is alive. Those
+// that end with the commit that starts them are inserted as they end: an update behind it would
+// write each row and its indexes twice.
 var earlySQL = define("create_early", `
 WITH me AS MATERIALIZED (SELECT w.id, w.language FROM workflows.workers w WHERE w.id = $1 AND w.status = 'active'),
 given_rows AS MATERIALIZED (SELECT * FROM `+unnest(3, "x", "id uuid", "name text", "queue text", "priority smallint", "awaited boolean",
-	"attempt_timeout_ms bigint", "version text", "retry text", "args text", "kwargs text", "token uuid", "at timestamptz")+`),
+	"attempt_timeout_ms bigint", "version text", "retry text", "args text", "kwargs text", "token uuid", "at timestamptz", "ends boolean", "result text")+`),
 x AS MATERIALIZED (
-    SELECT g.*, me.id AS worker, me.language FROM given_rows g
+    SELECT g.*, me.id AS worker, me.language, me.id IS NOT NULL AND g.ends AS ended FROM given_rows g
     LEFT JOIN me ON true),
 made AS (
     INSERT INTO workflows.executions (id, root_id, kind, name, queue, status, priority, awaited, run_at, created_at,
-        attempt_timeout_ms, version, retry, args, kwargs, worker, token, epoch, attempts, started_at, language, history_length)
-    SELECT x.id, x.id, 'workflow', x.name, x.queue, CASE WHEN x.worker IS NULL THEN 'pending' ELSE 'running' END, x.priority, x.awaited, x.at, x.at,
+        attempt_timeout_ms, version, retry, args, kwargs, worker, token, epoch, attempts, started_at, language, history_length, result, finished_at)
+    SELECT x.id, x.id, 'workflow', x.name, x.queue, CASE WHEN x.worker IS NULL THEN 'pending' WHEN x.ended THEN 'completed' ELSE 'running' END,
+        x.priority, x.awaited, x.at, x.at,
         nullif(x.attempt_timeout_ms, 0), x.version, x.retry::json, x.args::json, x.kwargs::json, x.worker,
         CASE WHEN x.worker IS NOT NULL THEN x.token END, (x.worker IS NOT NULL)::int, (x.worker IS NOT NULL)::int,
-        CASE WHEN x.worker IS NOT NULL THEN x.at END, x.language, (x.worker IS NOT NULL)::int
+        CASE WHEN x.worker IS NOT NULL THEN x.at END, x.language, (x.worker IS NOT NULL)::int,
+        CASE WHEN x.ended THEN x.result::json END, CASE WHEN x.ended THEN clock_timestamp() END
     FROM x ORDER BY x.ord
     ON CONFLICT DO NOTHING
-    RETURNING id, queue, status, run_at, worker, started_at),
+    RETURNING id, queue, status, run_at, awaited, worker, started_at, finished_at),
 started AS (
     INSERT INTO workflows.history (execution_id, run, position, type, payload, at)
     SELECT made.id, 1, 1, 'started', $2::json, made.started_at FROM made WHERE made.worker IS NOT NULL)
-SELECT made.id, made.queue, made.status, made.run_at FROM made`)
+SELECT made.id, made.queue, made.status, made.run_at, made.awaited, made.finished_at FROM made`)
 
-// createEarly inserts those rows that have a holder already.
-func (p *pipeline) createEarly(rows []NewRow, made map[uuid.UUID]*Made) {
+// createEarly inserts those rows that have a holder already, and writes the ends that come with them.
+func (p *pipeline) createEarly(rows []NewRow, ends map[uuid.UUID]*plainWrite, made map[uuid.UUID]*Made) {
 	byHolder := map[uuid.UUID][]*NewRow{}
 	var holders []uuid.UUID
 	for i := range rows {
@@ -71,30 +77,40 @@ func (p *pipeline) createEarly(rows []NewRow, made map[uuid.UUID]*Made) {
 		p.add(earlySQL, func(row pgx.CollectableRow) error {
 			var id uuid.UUID
 			var m Made
-			if err := row.Scan(&id, &m.Queue, &m.Status, &m.RunAt); err != nil {
+			var awaited bool
+			var ended *time.Time
+			if err := row.Scan(&id, &m.Queue, &m.Status, &m.RunAt, &awaited, &ended); err != nil {
 				return err
+			}
+			if ended != nil {
+				m.Status = string(model.Running) // that was before
+				ends[id].answer(&plainAnswer{kind: model.Workflow, queue: m.Queue, awaited: awaited, at: *ended})
 			}
 			m.Inserted, m.Winner = true, id
 			*made[id] = m
 			return nil
-		}, earlyArgs(byHolder[holder])...)
+		}, earlyArgs(byHolder[holder], ends)...)
 	}
 }
 
-func earlyArgs(rows []*NewRow) []any {
+func earlyArgs(rows []*NewRow, ends map[uuid.UUID]*plainWrite) []any {
 	n := len(rows)
 	ids, tokens, priorities := make([]uuid.UUID, n), make([]uuid.UUID, n), make([]int16, n)
 	names, queues, awaited := make([]string, n), make([]string, n), make([]bool, n)
 	timeouts, versions, retries := make([]int64, n), make([]*string, n), make([]*string, n)
 	args, kwargs, ats := make([]*string, n), make([]*string, n), make([]time.Time, n)
+	ended, results := make([]bool, n), make([]*string, n)
 	first := rows[0].Early
 	for i, r := range rows {
 		ids[i], names[i], queues[i], priorities[i], awaited[i] = r.ID, r.Name, r.Queue, int16(*r.Priority), r.Awaited
 		timeouts[i], versions[i], retries[i] = r.AttemptTimeoutMS, r.Version, retryText(r.Retry)
 		args[i], kwargs[i], tokens[i], ats[i] = text(r.Args), text(r.Kwargs), r.Early.Token, r.Early.At
+		if end := ends[r.ID]; end != nil {
+			ended[i], results[i] = true, text(orNull(end.finish.Result))
+		}
 	}
 	return []any{
 		first.Worker, text(first.Started),
-		ids, names, queues, priorities, awaited, timeouts, versions, retries, args, kwargs, tokens, ats,
+		ids, names, queues, priorities, awaited, timeouts, versions, retries, args, kwargs, tokens, ats, ended, results,
 	}
 }

@@ -71,6 +71,8 @@ type plainWrite struct {
 	finished *Finished
 	advance  *Advance
 	advanced *Advanced
+	// begins: the row is inserted as it ends.
+	begins bool
 }
 
 func (w *plainWrite) id() uuid.UUID {
@@ -109,6 +111,36 @@ func plainOf(b *Batch, f *Flushed) (p plainWrites) {
 	return p
 }
 
+// endsOf answers those ends, by id, whose rows are started by the same batch under the same lease:
+// their holder has asked for nothing else. plain does not write them, then.
+func (p *plainWrites) endsOf(creates []NewRow) map[uuid.UUID]*plainWrite {
+	begun := map[uuid.UUID]*Early{}
+	for i := range creates {
+		if early := creates[i].Early; early != nil {
+			begun[creates[i].ID] = early
+		}
+	}
+	ends := map[uuid.UUID]*plainWrite{}
+	for i := range p.own {
+		w := &p.own[i]
+		if early := begun[w.id()]; early != nil && w.finish != nil && w.finish.Position == 1 && w.finish.Lease == early.lease() {
+			ends[w.id()], w.begins = w, true
+		}
+	}
+	return ends
+}
+
+// others are the writes of rows that are there already.
+func (p *plainWrites) others() []*plainWrite {
+	var writes []*plainWrite
+	for i := range p.own {
+		if !p.own[i].begins {
+			writes = append(writes, &p.own[i])
+		}
+	}
+	return writes
+}
+
 func (w *plainWrite) isWritten() bool {
 	if w.finish != nil {
 		return w.finished.Held
@@ -117,7 +149,7 @@ func (w *plainWrite) isWritten() bool {
 }
 
 // plain writes what can be written so; the answers to the rest stay empty.
-func (p *pipeline) plain(writes []plainWrite) {
+func (p *pipeline) plain(writes []*plainWrite) {
 	if len(writes) == 0 {
 		return
 	}
@@ -165,7 +197,7 @@ func (w *plainWrite) answerAdvance(queue string, at time.Time) {
 	}
 }
 
-func plainArgs(writes []plainWrite) []any {
+func plainArgs(writes []*plainWrite) []any {
 	n := len(writes)
 	ids, epochs, tokens, positions := make([]uuid.UUID, n), make([]int64, n), make([]uuid.UUID, n), make([]int32, n)
 	ends, payloads := make([]bool, n), make([]*string, n)

@@ -22,7 +22,7 @@ var decoders sync.Map // reflect.Type: decoder
 // It gives up on whatever is wrong and on what is rare: escapes in texts, null, a field twice. Then
 // v is of no use and encoding/json has to look, which has the words for what is wrong, too.
 func Decode[T any](raw []byte, v *T) bool {
-	s := scanner{raw: raw}
+	s := scanner{raw: raw, deepest: MaxDepth}
 	s.space()
 	if !decoderOf(reflect.TypeFor[T]())(&s, reflect.ValueOf(v).Elem()) {
 		return false

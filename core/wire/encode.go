@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"math"
 	"reflect"
 	"strconv"
 	"strings"
@@ -23,7 +24,7 @@ type encoder func(dst []byte, v reflect.Value) ([]byte, error)
 
 var encoders sync.Map // reflect.Type: encoder
 
-// Append appends what v points to as JSON, and payloads as they are.
+// Append appends what v points to as JSON, with payloads as they are but for white space between tokens.
 func Append[T any](dst []byte, v *T) ([]byte, error) {
 	return encoderOf(reflect.TypeFor[T]())(dst, reflect.ValueOf(v).Elem())
 }
@@ -113,8 +114,9 @@ func appendUUID(dst []byte, v reflect.Value) ([]byte, error) {
 
 func appendTime(dst []byte, v reflect.Value) ([]byte, error) {
 	at := v.Addr().Interface().(*time.Time)
-	if year := at.Year(); year < 0 || year > 9999 {
-		return nil, fmt.Errorf("the year %d has more than four digits", year)
+	_, offset := at.Zone()
+	if year := at.Year(); year < 0 || year > 9999 || max(offset, -offset) >= 24*60*60 {
+		return appendOther(dst, v) // which says what is wrong
 	}
 	return append(at.AppendFormat(append(dst, '"'), time.RFC3339Nano), '"'), nil
 }
@@ -124,10 +126,20 @@ func appendPayload(dst []byte, v reflect.Value) ([]byte, error) {
 	if len(payload) == 0 {
 		return append(dst, "null"...), nil
 	}
-	if s := (scanner{raw: payload}); !s.value() || s.at < len(payload) {
+	s := scanner{raw: payload, deepest: math.MaxInt} // how deep is for who took it in
+	s.space()
+	if !s.value() {
 		return nil, fmt.Errorf("a payload of %d bytes is no JSON", len(payload))
 	}
-	return append(dst, payload...), nil
+	if s.space(); s.at < len(payload) {
+		return nil, fmt.Errorf("a payload of %d bytes has something after its JSON", len(payload))
+	}
+	if !s.spaced {
+		return append(dst, payload...), nil
+	}
+	out := bytes.NewBuffer(dst)
+	err := json.Compact(out, payload)
+	return out.Bytes(), err
 }
 
 func appendString(dst []byte, v reflect.Value) ([]byte, error) {

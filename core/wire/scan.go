@@ -3,9 +3,12 @@ package wire
 // scanner goes through JSON once. Each method answers whether it found what it was asked for, and
 // stands behind it then; where it did not, the JSON is not looked at any more.
 type scanner struct {
-	raw   []byte
-	at    int
-	depth int
+	raw []byte
+	at  int
+	// depth is how many brackets are open, deepest how many may be.
+	depth, deepest int
+	// spaced: there was white space between tokens.
+	spaced bool
 }
 
 // peek answers the next byte, 0 at the end.
@@ -29,6 +32,7 @@ func (s *scanner) space() {
 		switch s.raw[s.at] {
 		case ' ', '\t', '\n', '\r':
 			s.at++
+			s.spaced = true
 		default:
 			return
 		}
@@ -46,7 +50,7 @@ func (s *scanner) literal(word string) bool {
 
 // each goes through what is in brackets.
 func (s *scanner) each(open, shut byte, item func() bool) bool {
-	if s.depth++; s.depth > MaxDepth || !s.take(open) {
+	if s.depth++; s.depth > s.deepest || !s.take(open) {
 		return false
 	}
 	s.space()

@@ -82,22 +82,31 @@ func TestRepliesAreWrittenAsEncodingJSONWouldWriteThem(t *testing.T) {
 	}{1e21, map[string]any{"k": 1}, nil, []byte("x"), -5})
 }
 
-func TestAPayloadIsWrittenAsItIs(t *testing.T) {
+func TestAPayloadIsWrittenAsItIsButForWhiteSpace(t *testing.T) {
 	t.Parallel()
-	const payload = "{ \"a\" :\n[ 1 ,\t\"<\\u003c\" ] }"
-	raw := model.Payload(payload)
-	if got, err := Append(nil, &raw); err != nil || string(got) != payload {
-		t.Errorf("%s, %v", got, err)
+	deep := strings.Repeat("[", 1000) + strings.Repeat("]", 1000)
+	for payload, want := range map[string]string{
+		" { \"a\" :\n[ 1 ,\t\"< \\u003c\" ] }\r\n": `{"a":[1,"< \u003c"]}`,
+		`{"a":[1.0e+400,"\ud800\/"],"a":-0.0}`:     `{"a":[1.0e+400,"\ud800\/"],"a":-0.0}`,
+		deep:                                       deep, // that nothing so deep comes in is for others
+	} {
+		raw := model.Payload(payload)
+		if got, err := Append(nil, &raw); err != nil || string(got) != want {
+			t.Errorf("%s, %v, want %s", got, err, want)
+		}
 	}
 }
 
 func TestWhatIsNoJSONIsNotWritten(t *testing.T) {
 	t.Parallel()
-	for _, payload := range []string{"{", "1 2", "nul", `"\x"`, "01", "[1,]", `{"a"}`, "\"\n\"", " ", strings.Repeat("[", 200) + strings.Repeat("]", 200)} {
+	for _, payload := range []string{"{", "1 2", "nul", `"\x"`, "01", "[1,]", `{"a"}`, "\"\n\"", " ", " 1 2 "} {
 		raw := model.Payload(payload)
 		if got, err := Append(nil, &raw); err == nil {
 			t.Errorf("%q was written: %s", payload, got)
 		}
+	}
+	if got, err := Append(nil, new(time.Date(2026, 1, 1, 0, 0, 0, 0, time.FixedZone("", 24*3600)))); err == nil {
+		t.Errorf("a zone of a day was written: %s", got)
 	}
 	late := time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC)
 	if got, err := Append(nil, &late); err == nil {

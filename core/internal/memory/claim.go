@@ -75,7 +75,7 @@ func (s *State) take(now time.Time, e *Execution, w *Worker, c store.Claim) mode
 	case e.isWorkflow() && e.Language == nil:
 		e.rename(w)
 	}
-	return e.claimed(now, seen, previous)
+	return e.claimed(seen, previous)
 }
 
 // isBegun: it has been put back, but not before it had begun its run.
@@ -92,7 +92,7 @@ func (e *Execution) rename(w *Worker) {
 }
 
 // claimed is what its new holder is told.
-func (e *Execution) claimed(now time.Time, seen *int, previous *uuid.UUID) model.Claimed {
+func (e *Execution) claimed(seen *int, previous *uuid.UUID) model.Claimed {
 	x := model.Claimed{
 		ID: e.ID, Run: e.Run, Kind: e.Kind, Name: e.Name, Queue: e.Queue, RootID: e.RootID, ParentID: e.ParentID,
 		Lease: model.Lease{Epoch: e.Epoch, Token: *e.Token}, Priority: e.Priority, Attempt: e.Attempts,

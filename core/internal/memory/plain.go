@@ -152,7 +152,7 @@ func (s *State) plainChild(now time.Time, f *store.Finish, out *store.Finished, 
 	if previous := p.Token; resumes {
 		token := to.Token
 		p.Status, p.RunAt, p.Epoch, p.Token = model.Running, now, p.Epoch+1, &token
-		flushed.Claimed = append(flushed.Claimed, p.claimed(now, p.SuspendedPosition, previous))
+		flushed.Claimed = append(flushed.Claimed, p.claimed(p.SuspendedPosition, previous))
 	} else {
 		s.wake(p, now)
 	}

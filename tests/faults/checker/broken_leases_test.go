@@ -155,6 +155,14 @@ var brokenLeases = []brokenRun{
 		x.append(&auditRow{tab: "executions", op: "I", x: x.id, is: x.state, statement: "create_held", writer: w.writer})
 		(&lease{x, w, 2, x.token}).runs().complete("1")
 	}},
+	{"I5: it is inserted as it ends under a later epoch", []int{5}, func(s *story) {
+		x := shortLife(s, s.worker("a"))
+		s.audit[len(s.audit)-2].is.epoch, s.audit[len(s.audit)-1].is.epoch, x.epoch = 2, 2, 2
+	}},
+	{"I2: it is written again after it was inserted as it ended", []int{2, 6}, func(s *story) {
+		w := s.worker("a")
+		shortLife(s, w).write("plain", w.writer, func(r *state) { r.result = "2" })
+	}},
 	{"I5: a suspended workflow is claimed", []int{5}, func(s *story) {
 		w := s.worker("a")
 		x := s.start("workflow", "order")

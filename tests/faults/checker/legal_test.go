@@ -68,10 +68,23 @@ func orders(s *story, w *holder) *told {
 	return x
 }
 
+// shortLife is a workflow that starts and ends by one statement.
+func shortLife(s *story, w *holder) *told {
+	x := s.make("workflow", "order")
+	x.language = "python"
+	x.state = state{
+		status: "completed", run: 1, epoch: 1, token: s.uuid(), worker: w.id, attempts: 1, length: 1, runAt: s.now, result: "1", finishedAt: s.now,
+	}
+	x.append(&auditRow{tab: "executions", op: "I", x: x.id, is: x.state, statement: "create_early", writer: w.writer})
+	x.adds("started", 0, "", `{"language" : "python"}`, "create_early", w.writer)
+	return x
+}
+
 func TestLegalRunsPass(t *testing.T) {
 	t.Parallel()
 	for name, tell := range map[string]func(*story){
 		"a workflow with all that it can wait for": func(s *story) { orders(s, s.worker("a")) },
+		"a workflow that is inserted as it ends":   func(s *story) { shortLife(s, s.worker("a")).answer("completed", "1") },
 		"an unknown start that exists":             func(s *story) { s.make("job", "charge").insert().claim(s.worker("a")).runs().complete("1") },
 		"an unknown start that does not exist": func(s *story) {
 			call := s.call("c1", "start", nil, map[string]any{"uid": "nowhere", "outcome": "unknown", "x": s.uuid().String()})

@@ -6,6 +6,7 @@ import (
 	"crypto/md5"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -71,7 +72,8 @@ func (e *evidence) loadMeta(dir string) error {
 }
 
 func (e *evidence) loadAudit(path string) error {
-	return eachRow(path, e.symbols, func(t *table) {
+	ends := map[id]row{}
+	if err := eachRow(path, e.symbols, func(t *table) {
 		r := row{
 			n: t.int64("n"), at: t.instant("at"), txid: t.int64("txid"), x: t.id("x"),
 			oldEpoch: t.int64("old_epoch"), newEpoch: t.int64("new_epoch"), oldToken: t.id("old_token"), newToken: t.id("new_token"), worker: t.id("worker"),
@@ -82,12 +84,37 @@ func (e *evidence) loadAudit(path string) error {
 			length: t.int32("history_length"), position: t.int32("position"), sequence: t.int32("sequence"),
 			cancel: t.flag("cancel"), alone: t.flag("alone"),
 		}
-		if r.tab == workersTable {
+		switch {
+		case r.tab == workersTable:
 			e.beats = append(e.beats, r)
-			return
+		case r.tab == executionsTable && r.op == inserted && r.newStatus == completed && r.newEpoch > 0:
+			var begun row
+			begun, ends[r.x] = lived(r)
+			e.audit = append(e.audit, begun)
+		case ends[r.x].txid == r.txid && r.event == evStarted:
+			end := ends[r.x]
+			r.newStatus, end.n = running, r.n
+			e.audit = append(e.audit, r, end)
+			delete(ends, r.x)
+		default:
+			e.audit = append(e.audit, r)
 		}
-		e.audit = append(e.audit, r)
-	})
+	}); err != nil {
+		return err
+	}
+	if len(ends) > 0 {
+		return fmt.Errorf("%d rows were inserted as they ended, and have no history", len(ends))
+	}
+	return nil
+}
+
+// lived tells a row that was inserted as it ended as what it stands for: it was inserted for its
+// holder, its history began, and its holder ended it. What the rules ask of each holds of these, too.
+func lived(r row) (begun, ended row) {
+	begun, ended = r, r
+	begun.newStatus, begun.hash = running, id{}
+	ended.op, ended.oldStatus, ended.oldEpoch, ended.oldToken = updated, running, r.newEpoch, r.newToken
+	return begun, ended
 }
 
 // payloads keeps texts until the journals have told which unique ids to look for.

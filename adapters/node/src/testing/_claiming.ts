@@ -138,7 +138,7 @@ export class Claiming extends Looking {
     row.cancelTold = row.cancelRequested !== undefined
     if (!row.isWorkflow) row.attempts += 1
     else if (row.language === undefined) this.#begin(row, worker)
-    const claimed = claimedOf(row, this.clock.at())
+    const claimed = claimedOf(row)
     row.claims.set(row.run, claimed)
     const seen = row.seen > 0 && { seen: row.seen }
     row.seen = 0
@@ -202,7 +202,7 @@ function byPriority(one: Row, other: Row): number {
 }
 
 /** Answers an execution as a claim does, without its history. */
-function claimedOf(row: Row, now: string): Json {
+function claimedOf(row: Row): Json {
   const { retry, attempt_timeout_ms } = row.made
   const reply = row.reply()
   return present({
@@ -216,13 +216,11 @@ function claimedOf(row: Row, now: string): Json {
     lease: row.lease,
     priority: reply.priority,
     attempt: row.attempts,
-    args: reply.args,
-    kwargs: reply.kwargs,
+    args: row.made.args,
+    kwargs: row.made.kwargs,
     retry: retry ?? undefined,
     attempt_timeout_ms: attempt_timeout_ms || undefined,
     deadline_at: reply.deadline_at,
-    created_at: reply.created_at,
-    claimed_at: now,
     cancel_requested: row.cancelRequested === undefined ? undefined : true,
     progress: reply.progress,
     version: reply.version,

@@ -210,7 +210,7 @@ class MemoryEngine(Looking):
             self._begin(row, worker)
         elif not row.is_workflow:
             row.attempts += 1
-        row.claims[row.run] = claimed = _claimed(row, self.clock.at())
+        row.claims[row.run] = claimed = _claimed(row)
         if not row.is_workflow:
             return claimed
         if suspended is None:
@@ -422,7 +422,7 @@ class MemoryEngine(Looking):
     )
 
 
-def _claimed(row: Row, now: str) -> Json:
+def _claimed(row: Row) -> Json:
     """Answers an execution as a claim does, without its history."""
     reply = row.reply()
     claimed: Json = {
@@ -435,12 +435,9 @@ def _claimed(row: Row, now: str) -> Json:
             "queue",
             "root_id",
             "priority",
-            "args",
-            "kwargs",
-            "created_at",
         )
     }
-    claimed |= {"lease": row.lease, "attempt": row.attempts, "claimed_at": now, "position": 0}
+    claimed |= {"lease": row.lease, "attempt": row.attempts, "position": 0}
     if row.is_workflow:
         claimed["position"] = len(row.events)
     for name in ("parent_id", "deadline_at", "progress", "version"):
@@ -448,7 +445,7 @@ def _claimed(row: Row, now: str) -> Json:
             claimed[name] = reply[name]
     if row.cancel_requested is not None:
         claimed["cancel_requested"] = True
-    for name in ("retry", "attempt_timeout_ms"):
+    for name in ("args", "kwargs", "retry", "attempt_timeout_ms"):
         if row.new.get(name):
             claimed[name] = row.new[name]
     return claimed

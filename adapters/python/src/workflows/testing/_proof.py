@@ -44,7 +44,11 @@ def replayed(
     claimed: Mapping[str, Any], function: Function[..., Any], events: Sequence[Json]
 ) -> Generator[Replay]:
     """Runs a workflow's code over a history, from the start, and forgets it afterwards."""
-    fresh = {**claimed, "args": frozen(claimed["args"]), "kwargs": frozen(claimed["kwargs"])}
+    fresh = {
+        **claimed,
+        "args": frozen(claimed.get("args", [])),
+        "kwargs": frozen(claimed.get("kwargs", {})),
+    }
     with outside_tasks():
         replay = Replay(fresh, function)
         try:
