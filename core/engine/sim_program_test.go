@@ -32,11 +32,11 @@ const (
 	instructions
 )
 
-// program answers the instructions of a workflow called "w17".
+// program answers the instructions of a workflow called "w17"; some have none, and end as they begin.
 func program(name string) (code []int) {
 	n, _ := strconv.ParseUint(strings.TrimLeft(name, "wv"), 10, 64)
 	chance := chance(n)
-	for range 1 + chance.below(4) {
+	for range chance.below(5) {
 		code = append(code, chance.below(instructions))
 	}
 	return code

@@ -64,7 +64,7 @@ func (s *Store) Flush(ctx context.Context, b Batch) (Flushed, error) {
 	}
 	plain, rest := plainOf(&b, &f), outcomesOf(&b, &f)
 	p := s.pipeline()
-	p.create(b.Creates, plain.endsOf(b.Creates), b.Claim, f.Made, &f.Claimed)
+	p.create(b.Creates, plain.endsOf(&b), b.Claim, f.Made, &f.Claimed)
 	p.lock(b)
 	p.signal(b.Signals, b.MaxHistory, f.Signals)
 	p.progress(b.Progress, f.Progress)

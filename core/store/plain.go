@@ -112,13 +112,17 @@ func plainOf(b *Batch, f *Flushed) (p plainWrites) {
 }
 
 // endsOf answers those ends, by id, whose rows are started by the same batch under the same lease:
-// their holder has asked for nothing else. plain does not write them, then.
-func (p *plainWrites) endsOf(creates []NewRow) map[uuid.UUID]*plainWrite {
+// their holder has asked for nothing else. plain does not write them, then. A signal that the batch
+// brings comes before the end.
+func (p *plainWrites) endsOf(b *Batch) map[uuid.UUID]*plainWrite {
 	begun := map[uuid.UUID]*Early{}
-	for i := range creates {
-		if early := creates[i].Early; early != nil {
-			begun[creates[i].ID] = early
+	for i := range b.Creates {
+		if early := b.Creates[i].Early; early != nil {
+			begun[b.Creates[i].ID] = early
 		}
+	}
+	for i := range b.Signals {
+		delete(begun, b.Signals[i].ID)
 	}
 	ends := map[uuid.UUID]*plainWrite{}
 	for i := range p.own {

@@ -22,6 +22,7 @@ MIX: Mapping[str, int] = {
     "twins": 8,
     "call": 10,
     "flow": 34,
+    "starter": 6,
     "cancelled": 8,
     "terminated": 2,
 }
@@ -135,6 +136,16 @@ class Workload:
     def _user(self, dice: Dice, uid: str) -> Item:
         """Answer a job whose body uses the engine itself."""
         deed = {"uid": uid, "how": "uses", "ms": dice.pick((0, 20))}
+        return Item(uid, "job", "fault.job", "default", deed, id=_id(dice))
+
+    def _starter(self, dice: Dice, uid: str) -> Item:
+        """Answer a job whose body starts workflows, which its own process is to run at once."""
+        flows: list[Deed] = []
+        for n in range(dice.between(1, 8)):
+            inner = f"{uid}.{n}"
+            first = self._deed(dice, f"{inner}.0", 1)
+            flows.append({"uid": inner, "deeds": dice.pick(([], [], [first]))})
+        deed = {"uid": uid, "how": "starts", "flows": flows}
         return Item(uid, "job", "fault.job", "default", deed, id=_id(dice))
 
     def _huge(self, dice: Dice, uid: str) -> Item:

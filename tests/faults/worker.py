@@ -42,7 +42,9 @@ Deed = dict[str, Any]
 
 QUEUES = {"python": "python", "node": "node"}
 
-_journal = Journal(Path(os.environ["FAULTS_RUN"], f"worker-{os.environ['FAULTS_WORKER']}.jsonl"))
+_NAME = os.environ["FAULTS_WORKER"]
+_journal = Journal(Path(os.environ["FAULTS_RUN"], f"worker-{_NAME}.jsonl"))
+_calls = Journal(Path(os.environ["FAULTS_RUN"], f"client-of-{_NAME}.jsonl"))
 
 
 class Wanted(Exception):
@@ -77,7 +79,7 @@ async def _body(deed: Deed, facts: dict[str, Any]) -> Any:
     ok = False
     try:
         if how := deed.get("how"):
-            await _harm(how, deed)
+            await _harm(how, deed, facts)
         if ms := deed.get("ms", 0):
             await asyncio.sleep(ms / 1000)
         if facts["attempt"] <= deed.get("fails", 0):
@@ -92,7 +94,7 @@ async def _body(deed: Deed, facts: dict[str, Any]) -> Any:
     return deed["uid"]
 
 
-async def _harm(how: str, deed: Deed) -> None:
+async def _harm(how: str, deed: Deed, facts: dict[str, Any]) -> None:
     match how:
         case "kill":
             os.kill(os.getpid(), signal.SIGKILL)
@@ -101,10 +103,22 @@ async def _harm(how: str, deed: Deed) -> None:
         case "uses":
             await asyncio.gather(*(client().get(attempts.attempt_info().id) for _ in range(5)))
             await fault_job.options(idempotency_key=deed["uid"]).queue({"uid": f"{deed['uid']}.of"})
+        case "starts":
+            mark = f"{facts['epoch']}.{facts['pid']}"
+            await asyncio.gather(*(_start(flow, mark) for flow in deed["flows"]))
         case "huge":
             raise Wanted("x" * 10 * _MB)
         case _:
             raise Wanted(how)
+
+
+async def _start(flow: Deed, mark: str) -> None:
+    """Start a workflow that this process runs, and journal that it was acknowledged."""
+    uid, began = f"{flow['uid']}.{mark}", now()
+    deeds = [{**deed, "uid": f"{deed['uid']}.{mark}"} for deed in flow["deeds"]]
+    handle = await python_flow.queue({"uid": uid, "deeds": deeds})
+    call = {"op": "start", "x": handle.id, "uid": uid, "created": True, "outcome": "ok"}
+    _calls.note("call", client=f"of-{_NAME}", **call, **{"from": began}, to=now())
 
 
 async def _job(deed: Deed) -> Any:
@@ -227,8 +241,7 @@ def _present() -> Registry:
 async def main() -> None:
     if size := os.environ.get("FAULTS_POOL"):
         configure(pool_size=int(size))
-    name = os.environ["FAULTS_WORKER"]
-    await Worker(sys.argv[1:], name=name, functions=_present(), drain_timeout=5).run()
+    await Worker(sys.argv[1:], name=_NAME, functions=_present(), drain_timeout=5).run()
 
 
 if __name__ == "__main__":

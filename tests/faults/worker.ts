@@ -28,6 +28,7 @@ interface Deed {
   readonly ms?: number
   readonly fails?: number
   readonly how?: string
+  readonly flows?: readonly Deed[]
   readonly block_ms?: number
   readonly lang?: 'python' | 'node'
   readonly count?: number
@@ -45,9 +46,14 @@ const { FAULTS_RUN = '.', FAULTS_WORKER = 'here', FAULTS_LACKS = '' } = process.
 const { FAULTS_BOOT_OFFSET_NS = '0' } = process.env
 const OFFSET = BigInt(FAULTS_BOOT_OFFSET_NS)
 const file = openSync(join(FAULTS_RUN, `worker-${FAULTS_WORKER}.jsonl`), 'a')
+const calls = openSync(join(FAULTS_RUN, `client-of-${FAULTS_WORKER}.jsonl`), 'a')
+
+function now(): bigint {
+  return outside(() => process.hrtime.bigint()) + OFFSET // workflow code has no clock
+}
 
 function note(t: string, fields: object): void {
-  const at = outside(() => process.hrtime.bigint()) + OFFSET // workflow code has no clock
+  const at = now()
   const line = JSON.stringify({ t, ...fields, at: '@' }).replace('"@"', String(at))
   writeSync(file, `${line}\n`)
 }
@@ -77,6 +83,10 @@ async function body(deed: Deed, told: Facts): Promise<string> {
   let ok = false
   try {
     harm(deed)
+    if (deed.how === 'starts') {
+      const mark = `${told.epoch}.${told.pid}`
+      await Promise.all((deed.flows ?? []).map((flow) => start(flow, mark)))
+    }
     if (deed.ms) await pause(deed.ms)
     if (cancelled()) note('late', { x: told.x, code: 'interrupted' })
     if (told.attempt <= (deed.fails ?? 0)) throw new Error(deed.uid)
@@ -95,6 +105,18 @@ function harm(deed: Deed): void {
   }
   if (deed.how === 'huge') throw new Error('x'.repeat(10_000_000))
   if (deed.how === 'fails') throw new Error('fails')
+}
+
+/** Starts a workflow that this process runs, and journals that it was acknowledged. */
+async function start(flow: Deed, mark: string): Promise<void> {
+  const uid = `${flow.uid}.${mark}`
+  const began = now()
+  const deeds = (flow.deeds ?? []).map((each) => ({ ...each, uid: `${each.uid}.${mark}` }))
+  const { id } = await nodeFlow.queue({ do: 'flow', uid, deeds })
+  const call = { t: 'call', client: `of-${FAULTS_WORKER}`, op: 'start', x: id, uid, created: true }
+  const line = JSON.stringify({ ...call, outcome: 'ok', from: '@from', to: '@to' })
+  const timed = line.replace('"@from"', String(began)).replace('"@to"', String(now()))
+  writeSync(calls, `${timed}\n`)
 }
 
 const QUICK = { initial: 0.05, max: 0.2, retries: 50 }

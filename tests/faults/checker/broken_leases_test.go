@@ -159,6 +159,15 @@ var brokenLeases = []brokenRun{
 		x := shortLife(s, s.worker("a"))
 		s.audit[len(s.audit)-2].is.epoch, s.audit[len(s.audit)-1].is.epoch, x.epoch = 2, 2, 2
 	}},
+	{"I5: a completed row is forged", []int{5}, func(s *story) {
+		x := s.make("job", "charge")
+		x.status, x.result, x.finishedAt = "completed", "1", s.now
+		x.insert()
+	}},
+	{"I7: it is inserted as it ended, without a history", []int{7}, func(s *story) {
+		x := shortLife(s, s.worker("a"))
+		s.audit, x.history = s.audit[:len(s.audit)-1], nil
+	}},
 	{"I2: it is written again after it was inserted as it ended", []int{2, 6}, func(s *story) {
 		w := s.worker("a")
 		shortLife(s, w).write("plain", w.writer, func(r *state) { r.result = "2" })

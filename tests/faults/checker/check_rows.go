@@ -31,6 +31,8 @@ func (l *look) checkFirst(r *row, again bool) {
 		l.fail(2, l.x, r.at, "it was inserted twice")
 	case r.op == inserted && r.newStatus == running:
 		l.checkHandedOver(r)
+	case r.op == inserted && r.newStatus == completed:
+		l.fail(5, l.x, r.at, "it was inserted as completed, and nobody held it")
 	case r.op == inserted && r.newEpoch != 0:
 		l.fail(5, l.x, r.at, "a new row has epoch %d", r.newEpoch)
 	}

@@ -52,12 +52,11 @@ func (l *look) checkSignals() {
 		return
 	}
 	found := l.signals()
-	sent := map[int32]bool{}
+	asked := l.firstAsked()
 	for _, c := range l.calls {
 		if c.op != opSignal || c.uid == 0 {
 			continue
 		}
-		sent[c.uid] = true
 		l.checked[12]++
 		at := found[c.uid]
 		switch {
@@ -66,14 +65,28 @@ func (l *look) checkSignals() {
 		case at == nil:
 		case at.copies > 0:
 			l.fail(12, l.x, at.first.at, "signal %s is in the history of one run %d times", l.uids[c.uid], at.copies+1)
-		case at.first.at+l.slack < c.from:
-			l.fail(12, l.x, at.first.at, "signal %s is in the history %.3f ms before it was sent", l.uids[c.uid], float64(c.from-at.first.at)/1e6)
+		case at.first.at+l.slack < asked[c.uid]:
+			l.fail(12, l.x, at.first.at, "signal %s is in the history %.3f ms before it was sent", l.uids[c.uid], float64(asked[c.uid]-at.first.at)/1e6)
 		case c.outcome == outcomeFail && isRefusal(l.symbols.name(c.code)):
 			l.fail(25, l.x, c.from, "signal %s was refused with %s and is in the history", l.uids[c.uid], l.symbols.name(c.code))
 		}
 	}
 	l.checkSenders(found)
 	l.checkTaking(found)
+}
+
+// firstAsked answers when each signal was sent first: who repeats it sends nothing new.
+func (l *look) firstAsked() map[int32]int64 {
+	first := map[int32]int64{}
+	for _, c := range l.calls {
+		if c.op != opSignal || c.uid == 0 {
+			continue
+		}
+		if at, again := first[c.uid]; !again || c.from < at {
+			first[c.uid] = c.from
+		}
+	}
+	return first
 }
 
 // checkSenders: of what one client sent one after another, the order is kept.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -85,7 +86,20 @@ func TestLegalRunsPass(t *testing.T) {
 	for name, tell := range map[string]func(*story){
 		"a workflow with all that it can wait for": func(s *story) { orders(s, s.worker("a")) },
 		"a workflow that is inserted as it ends":   func(s *story) { shortLife(s, s.worker("a")).answer("completed", "1") },
-		"an unknown start that exists":             func(s *story) { s.make("job", "charge").insert().claim(s.worker("a")).runs().complete("1") },
+		"rows of the audit in no order": func(s *story) {
+			shortLife(s, s.worker("a"))
+			slices.Reverse(s.audit)
+		},
+		"a signal that is sent again when it has arrived": func(s *story) {
+			x := s.start("workflow", "order")
+			uid := x.signal("c2", "note")
+			s.pass(second)
+			s.call("c2", "signal", x, map[string]any{"uid": uid})
+			l := x.claim(s.worker("a"))
+			l.take("note", uid)
+			l.complete("1")
+		},
+		"an unknown start that exists": func(s *story) { s.make("job", "charge").insert().claim(s.worker("a")).runs().complete("1") },
 		"an unknown start that does not exist": func(s *story) {
 			call := s.call("c1", "start", nil, map[string]any{"uid": "nowhere", "outcome": "unknown", "x": s.uuid().String()})
 			call["to"] = nil

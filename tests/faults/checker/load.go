@@ -3,12 +3,13 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"crypto/md5"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -72,8 +73,7 @@ func (e *evidence) loadMeta(dir string) error {
 }
 
 func (e *evidence) loadAudit(path string) error {
-	ends := map[id]row{}
-	if err := eachRow(path, e.symbols, func(t *table) {
+	err := eachRow(path, e.symbols, func(t *table) {
 		r := row{
 			n: t.int64("n"), at: t.instant("at"), txid: t.int64("txid"), x: t.id("x"),
 			oldEpoch: t.int64("old_epoch"), newEpoch: t.int64("new_epoch"), oldToken: t.id("old_token"), newToken: t.id("new_token"), worker: t.id("worker"),
@@ -84,32 +84,47 @@ func (e *evidence) loadAudit(path string) error {
 			length: t.int32("history_length"), position: t.int32("position"), sequence: t.int32("sequence"),
 			cancel: t.flag("cancel"), alone: t.flag("alone"),
 		}
-		switch {
-		case r.tab == workersTable:
+		if r.tab == workersTable {
 			e.beats = append(e.beats, r)
-		case r.tab == executionsTable && r.op == inserted && r.newStatus == completed && r.newEpoch > 0:
-			var begun row
-			begun, ends[r.x] = lived(r)
-			e.audit = append(e.audit, begun)
-		case ends[r.x].txid == r.txid && r.event == evStarted:
-			end := ends[r.x]
-			r.newStatus, end.n = running, r.n
-			e.audit = append(e.audit, r, end)
-			delete(ends, r.x)
-		default:
-			e.audit = append(e.audit, r)
+			return
 		}
-	}); err != nil {
-		return err
-	}
-	if len(ends) > 0 {
-		return fmt.Errorf("%d rows were inserted as they ended, and have no history", len(ends))
-	}
-	return nil
+		e.audit = append(e.audit, r)
+	})
+	slices.SortFunc(e.audit, func(a, b row) int { return cmp.Compare(a.n, b.n) }) // a table has no order
+	e.audit = tellLives(e.audit)
+	return err
 }
 
-// lived tells a row that was inserted as it ended as what it stands for: it was inserted for its
-// holder, its history began, and its holder ended it. What the rules ask of each holds of these, too.
+// tellLives tells rows that were inserted as they ended as what they stand for: inserted for a holder,
+// a history that began, and an end by the holder. What the rules ask of each holds of these, too.
+func tellLives(audit []row) []row {
+	ends := map[id]row{}
+	told := make([]row, 0, len(audit))
+	for _, r := range audit {
+		end, found := ends[r.x]
+		switch {
+		case r.tab == executionsTable && r.op == inserted && r.newStatus == completed && r.statement == stCreateEarly && !r.worker.isZero():
+			var begun row
+			begun, ends[r.x] = lived(r)
+			told = append(told, begun)
+		case found:
+			if end.txid == r.txid && r.event == evStarted {
+				r.newStatus, end.n = running, r.n
+				told = append(told, r, end)
+			} else { // without a history, which is for the rules
+				told = append(told, end, r)
+			}
+			delete(ends, r.x)
+		default:
+			told = append(told, r)
+		}
+	}
+	for _, end := range ends {
+		told = append(told, end)
+	}
+	return told
+}
+
 func lived(r row) (begun, ended row) {
 	begun, ended = r, r
 	begun.newStatus, begun.hash = running, id{}

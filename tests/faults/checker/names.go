@@ -101,6 +101,7 @@ const (
 	stAdvanceChildren
 	stAdvanceHeld
 	stAdvance
+	stCreateEarly
 	stContinue
 	stRelease
 	stEndReleased
@@ -143,7 +144,7 @@ var known = []string{
 	"cancel_requested", "retried", "continued",
 	"claim", "claim_suspect", "finish", "finish_roots", "finish_lone", "plain", "plain_schedule", "plain_child",
 	"advance_plain", "advance_timers", "advance_children", "advance_held", "advance",
-	"continue", "release", "end_released", "progress", "requeue_lost", "end_lost", "expire", "end", "retry",
+	"create_early", "continue", "release", "end_released", "progress", "requeue_lost", "end_lost", "expire", "end", "retry",
 	"active", "draining", "stopped", "dead",
 	"ok", "fail", "unknown",
 	"start", "signal", "cancel", "terminate", "result", "state",
