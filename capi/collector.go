@@ -10,7 +10,7 @@ import (
 
 // garbageRoom is how many bytes of garbage gather before they are collected. What lives is a few
 // megabytes, and by Go's default of as much garbage a busy engine spent a fifth of its time collecting.
-const garbageRoom = 48 << 20
+const garbageRoom = 32 << 20
 
 // collectorPercent is what Go was told last. It takes the garbage as a share of what lives.
 var collectorPercent atomic.Int64

@@ -7,7 +7,7 @@ import (
 )
 
 func TestGarbageIsCollectedByRoomAndNotByShare(t *testing.T) {
-	for live, want := range map[uint64]int64{0: 1200, 1 << 20: 1200, 4 << 20: 1200, 24 << 20: 200, 48 << 20: 100, 1 << 30: 100} {
+	for live, want := range map[uint64]int64{0: 800, 1 << 20: 800, 4 << 20: 800, 16 << 20: 200, 32 << 20: 100, 1 << 30: 100} {
 		if got := percentFor(live); got != want {
 			t.Errorf("percentFor(%d) = %d, want %d", live, got, want)
 		}
