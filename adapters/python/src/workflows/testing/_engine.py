@@ -445,7 +445,10 @@ def _claimed(row: Row) -> Json:
             claimed[name] = reply[name]
     if row.cancel_requested is not None:
         claimed["cancel_requested"] = True
-    for name in ("args", "kwargs", "retry", "attempt_timeout_ms"):
+    for name in ("args", "kwargs"):
+        if reply[name]:
+            claimed[name] = reply[name]
+    for name in ("retry", "attempt_timeout_ms"):
         if row.new.get(name):
             claimed[name] = row.new[name]
     return claimed
