@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"reflect"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -16,7 +15,7 @@ const MaxDepth = 128 + 8
 // decoder reads one value, or gives up.
 type decoder func(s *scanner, v reflect.Value) bool
 
-var decoders sync.Map // reflect.Type: decoder
+var decoders codecs[decoder]
 
 // Decode reads a request from JSON that is known to be UTF-8 into what v points to, which is zero.
 // It gives up on whatever is wrong and on what is rare: escapes in texts, null, a field twice. Then
@@ -32,24 +31,9 @@ func Decode[T any](raw []byte, v *T) bool {
 }
 
 func decoderOf(t reflect.Type) decoder {
-	if known, found := decoders.Load(t); found {
-		return known.(decoder)
-	}
-	// A type that contains itself finds this one while its own is made.
-	var made sync.WaitGroup
-	var actual decoder
-	made.Add(1)
-	known, found := decoders.LoadOrStore(t, decoder(func(s *scanner, v reflect.Value) bool {
-		made.Wait()
-		return actual(s, v)
-	}))
-	if found {
-		return known.(decoder)
-	}
-	actual = newDecoder(t)
-	made.Done()
-	decoders.Store(t, actual)
-	return actual
+	return decoders.of(t, func(made func() decoder) decoder {
+		return func(s *scanner, v reflect.Value) bool { return made()(s, v) }
+	}, newDecoder)
 }
 
 func newDecoder(t reflect.Type) decoder {

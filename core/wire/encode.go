@@ -13,7 +13,6 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -22,7 +21,7 @@ import (
 // encoder appends one value, which can be addressed.
 type encoder func(dst []byte, v reflect.Value) ([]byte, error)
 
-var encoders sync.Map // reflect.Type: encoder
+var encoders codecs[encoder]
 
 // Append appends what v points to as JSON, with payloads as they are but for white space between tokens.
 func Append[T any](dst []byte, v *T) ([]byte, error) {
@@ -30,24 +29,9 @@ func Append[T any](dst []byte, v *T) ([]byte, error) {
 }
 
 func encoderOf(t reflect.Type) encoder {
-	if known, found := encoders.Load(t); found {
-		return known.(encoder)
-	}
-	// A type that contains itself finds this one while its own is made.
-	var made sync.WaitGroup
-	var actual encoder
-	made.Add(1)
-	known, found := encoders.LoadOrStore(t, encoder(func(dst []byte, v reflect.Value) ([]byte, error) {
-		made.Wait()
-		return actual(dst, v)
-	}))
-	if found {
-		return known.(encoder)
-	}
-	actual = newEncoder(t)
-	made.Done()
-	encoders.Store(t, actual)
-	return actual
+	return encoders.of(t, func(made func() encoder) encoder {
+		return func(dst []byte, v reflect.Value) ([]byte, error) { return made()(dst, v) }
+	}, newEncoder)
 }
 
 var (
