@@ -85,14 +85,14 @@ func TestRepliesAreWrittenAsEncodingJSONWouldWriteThem(t *testing.T) {
 func TestAPayloadIsWrittenAsItIsButForWhiteSpace(t *testing.T) {
 	t.Parallel()
 	deep := strings.Repeat("[", 1000) + strings.Repeat("]", 1000)
-	for payload, want := range map[string]string{
-		" { \"a\" :\n[ 1 ,\t\"< \\u003c\" ] }\r\n": `{"a":[1,"< \u003c"]}`,
-		`{"a":[1.0e+400,"\ud800\/"],"a":-0.0}`:     `{"a":[1.0e+400,"\ud800\/"],"a":-0.0}`,
-		deep:                                       deep, // that nothing so deep comes in is for others
+	for _, c := range []struct{ payload, want string }{
+		{" { \"a\" :\n[ 1 ,\t\"< \\u003c\" ] }\r\n", `{"a":[1,"< \u003c"]}`},
+		{`{"a":[1.0e+400,"\ud800\/"],"a":-0.0}`, `{"a":[1.0e+400,"\ud800\/"],"a":-0.0}`},
+		{deep, deep}, // that nothing so deep comes in is for others
 	} {
-		raw := model.Payload(payload)
-		if got, err := Append(nil, &raw); err != nil || string(got) != want {
-			t.Errorf("%s, %v, want %s", got, err, want)
+		raw := model.Payload(c.payload)
+		if got, err := Append(nil, &raw); err != nil || string(got) != c.want {
+			t.Errorf("%s, %v, want %s", got, err, c.want)
 		}
 	}
 }
