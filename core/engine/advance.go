@@ -346,7 +346,7 @@ func (e *Engine) advanced(w *work) (model.Advanced, error) {
 	switch {
 	case w.finished != nil:
 		return e.finished(w)
-	case w.awaits != nil:
+	case w.awaits != nil && w.advance == nil:
 		return w.awaits.advanced()
 	}
 	x, a := w.advance, &w.out.advance

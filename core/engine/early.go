@@ -173,7 +173,7 @@ func (x *early) join(w *work) bool {
 
 // asking makes an advance of what only waited for a start.
 func (w *work) asking() *work {
-	w.advance, w.asked, w.awaits = w.asked, nil, nil
+	w.advance = w.asked
 	return w
 }
 

@@ -225,7 +225,10 @@ func (f *flusher) flush(ctx context.Context, works []*work) {
 	delay := 20 * time.Millisecond
 	for {
 		works = withoutAbandoned(works)
-		err, panicked := f.attemptGuarded(ctx, works)
+		err, panicked := guarded(works, func() error { return f.attempt(ctx, works) })
+		if store.IsLockTimeout(err) {
+			works, panicked = f.setAside(ctx, works)
+		}
 		if panicked {
 			f.flushAlone(ctx, works)
 			return
@@ -237,9 +240,6 @@ func (f *flusher) flush(ctx context.Context, works []*work) {
 			f.flush(ctx, works[:len(works)/2])
 			f.flush(ctx, works[len(works)/2:])
 			return
-		}
-		if store.IsLockTimeout(err) {
-			works = f.setAside(ctx, works)
 		}
 		if !fault.From(err).Retryable {
 			finishAll(works, blame(err))
@@ -259,15 +259,15 @@ func (f *flusher) flush(ctx context.Context, works []*work) {
 	}
 }
 
-// attemptGuarded is attempt, and says whether it panicked.
-func (f *flusher) attemptGuarded(ctx context.Context, works []*work) (err error, panicked bool) {
+// guarded does a part of a flush, and says whether it panicked.
+func guarded(works []*work, part func() error) (err error, panicked bool) {
 	defer func() {
 		if r := recover(); r != nil {
 			panicked = true
 			slog.Error("a write panicked", "writes", len(works), "panic", r, "stack", string(debug.Stack()))
 		}
 	}()
-	return f.attempt(ctx, works), false
+	return part(), false
 }
 
 // flushAlone goes on after a panic with each work of the batch by itself, once: whose panic it
@@ -300,7 +300,8 @@ func (f *flusher) attempt(ctx context.Context, works []*work) error {
 	b := store.Batch{MaxHistory: e.settings.maxHistory}
 	h := e.handover(works)
 	var taken []model.Claimed
-	defer func() { h.fill(taken) }()
+	told := false
+	defer func() { h.fill(taken, told) }()
 	h.attach(works, &b)
 	for _, w := range works {
 		w.addTo(&b)
@@ -330,22 +331,27 @@ func (f *flusher) attempt(ctx context.Context, works []*work) error {
 		w.finish(nil)
 	}
 	e.hints.send()
+	told = true
 	return nil
 }
 
 // setAside takes those works out of a batch whose rows somebody else has locked,
 // and goes on with them beside it: one locked row must not hold up 499.
-func (f *flusher) setAside(ctx context.Context, works []*work) (rest []*work) {
+func (f *flusher) setAside(ctx context.Context, works []*work) (rest []*work, panicked bool) {
 	if len(works) == 1 && works[0].aside {
-		return works
+		return works, false
 	}
 	var b store.Batch
 	for _, w := range works {
 		w.addTo(&b)
 	}
-	locked, err := f.engine.store.Locked(ctx, b)
-	if err != nil {
-		return works
+	var locked map[uuid.UUID]bool
+	err, panicked := guarded(works, func() (err error) {
+		locked, err = f.engine.store.Locked(ctx, b)
+		return err
+	})
+	if err != nil || panicked {
+		return works, panicked
 	}
 	for _, w := range works {
 		if !locked[w.row()] {
@@ -366,7 +372,7 @@ func (f *flusher) setAside(ctx context.Context, works []*work) (rest []*work) {
 			f.flush(ctx, []*work{w})
 		})
 	}
-	return rest
+	return rest, false
 }
 
 func (f *flusher) returned() {

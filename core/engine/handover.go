@@ -144,14 +144,19 @@ func (h *handover) settle(claimed []model.Claimed, err error) map[uuid.UUID]bool
 	return ids
 }
 
-// fill lets the worker have them. It follows the answers to the flush's works: a
-// workflow is suspended before it goes on.
-func (h *handover) fill(claimed []model.Claimed) {
+// fill lets the worker have them. It follows the answers to the flush's works, of which all
+// were told unless there was a panic: a workflow is suspended before it goes on. Else they go
+// back, and come again behind the answers.
+func (h *handover) fill(claimed []model.Claimed, told bool) {
 	if h == nil {
 		return
 	}
-	if !h.settled { // a panic
+	if !h.settled { // a panic, too
 		h.settle(nil, errUnsettled)
+	}
+	if !told {
+		h.worker.putBack(claimed)
+		return
 	}
 	h.worker.slots.fill(claimed)
 	if h.worker.draining.Load() {

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/libworkflows/libworkflows/core/fault"
+	"github.com/libworkflows/libworkflows/core/model"
 	"github.com/libworkflows/libworkflows/core/store"
 )
 
@@ -51,4 +52,63 @@ func TestALoopThatPanicsIsStartedAnewUntilTheEngineEnds(t *testing.T) {
 	e.hints.queues["q"] = true
 	e.hints.mu.Unlock()
 	e.hints.send()
+}
+
+func TestAPanicWhileLockedRowsAreLookedForIsNoEndOfTheBatch(t *testing.T) {
+	t.Parallel()
+	works := []*work{
+		{cancels: []store.Cancel{{ID: uuid.New()}}},
+		{cancels: []store.Cancel{{ID: uuid.New()}}},
+	}
+	rest, panicked := withoutStore(t).flusher.setAside(t.Context(), works)
+	if !panicked || len(rest) != 2 {
+		t.Fatalf("panicked %v, and %d of 2 are left", panicked, len(rest))
+	}
+}
+
+func TestWhatAFlushClaimedThatPanickedBeforeItsAnswersGoesBack(t *testing.T) {
+	t.Parallel()
+	for told, want := range map[bool]int{true: 1, false: 0} {
+		e := withoutStore(t)
+		w := newWorker(e, uuid.New(), model.StartWorkerRequest{Queues: []string{"q"}, Concurrency: 1})
+		w.slots.open(model.ClaimRequest{N: 1, WaitMS: 1000})
+		id, lease := uuid.New(), model.Lease{Epoch: 1, Token: uuid.New()}
+		claimed := []model.Claimed{{ID: id, RootID: id, Kind: model.Job, Queue: "q", Lease: lease}}
+		e.claiming.RLock()
+		h := &handover{worker: w, reserved: w.slots.reserve(1, false, false), claim: w.newClaim(1, false)}
+		h.settle(claimed, nil)
+		h.fill(claimed, told)
+		if ready := w.slots.collect(1); len(ready) != want || e.leases.knows(id, lease) != told {
+			t.Errorf("told %v: the worker is given %d, and holds it: %v", told, len(ready), e.leases.knows(id, lease))
+		}
+	}
+}
+
+func TestWhoGivesUpWhileAStartBecomesUnsureDisturbsNothing(t *testing.T) {
+	t.Parallel()
+	e := withoutStore(t)
+	w := newWorker(e, uuid.New(), model.StartWorkerRequest{Queues: []string{"q"}, Concurrency: 1})
+	for range 200 {
+		id, lease := uuid.New(), model.Lease{Epoch: 1, Token: uuid.New()}
+		x := &early{worker: w, claimed: model.Claimed{ID: id, RootID: id, Kind: model.Workflow, Lease: lease, Position: 1}}
+		e.leases.addEarly(x)
+		asks := &work{root: id, ctx: t.Context(), awaits: x, asked: &store.Advance{ID: id, Lease: lease, Position: 1}}
+		if !x.join(asks) {
+			t.Fatal("it does not wait")
+		}
+		begin, over := make(chan struct{}), make(chan struct{})
+		for _, act := range []func(){func() { x.end(true, true) }, func() { e.abandon(asks) }} {
+			go func() {
+				<-begin
+				act()
+				over <- struct{}{}
+			}()
+		}
+		close(begin)
+		<-over
+		<-over
+		if asks.advance == nil {
+			t.Fatal("the row is not asked")
+		}
+	}
 }

@@ -19,8 +19,8 @@ type work struct {
 	// size in bytes, roughly.
 	size int
 
-	// early is the holder of its one create, and awaits one whose start it asks for, asked
-	// by an advance that is not written if the start tells.
+	// early is the holder of its one create, and awaits one whose start it asks for. What it asks
+	// becomes its advance only if the start does not tell.
 	early, awaits *early
 	asked         *store.Advance
 
