@@ -7,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "../include/workflows.h"
 #include "completions.h"
+#include "deadline.h"
 #include "frames.h"
 #include "tokens.h"
 #include "watchers.h"
@@ -290,20 +290,6 @@ int mailbox_drain(struct mailbox *m, uint32_t most, char **out, size_t *n)
 	*out = room;
 	*n = size;
 	return left;
-}
-
-static struct timespec deadline_in(int timeout_ms)
-{
-	struct timespec at;
-
-	clock_gettime(CLOCK_MONOTONIC, &at);
-	at.tv_sec += timeout_ms / 1000;
-	at.tv_nsec += timeout_ms % 1000 * 1000000L;
-	if (at.tv_nsec >= 1000000000L) {
-		at.tv_sec++;
-		at.tv_nsec -= 1000000000L;
-	}
-	return at;
 }
 
 int mailbox_wait(struct mailbox *m, int timeout_ms)
