@@ -52,8 +52,8 @@ SUSTAINED_SECONDS ?= 300
 BENCH_FLAGS       ?=
 
 # What `make fuzz` does: so many calls from a seed, under AddressSanitizer and again under the race
-# detector; a million random doubles between the languages; a million calls of each function, to
-# see what they leave behind; and each fuzz test of Go for a while.
+# detector; a million random doubles between the languages; a million calls of each function, and a
+# million of operations that succeed, to see what they leave behind; and each fuzz test of Go for a while.
 FUZZ_CALLS ?= 10000000
 FUZZ_SEED  ?= $(shell date +%s)
 FUZZTIME   ?= 60s
@@ -346,7 +346,7 @@ build/race/fuzz:
 fuzz: setup build $(FUZZERS) ## call the C library in every wrong way, FUZZ_CALLS times, and run each fuzz test for FUZZTIME
 	WORKFLOWS_TEST_POSTGRES_BIN=$(firstword $(TEST_POSTGRES_BINS)) .venv/bin/python tests/abi/fuzz_run.py $(FUZZ_CALLS) $(FUZZ_SEED) $(FUZZERS)
 	env -u WORKFLOWS_DATABASE_URL WORKFLOWS_TEST_POSTGRES_BIN=$(firstword $(TEST_POSTGRES_BINS)) PAYLOAD_DOUBLES=1000000 PAYLOAD_SEED=$(FUZZ_SEED) LEAK_CALLS=1000000 \
-	  .venv/bin/pytest --timeout=900 tests/abi/test_payloads.py tests/abi/test_leaks.py
+	  .venv/bin/pytest --timeout=1800 tests/abi/test_payloads.py tests/abi/test_leaks.py
 	@grep -ro --include='*_test.go' '^func Fuzz[A-Za-z]*' core capi | sed 's|/[^/]*:func | |' | while read -r package test; do \
 		echo "==> $$test in $$package"; go test -run '^$$' -fuzz "^$$test$$" -fuzztime $(FUZZTIME) "./$$package" || exit 1; done
 

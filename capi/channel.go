@@ -119,6 +119,7 @@ func (c *channel) mind(worker json.RawMessage) {
 }
 
 func (c *channel) look() {
+	failpoint.Pass("goroutine", "look")
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
 	for !c.box.deserted() {
@@ -210,6 +211,9 @@ func (c *channel) close() {
 // discard sees to a completion that nobody will read.
 func (c *channel) discard(done completion) {
 	if done.operation == opClaim {
-		spawn("putting back a claim", func() { c.session.putBack(done.reply) })
+		spawn("putting back a claim", func() {
+			failpoint.Pass("goroutine", "put_back")
+			c.session.putBack(done.reply)
+		})
 	}
 }

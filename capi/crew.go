@@ -1,6 +1,10 @@
 package main
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"github.com/libworkflows/libworkflows/core/failpoint"
+)
 
 // maxIdle is how many goroutines wait for a next job. Each keeps a stack of some kilobytes.
 const maxIdle = 256
@@ -26,6 +30,7 @@ func (c *crew) run(job func()) {
 func (c *crew) work(job func()) {
 	for {
 		guarded("a submitted operation", job)
+		failpoint.Pass("goroutine", "crew") // behind the job, which would be lost with its caller waiting
 		if c.idle.Add(1) > maxIdle {
 			c.idle.Add(-1)
 			return

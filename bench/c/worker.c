@@ -77,11 +77,12 @@ static void copy(char *to, size_t size, const char *from, char last)
 
 static void claim(void)
 {
-	int free_slots = worker.slots - worker.held;
+	int many = worker.slots > CLAIM; /* then a second claim waits until the first is answered */
+	int free_slots = worker.slots - worker.held - worker.claiming * CLAIM;
 
-	if (worker.claiming || worker.draining || free_slots <= 0 || (worker.slots > CLAIM && free_slots < CLAIM))
+	if (worker.claiming > many || worker.draining || free_slots <= 0 || (many && free_slots < CLAIM))
 		return;
-	worker.claiming = 1;
+	worker.claiming++;
 	begin(WF_OP_CLAIM, CLAIMED);
 	put("{\"worker_id\":%s,\"n\":%d,\"wait_ms\":10000}", worker.id, free_slots < CLAIM ? free_slots : CLAIM);
 	finish();
@@ -92,6 +93,7 @@ void work(void)
 {
 	int i, round;
 
+	claim(); /* first: the database has it while the rest is put together */
 	for (round = 0; round < 2; round++) {
 		struct call *call = NULL;
 
@@ -120,7 +122,6 @@ void work(void)
 		}
 	}
 	worker.ready_n = 0;
-	claim();
 }
 
 static void claimed(char *reply)
@@ -128,7 +129,7 @@ static void claimed(char *reply)
 	char *p = after(reply, "\"executions\":["), *stop, kept;
 	double at = now();
 
-	worker.claiming = 0;
+	worker.claiming--;
 	worker.draining = strstr(reply, "\"draining\":true") != NULL;
 	for (; *p == '{'; p = *stop == ',' ? stop + 1 : stop) {
 		struct held *h = &worker.ready[worker.ready_n++];

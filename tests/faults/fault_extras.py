@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import random
+import signal
 import subprocess
 import time
 import uuid
@@ -46,10 +47,9 @@ async def first_starts(world: World) -> None:
         await asyncio.to_thread(world.server.query, f"CREATE DATABASE {name} TEMPLATE template0")
         began = time.monotonic()
         url = world.server.url(name)
-        starts = [await _migrate(url) for _ in range(50)]
-        if rounds % 2 == 0:
-            await _kill_some(world, dice, starts)
-        codes = await asyncio.gather(*(each.wait() for each in starts))
+        killing = rounds % 2 == 0
+        after = [dice.between(5, 80) / 1000 if killing and n % 3 == 0 else None for n in range(50)]
+        codes = await asyncio.gather(*(_start_once(world, url, each) for each in after))
         if rounds % 2:
             took.append(time.monotonic() - began)
         errors += sum(code not in (0, -9) for code in codes)
@@ -61,12 +61,17 @@ async def first_starts(world: World) -> None:
         world.wrong.append(f"{errors} of {50 * rounds} first starts failed")
 
 
-async def _kill_some(world: World, dice: Dice, starts: list[asyncio.subprocess.Process]) -> None:
-    for each in starts[::3]:
-        await asyncio.sleep(dice.between(0, 30) / 1000)
-        with contextlib.suppress(ProcessLookupError):
-            each.kill()
-            world.fleet.note("kill9_migration")
+async def _start_once(world: World, url: str, killed_after: float | None) -> int:
+    """Migrate in a process of its own, which may be killed on its way, and answer its code."""
+    process = await _migrate(url)
+    with contextlib.suppress(TimeoutError):
+        return await asyncio.wait_for(process.wait(), killed_after)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process.pid, signal.SIGKILL)  # kill() would take the code that wait() waits for
+    code = await process.wait()
+    if code < 0:
+        world.fleet.note("kill9_migration")
+    return code
 
 
 def _build_command() -> None:

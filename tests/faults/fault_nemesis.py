@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -26,6 +27,8 @@ class Faults:
     down: tuple[int, int] = (1000, 3000)
     # For how long the network is, in milliseconds.
     cut: tuple[int, int] = (1000, 6000)
+    # How many workers are never stopped at the same time: who else takes over?
+    awake: int = 1
 
 
 class Nemesis:
@@ -44,6 +47,7 @@ class Nemesis:
         self.server = server
         self._proxy = proxy
         self._beside: set[asyncio.Task[None]] = set()
+        self._bag: list[str] = []
         self.counts: Counter[str] = Counter()
 
     async def haunt(self) -> None:
@@ -51,12 +55,20 @@ class Nemesis:
         try:
             while self._faults.kinds:
                 await asyncio.sleep(self._dice.between(*self._faults.pause) / 1000)
-                kind = self._dice.weighted(self._faults.kinds)
+                kind = self._draw()
                 act: Callable[[], Awaitable[bool]] = getattr(self, f"_{kind}")
                 if await act():
                     self.counts[kind] += 1
         finally:
             await self._relent()
+
+    def _draw(self) -> str:
+        """Answer the next kind, as from a bag with each as often as it weighs: none is late."""
+        if not self._bag:
+            kinds = self._faults.kinds
+            share = math.gcd(*kinds.values())
+            self._bag = [kind for kind in kinds for _ in range(kinds[kind] // share)]
+        return self._bag.pop(self._dice.between(0, len(self._bag) - 1))
 
     async def _relent(self) -> None:
         for task in self._beside:
@@ -117,7 +129,8 @@ class Nemesis:
 
     async def _stop(self) -> bool:
         """Make a zombie: stop a worker for longer than its leases last, and let it go on."""
-        if (member := await self._victim()) is None:
+        awake = sum(member.works for member in self._fleet.members)
+        if awake <= self._faults.awake or (member := await self._victim()) is None:
             return False
         share = self._dice.between(*self._faults.stop)
         self._fleet.note("stop", member, percent=share)
@@ -193,11 +206,14 @@ class Nemesis:
     async def _refuse(self) -> bool:
         return await self._cut("refuse")
 
-    async def _cut(self, what: str) -> bool:
-        """Let nothing through for a while."""
+    async def _delay(self) -> bool:
+        return await self._cut("delay", ms=self._dice.between(20, 200))
+
+    async def _cut(self, what: str, **more: int) -> bool:
+        """Let nothing through for a while, or all of it late."""
         assert self._proxy is not None
-        self._fleet.note(what)
-        await self._proxy.do(what)
+        self._fleet.note(what, None, **more)
+        await self._proxy.do(what, **more)
         try:
             await asyncio.sleep(self._dice.between(*self._faults.cut) / 1000)
         finally:
@@ -221,21 +237,29 @@ class Nemesis:
     async def _cut_commit(self) -> bool:
         """Let a transaction commit, and its client never hear of it."""
         assert self._proxy is not None
-        match = self._dice.pick(_STATEMENTS)
+        match = self._dice.pick(STATEMENTS)
         self._fleet.note("cut_commit", match=match)
         await self._proxy.do("cut_commit", match=f"workflows:{match}", nth=self._dice.between(1, 5))
         return True
 
 
-# Each of which is in a transaction whose outcome a client may have to find out.
-_STATEMENTS = (
+# How the names of statements begin each of which is in a transaction whose outcome a client may
+# have to find out.
+STATEMENTS = (
     "create",
+    "create_early",
     "claim",
+    "plain",
+    "plain_schedule",
+    "plain_child",
     "finish",
     "advance",
     "signal",
     "mark_cancel",
+    "release",
     "lock",
     "fire",
-    "recover",
+    "beat",
+    "end_lost",
+    "requeue_lost",
 )

@@ -7,10 +7,14 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
+import fault_invariants
 import fault_peers
+import fault_targets
+from fault_markdown import cell, table
 from fault_report import Report
+from fault_targets import FORGETFUL
 
 Figures = Mapping[str, Any]
 
@@ -19,6 +23,7 @@ _COLUMNS = {
     "faults": "faults",
     "lost": "lost",
     "doubled": "doubled",
+    "stale_accepted": "stale writes accepted",
     "late_refused": "late, refused",
     "crashes_counted": "crashes counted",
     "recovery_p50_s": "recovery p50, s",
@@ -35,33 +40,13 @@ def markdown(reports: Sequence[Report]) -> str:
         [
             each.scenario,
             each.row,
-            *(_cell(name, each.figures.get(name)) for name in _COLUMNS),
+            *(cell(name, each.figures.get(name)) for name in _COLUMNS),
             str(each.figures["parked"].get("innocent", 0)),
             each.verdict,
         ]
         for each in reports
     ]
-    return _table(["scenario", "row", *_COLUMNS.values(), "innocents parked", "verdict"], rows)
-
-
-def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [names, ["---"] * len(names), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _cell(name: str, value: Any) -> str:
-    if isinstance(value, Mapping):
-        return f"{sum(cast('Mapping[str, int]', value).values()):,}"
-    if value is None:
-        return ""
-    return _number(name, value)
-
-
-def _number(name: str, value: float) -> str:
-    """Write a figure with as many digits as it is worth."""
-    if isinstance(value, int) or name.endswith("_ms"):
-        return f"{value:,.0f}"
-    return f"{value:.1f}"
+    return table(["scenario", "row", *_COLUMNS.values(), "innocents parked", "verdict"], rows)
 
 
 def told(made: Report) -> str:
@@ -92,6 +77,9 @@ _WORDS: tuple[tuple[str, str], ...] = (
     ("waited_max_ms", "{} at most"),
     ("wakeup_max_ms", "the longest wake-up {}"),
     ("timer_late_p99_ms", "timers late by {} (p99)"),
+    ("overlapping_bodies", "{} bodies overlapped across a lost lease"),
+    ("late_bodies", "{} bodies began late, after another's success"),
+    ("signals_not_taken", "{} signals nobody took"),
     ("poison_claims_max", "a poison killed {} workers at most"),
     ("largest_error", "the largest error {} bytes"),
     ("notify_queue_percent", "the queue of NOTIFY {} % full"),
@@ -128,7 +116,16 @@ _EVEN_IF_NONE = {"start_errors", "failures_beyond_the_bodies"}
 _SAID = {
     *_COLUMNS,
     *(name for names, _ in _WORDS for name in names.split()),
-    *("ended", "claims", "parked", "recoveries", "calm_s", "proxy", "waited_p50_ms"),
+    *(
+        "faults_ended",
+        "ended",
+        "claims",
+        "parked",
+        "recoveries",
+        "calm_s",
+        "proxy",
+        "waited_p50_ms",
+    ),
     *("timer_late_p50_ms", "timer_late_max_ms", "put_back_of_one_max"),
     *("claims_before", "claims_then", "claims_dearer", "throughput_divided_by"),
 }
@@ -182,44 +179,66 @@ def _through_proxy(proxy: Mapping[str, Any]) -> list[str]:
 # --- the page ------------------------------------------------------------------------------
 
 
-def published(reports: Sequence[Report], build: Path, before: str = "") -> str:
+def published(
+    reports: Sequence[Report], build: Path, before: str = "", skipped: Sequence[str] = ()
+) -> str:
     """Answer the page of these runs, and of what else has left its figures in a directory.
 
     Args:
         reports: of the scenarios.
         build: where peers.json and mutants.json are, if those were run.
-        before: the page as it was. A section whose figures are not there stays as it is,
-            and so does what was written by hand.
+        before: the page as it was, where figures are missing, and what was written by hand.
+        skipped: scenarios that could not be played; an earlier run may have left a report.
     """
-    faults: Counter[str] = Counter()
-    for each in reports:
-        faults.update(each.figures["faults"])
-    bad = [each.scenario for each in reports if each.wrong]
-    return (
-        _PAGE.format(
-            **_run(reports),
-            **_sums(reports),
-            by_hand=_by_hand(before),
-            table=markdown(reports),
-            kinds=_table(["kind", "count"], [[kind, f"{n:,}"] for kind, n in faults.most_common()]),
-            notes="\n".join(map(_note, reports)),
-            verdict="ok" if not bad else f"VIOLATED in {', '.join(bad)}",
-            faults_done=sum(faults.values()),
-            mutants=_section("Guards taken out", build / "mutants.json", mutants_section, before),
-            peers=_section(
-                "The same faults, other libraries",
-                build / "peers.json",
-                fault_peers.section,
-                before,
-            ),
-        ).rstrip()
-        + "\n"
+    kinds = _counts(reports, "faults")
+    mutants = build / "mutants.json", mutants_section, before
+    peers = build / "peers.json", fault_peers.section, before
+    page = _PAGE.format(
+        **_run(reports),
+        **_sums(reports),
+        by_hand=_by_hand(before),
+        table=markdown(reports),
+        targets=fault_targets.section(reports),
+        invariants=fault_invariants.section(reports),
+        kinds=_kinds(kinds, _counts(reports, "faults_ended")),
+        notes="\n".join([*map(_note, reports), *_skipped(reports, skipped)]),
+        verdict=verdict([each.scenario for each in reports if each.wrong], skipped),
+        faults_done=sum(kinds.values()),
+        mutants=_section("Guards taken out", *mutants),
+        peers=_section("The same faults, other libraries", *peers),
     )
+    return f"{page.rstrip()}\n"
+
+
+def verdict(wrong: Sequence[str], skipped: Sequence[str] = ()) -> str:
+    """Answer the verdict over scenarios, and beside it of which there is none."""
+    told = f"VIOLATED in {', '.join(wrong)}" if wrong else "ok"
+    return f"{told}; skipped: {', '.join(skipped)}" if skipped else told
+
+
+def _counts(reports: Sequence[Report], name: str) -> dict[str, int]:
+    """Sum up what is counted by kind, what there is most of first."""
+    found: Counter[str] = Counter()
+    for each in reports:
+        found.update(each.figures.get(name, {}))
+    return dict(found.most_common())
+
+
+def _kinds(kinds: Mapping[str, int], ends: Mapping[str, int]) -> str:
+    counted = table(["kind", "count"], [[kind, f"{n:,}"] for kind, n in kinds.items()])
+    apart = ", ".join(f"{kind} {n:,}" for kind, n in ends.items())
+    return f"{counted}\n\nTheir ends count as no faults: {apart}." if ends else counted
 
 
 def _note(made: Report) -> str:
     told = f"- **{made.scenario}** ({_row(made)}): {made.about}. {in_words(made.figures)}"
     return told.rstrip()
+
+
+def _skipped(reports: Sequence[Report], skipped: Sequence[str]) -> list[str]:
+    known = {each.scenario for each in reports}
+    earlier = "; what is told of it is of an earlier run"
+    return [f"- **{each}** was skipped{earlier if each in known else ''}." for each in skipped]
 
 
 def _run(reports: Sequence[Report]) -> dict[str, Any]:
@@ -243,13 +262,15 @@ def _run(reports: Sequence[Report]) -> dict[str, Any]:
     }
 
 
-def _sums(reports: Sequence[Report]) -> dict[str, int]:
-    def total(name: str, *, forgetful: bool | None = None) -> int:
-        return sum(
-            each.figures[name]
+def _sums(reports: Sequence[Report]) -> dict[str, str]:
+    def total(name: str, *, forgetful: bool | None = None) -> str:
+        values = [
+            each.figures.get(name)
             for each in reports
-            if forgetful is None or (each.scenario in _FORGETFUL) == forgetful
-        )
+            if forgetful is None or (each.scenario in FORGETFUL) == forgetful
+        ]
+        counted = [value for value in values if value is not None]
+        return f"{sum(counted):,}" if counted or not values else "not counted"
 
     return {
         "executions": total("executions"),
@@ -257,6 +278,7 @@ def _sums(reports: Sequence[Report]) -> dict[str, int]:
         "lost": total("lost", forgetful=False),
         "forgotten": total("lost", forgetful=True),
         "doubled": total("doubled"),
+        "stale": total("stale_accepted"),
         "late": total("late_refused"),
     }
 
@@ -285,7 +307,7 @@ def mutants_section(found: Mapping[str, Any]) -> str:
     controls = ", ".join(
         f"{each['scenario']} {each['seconds']:.0f} s" for each in found["controls"]
     )
-    return _MUTANTS.format(**{**found, "controls": controls, "table": _table(names, rows)})
+    return _MUTANTS.format(**{**found, "controls": controls, "table": table(names, rows)})
 
 
 _MUTANTS = """\
@@ -319,9 +341,6 @@ def _by_hand(before: str) -> str:
 
 _BEGIN, _END = "<!-- by hand -->", "<!-- by hand, its end -->"
 
-# What a database forgets is forgotten: the tail that an asynchronous replica never got.
-_FORGETFUL = {"failover"}
-
 _PAGE = """\
 <!-- Written by `make faults` and `make reliability`, but for what is marked as by hand. -->
 
@@ -337,23 +356,27 @@ load {load:.1f}: **verdict {verdict}**. Times are those of a machine under that 
 
 | | |
 | --- | --- |
-| executions | {executions:,} |
-| claims | {claims:,} |
+| executions | {executions} |
+| claims | {claims} |
 | faults | {faults_done:,} |
-| acknowledged and lost | {lost:,} |
-| acknowledged, and forgotten by a failover to an asynchronous replica that lagged | {forgotten:,} |
-| ended twice | {doubled:,} |
-| late writes refused or dropped | {late:,} |
+| acknowledged and lost | {lost} |
+| acknowledged, and forgotten by a failover to an asynchronous replica that lagged | {forgotten} |
+| ended twice | {doubled} |
+| stale writes accepted | {stale} |
+| late writes refused or dropped | {late} |
 
 <!-- by hand -->
 {by_hand}<!-- by hand, its end -->
 
 A wake-up is counted from the commit that made an execution due to its claim, where a worker had a
-free slot all that time. Waits for a slot, where all were busy, are told apart below.
+free slot all that time. Waits for a slot, where all were busy, are told apart below. A recovery is
+counted from the kill -9 of a worker to the next claim of what it held, without what crashed twice
+and waits to be claimed alone; where nothing was counted so, from the stop or the death of a worker
+to the next claim of anything that it held.
 
 {table}
 
-## Faults by kind
+{targets}{invariants}## Faults by kind
 
 {kinds}
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,17 @@ from fault_world import World
 
 _CHECKER = ROOT / "build" / "faults" / "checker"
 _MUST_BE_NOTHING = ("lost", "doubled", "deadlocks")
+
+# What a nemesis notes when a fault is over: it strikes nobody, and counts as no fault.
+ENDS = frozenset({"cont", "pg_start", "disk_room", "pass", "unspin", "read_write"})
+
+# What only the checker can count, and how it calls that.
+_COUNTS = {
+    "stale_accepted": "stale_writes_accepted",
+    "overlapping_bodies": "bodies_overlapping",
+    "late_bodies": "bodies_begun_after_the_success_of_others",
+    "signals_not_taken": "signals_not_taken",
+}
 
 
 @dataclass
@@ -56,7 +68,7 @@ def report(world: World, seconds: float) -> Report:
         wrong=[*world.wrong, *world.clients.wrong],
     )
     _check(world.directory, made)
-    made.figures |= _of_checker(made.invariants.get("figures", {}))
+    made.figures = completed(made.figures, made.invariants.get("figures", {}))
     for name in _MUST_BE_NOTHING:
         if made.figures[name] and not (name == "lost" and scenario.allows.get("lost_acks")):
             made.wrong.append(f"{name}: {made.figures[name]}")
@@ -87,18 +99,52 @@ def _check(directory: Path, made: Report) -> None:
     (directory / "checker.txt").write_text(ended.stdout + ended.stderr)
     if counts.exists():
         made.invariants = json.loads(counts.read_text())
+        add_texts(made.invariants, ended.stdout)
     if ended.returncode != 0:
         made.wrong.append(f"the checker found:\n{(ended.stdout + ended.stderr)[-6000:]}")
 
 
-def _of_checker(found: dict[str, Any]) -> dict[str, Any]:
-    """Answer what only the checker can tell: it knows when a worker had a free slot."""
+def add_texts(found: dict[str, Any], printed: str) -> None:
+    """Add what each invariant says, which the checker prints, where its JSON has no text."""
+    for name, text in re.findall(r"^(I\d+) +\d+ checked +\d+ violated +(.+)$", printed, re.M):
+        found.get("invariants", {}).get(name, {}).setdefault("text", text)
+
+
+def completed(figures: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """Answer the figures of a run with the checker's, and the faults without their ends.
+
+    Args:
+        figures: what the rig counted. Completed once more, they stay the same.
+        found: the figures of the checker; nothing if it had no word.
+    """
+    faults: Mapping[str, int] = figures.get("faults", {})
+    ended = {kind: n for kind, n in faults.items() if kind in ENDS}
+    return {
+        **figures,
+        "faults": {kind: n for kind, n in faults.items() if kind not in ENDS},
+        "faults_ended": {**figures.get("faults_ended", {}), **ended},
+        **{ours: found[theirs] for ours, theirs in _COUNTS.items() if theirs in found},
+        **_latencies(found),
+        **({} if figures.get("recovery_p99_s") is not None else _recoveries(found)),
+    }
+
+
+def _latencies(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Answer how late it was noticed what can run: the checker knows when a slot was free."""
     told: dict[str, Any] = {}
     for name, ours in (("wake_up_ms", "wakeup"), ("timer_lateness_ms", "timer_late")):
-        quantiles = found.get(name, {"count": 0})
-        for each in ("p50", "p99", "max"):
-            told[f"{ours}_{each}_ms"] = quantiles[each] if quantiles["count"] else None
+        if quantiles := found.get(name):
+            for each in ("p50", "p99", "max"):
+                told[f"{ours}_{each}_ms"] = quantiles[each] if quantiles["count"] else None
     return told
+
+
+def _recoveries(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Answer how long what was lost by stops and deaths waited, where nobody was killed."""
+    quantiles = found.get("recovery_ms", {"count": 0})
+    if not quantiles["count"]:
+        return {}
+    return {f"recovery_{each}_s": round(quantiles[each] / 1000, 3) for each in ("p50", "p99")}
 
 
 # --- what is kept --------------------------------------------------------------------------
@@ -106,7 +152,12 @@ def _of_checker(found: dict[str, Any]) -> dict[str, Any]:
 
 def kept(path: Path) -> list[Report]:
     """Answer the reports in a file; none if it is not there."""
-    return [Report(**each) for each in json.loads(path.read_text())] if path.exists() else []
+    if not path.exists():
+        return []
+    reports = [Report(**each) for each in json.loads(path.read_text())]
+    for each in reports:
+        each.figures = completed(each.figures, each.invariants.get("figures", {}))
+    return reports
 
 
 def keep(path: Path, reports: Sequence[Report]) -> list[Report]:

@@ -14,12 +14,15 @@ _PYTHON = ("python",)
 _PROCESSES = (
     Scenario(
         "smoke",
-        "1 2 5 16 18",
+        "1 2 5 16 18 19 33",
         "a bit of everything, in a minute",
         Faults(
-            {"kill9": 40, "stop": 20, "term": 10, "pg_restart": 4, "terminate": 26},
+            {"kill9": 8, "stop": 4, "term": 2, "pg_restart": 1, "terminate": 5, "cut_commit": 5},
             pause=(300, 1200),
         ),
+        proxied=True,
+        proxied_clients=True,
+        also=extras.overlapping,
     ),
     Scenario("quiet", "", "no faults at all: what the others are compared with", players=4),
     Scenario("kill9", "1", "kill -9 of workers", Faults({"kill9": 1})),
@@ -27,7 +30,7 @@ _PROCESSES = (
         "zombie",
         "2",
         "SIGSTOP for longer than a lease, then SIGCONT",
-        Faults({"stop": 1}, pause=(400, 1200)),
+        Faults({"stop": 1}, pause=(400, 1200), awake=2),
     ),
     Scenario(
         "forged",
@@ -130,7 +133,7 @@ _DATABASE = (
         "defaults",
         "30 31 32",
         "a database with timeouts, isolation and durability that do not suit the engine",
-        Faults({"kill9": 1}, pause=(1000, 2000)),
+        Faults({"kill9": 3, "pg_restart": 1}, pause=(1000, 2000)),
         defaults={
             "statement_timeout": "50ms",
             "lock_timeout": "10ms",
@@ -169,7 +172,14 @@ _NETWORK = (
         "20",
         "half of the workers lose the network, in one way or another",
         Faults(
-            {"blackhole": 4, "half_open": 2, "refuse": 1, "reset": 1, "drop_after": 2},
+            {
+                "blackhole": 3,
+                "half_open": 2,
+                "refuse": 1,
+                "delay": 1,
+                "reset": 1,
+                "drop_after": 2,
+            },
             pause=(500, 2000),
             cut=(2000, 8000),
         ),

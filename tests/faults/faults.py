@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "programs"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "crash"))
 
 import fault_proxy
-from fault_page import markdown, published, told
+from fault_page import markdown, published, told, verdict
 from fault_report import Report, build_checker, keep, kept, report
 from fault_scenarios import LONG, SCENARIOS
 from fault_server import ROOT
@@ -81,6 +81,7 @@ class Rig:
         self.reports: list[Report] = []
         # Runs that came to no report.
         self.broken: list[str] = []
+        self.skipped: list[str] = []
 
     def run(self) -> bool:
         """Run what was asked for, and say whether all was well."""
@@ -94,19 +95,19 @@ class Rig:
                 self._play(
                     SCENARIOS[name], self._seed, total * weights[name] / sum(weights.values())
                 )
-        return not self.verdict
+        return not self.wrong
 
     @property
-    def verdict(self) -> str:
-        """What is wrong; nothing if all is well."""
-        return " ".join([*self.broken, *(each.scenario for each in self.reports if each.wrong)])
+    def wrong(self) -> list[str]:
+        """The scenarios that something is wrong with."""
+        return [*self.broken, *(each.scenario for each in self.reports if each.wrong)]
 
     def _until_violated(self, limit: float) -> bool:
         [name] = self._arguments.scenario or ["smoke"]
         began, seed = time.monotonic(), self._seed
         while time.monotonic() - began < limit and not self._interrupted:
             self._play(SCENARIOS[name], seed, self._arguments.duration or 10)
-            if self.verdict:
+            if any(each.wrong for each in self.reports):
                 print(f"caught after {time.monotonic() - began:.0f} s, with seed {seed}")
                 return True
             seed += 1
@@ -124,6 +125,7 @@ class Rig:
             made = report(world, time.monotonic() - began)
         except Skipped as reason:
             print(f"--- {scenario.name} is skipped: {reason}\n", flush=True)
+            self.skipped.append(scenario.name)
             return
         except Exception:  # the others are played all the same
             traceback.print_exc()
@@ -165,12 +167,12 @@ def _log_into(path: Path) -> Generator[None]:
         os.close(terminal)
 
 
-def _publish(page: Path, reports: list[Report]) -> None:
+def _publish(page: Path, reports: list[Report], skipped: Sequence[str]) -> None:
     """Write the page, in the order of the scenarios, and leave out those that are gone."""
     names = [name for name in SCENARIOS if name in {each.scenario for each in reports}]
     found = {each.scenario: each for each in reports}
     before = page.read_text() if page.exists() else ""
-    page.write_text(published([found[name] for name in names], _BUILD, before))
+    page.write_text(published([found[name] for name in names], _BUILD, before, skipped))
 
 
 def main() -> int:
@@ -179,7 +181,8 @@ def main() -> int:
         os.environ["WORKFLOWS_LIBRARY"] = str(arguments.library.resolve())
     _BUILD.mkdir(parents=True, exist_ok=True)
     if arguments.again:
-        _publish(arguments.publish, kept(_KEPT))
+        there = kept(_KEPT)
+        _publish(arguments.publish, there, sorted(LONG.keys() - {each.scenario for each in there}))
         return 0
     build_checker()
     fault_proxy.build()
@@ -188,9 +191,9 @@ def main() -> int:
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(each) for each in rig.reports], indent=1))
     if arguments.publish and rig.reports:
-        _publish(arguments.publish, keep(_KEPT, rig.reports))
+        _publish(arguments.publish, keep(_KEPT, rig.reports), [*rig.skipped, *rig.broken])
     print(markdown(rig.reports))
-    print(f"verdict: {f'VIOLATED in {rig.verdict}' if rig.verdict else 'ok'}")
+    print(f"verdict: {verdict(rig.wrong, rig.skipped)}")
     return 0 if fine else 1
 
 

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
-from typing import Any
+import re
+from collections import Counter
+from typing import Any, cast
 
 import pytest
+from fault_nemesis import STATEMENTS, Faults, Nemesis
 from fault_scenarios import SCENARIOS
+from fault_server import ROOT
 from fault_workload import Workload, agrees
 
 
@@ -23,12 +27,26 @@ def test_ids_of_items_are_unique() -> None:
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_every_scenario_has_items_and_known_faults(name: str) -> None:
-    from fault_nemesis import Nemesis
-
     scenario = SCENARIOS[name]
     workload = Workload(1, scenario.mix, scenario.languages)
     assert all(workload.item(n).executions() for n in range(50))
     assert all(hasattr(Nemesis, f"_{kind}") for kind in scenario.faults.kinds)
+
+
+def test_every_statement_whose_commit_is_cut_is_one_of_the_library() -> None:
+    sources = "".join(path.read_text() for path in (ROOT / "core" / "store").glob("*.go"))
+    named: list[str] = re.findall(r'define\("(\w+)"', sources)
+    assert not [each for each in STATEMENTS if not any(name.startswith(each) for name in named)]
+
+
+def test_no_kind_of_fault_is_long_in_coming() -> None:
+    faults = Faults({"often": 6, "seldom": 2})
+    nemesis = Nemesis(7, faults, cast(Any, None), cast(Any, None), None)
+    drawn = [nemesis._draw() for _ in range(40)]  # pyright: ignore[reportPrivateUsage]
+    fours = [Counter(drawn[at : at + 4]) for at in range(0, 40, 4)]
+    assert fours == [{"often": 3, "seldom": 1}] * 10
+    again = Nemesis(7, faults, cast(Any, None), cast(Any, None), None)
+    assert [again._draw() for _ in range(40)] == drawn  # pyright: ignore[reportPrivateUsage]
 
 
 _SPEC: dict[str, Any] = {

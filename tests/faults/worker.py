@@ -207,7 +207,9 @@ async def _all(deed: Deed) -> list[Any]:
 
 
 async def _first(deed: Deed) -> str:
+    facts = {"x": workflow_info().id, "seq": _next_sequence()}
     name, _ = await race(sleep=sleep(deed["ms"] / 1000), call=_do(deed["deeds"][0]))
+    _journal.note("chose", **facts, winner=name, at=now())  # on each replay anew
     return name
 
 

@@ -160,11 +160,13 @@ async function take(deed: Deed): Promise<string[]> {
 
 async function first(deed: Deed): Promise<string> {
   const [call] = deed.deeds ?? []
-  const [name] = await race({
+  const told = { x: workflowInfo().id, seq: active()?.history.nextSequence() ?? 0 }
+  const [winner] = await race({
     sleep: () => sleep((deed.ms ?? 0) / 1000),
     call: () => act(call as Deed),
   })
-  return name
+  note('chose', { ...told, winner }) // on each replay anew
+  return winner
 }
 
 async function act(deed: Deed): Promise<unknown> {

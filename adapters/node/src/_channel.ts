@@ -6,7 +6,7 @@
  * of an engine included, and the library never calls back.
  */
 
-import { Socket } from 'node:net'
+import { Socket, type SocketConstructorOpts, type TcpSocketConnectOpts } from 'node:net'
 import timers, { setTimeout } from 'node:timers'
 import { Closed, Internal, WorkflowsError } from './_errors'
 import { BUSY, type Library, OK } from './_library'
@@ -261,12 +261,14 @@ export class Channel {
     const handle = library.channelOpen(engine)
     try {
       const fd = library.channelFd(handle)
-      this.#socket = new Socket({ fd, readable: true, writable: false })
+      // Into one buffer, where each read would have one of 64 KiB of its own.
+      const onread = { buffer: Buffer.alloc(64), callback: () => this.#announced() }
+      const options: SocketConstructorOpts & Pick<TcpSocketConnectOpts, 'onread'> = { fd, onread }
+      this.#socket = new Socket({ ...options, readable: true, writable: false })
     } catch (error) {
       library.channelClose(handle)
       throw error
     }
-    this.#socket.on('data', () => this.#drain()) // a byte in between is a new announcement
     this.#socket.on('close', () => this.#end())
     this.#socket.on('error', () => {}) // 'close' comes next
     this.#library = library
@@ -275,6 +277,12 @@ export class Channel {
   }
 
   // --- receiving ---
+
+  /** Hears a byte in the pipe; one that comes while what it announces is taken is heard again. */
+  #announced(): true {
+    this.#drain()
+    return true
+  }
 
   /** Takes what is left of a channel that the library has closed. */
   #end(): void {

@@ -32,6 +32,16 @@ var brokenEnds = []brokenRun{
 		l.end(l.begin("reserve", 1, 1), true)
 		l.complete("1")
 	}},
+	{"I5: two processes hold one token", []int{5}, func(s *story) {
+		x := s.start("job", "charge")
+		l := x.claim(s.worker("a"))
+		one := l.begin("", -1, 1)
+		l.end(one, true)
+		two := l.begin("", -1, 1)
+		two["pid"] = one["pid"].(int) + 1
+		l.end(two, true)
+		l.complete("1")
+	}},
 	{"I8: two bodies run under one claim", []int{8}, func(s *story) {
 		x := s.start("job", "charge")
 		l := x.claim(s.worker("a"))
@@ -333,6 +343,15 @@ var brokenEnds = []brokenRun{
 		s.beat(second, w)
 		s.fault("cont", "a")
 		s.beat(4*second, w)
+		finish(s, x)
+	}},
+	{"I21: one waits while connections are cut all the time", []int{21}, func(s *story) {
+		w := s.worker("a")
+		x := s.start("job", "charge")
+		for range 30 {
+			s.fault("terminate_backend", "")
+			s.beat(100*ms, w)
+		}
 		finish(s, x)
 	}},
 	{"I22: a living worker is robbed", []int{11, 22}, func(s *story) {

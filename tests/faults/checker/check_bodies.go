@@ -8,9 +8,11 @@ import (
 // checkBodies compares what ran with what was claimed and recorded.
 func (l *look) checkBodies() {
 	l.findRecorded()
+	holders := map[id]process{}
 	for i := range l.bodies {
 		b := &l.bodies[i]
 		l.checked[8]++
+		l.checkProcess(holders, b)
 		if b.claim == stray {
 			if l.meta.Limits.LostAcks {
 				continue // its claim is among what the fail-over lost
@@ -27,6 +29,17 @@ func (l *look) checkBodies() {
 		}
 	}
 	l.checkSuccesses()
+}
+
+// checkProcess: a token is held by one process. The claims that a fail-over has forgotten are in no
+// table, and bodies tell of them all the same.
+func (l *look) checkProcess(holders map[id]process, b *body) {
+	me := process{pid: b.begin.pid, file: b.begin.file}
+	if holder, known := holders[b.begin.token]; known && holder != me {
+		l.fail(5, l.x, b.begin.at, "token %s was held by two processes: by %s and by %s", b.begin.token,
+			l.symbols.name(holder.file), l.symbols.name(me.file))
+	}
+	holders[b.begin.token] = me
 }
 
 // checkAgain looks for a start after the success was recorded. A worker that was

@@ -112,29 +112,33 @@ func isAfter(a, b *event) bool {
 	return a.run > b.run || a.run == b.run && a.position > b.position
 }
 
-// checkTaking: waits for one name take signals in the history's order, whoever
-// holds the workflow. One that is taken again was taken by a holder whose lease was lost.
+// checkTaking: waits for one name take signals in the history's order. A holder whose lease was
+// lost may go on for a while, beside the next one: the order is that of each process. Who takes one
+// again had lost its lease, and begins again from there.
 func (l *look) checkTaking(found map[int32]*signalAt) {
-	last := map[symbol]*event{}
-	taken := map[int32]bool{}
+	type taker struct{ signal, file symbol }
+	type taking struct {
+		uid int32
+		by  symbol
+	}
+	last := map[taker]*event{}
+	taken, again := map[int32]bool{}, map[taking]bool{}
 	for _, x := range l.lines {
 		if x.t != lineTook || x.uid == 0 {
 			continue
 		}
 		l.checked[12]++
 		at := found[x.uid]
-		switch {
-		case at == nil:
+		if at == nil {
 			l.fail(12, l.x, x.at, "a workflow took signal %s, which is not in its history", l.uids[x.uid])
-			continue
-		case taken[x.uid]:
 			continue
 		}
 		taken[x.uid] = true
-		if p := last[x.signal]; p != nil && isAfter(p, at.first) {
+		by, this := taker{x.signal, x.file}, taking{x.uid, x.file}
+		if p := last[by]; p != nil && isAfter(p, at.first) && !again[this] {
 			l.fail(12, l.x, x.at, "a workflow took signal %s after %s, and they came in the other way round", l.uids[x.uid], l.uids[p.uid])
 		}
-		last[x.signal] = at.first
+		last[by], again[this] = at.first, true
 	}
 	if len(taken) > 0 || len(found) > 0 {
 		l.figures.Untaken += len(found) - len(taken)

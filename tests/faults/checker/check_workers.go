@@ -42,8 +42,9 @@ func (c *cross) lastBeat(worker id, at int64) (beat int64, ok bool) {
 }
 
 // checkRecoveries: what a dead worker held is taken within its timeout, two looks
-// and a margin, if another worker was there all the time to look.
-func (w *world) checkRecoveries(lives map[id][]span, outages []span) {
+// and a margin, if another worker was there all the time to look. Its beats, without a gap,
+// say that the database was there as well.
+func (w *world) checkRecoveries(lives map[id][]span) {
 	margin := (2*w.meta.PollMS + w.meta.Limits.RecoverySlack) * 1e6
 	for _, x := range w.sweep.robberies {
 		beat, ok := w.cross.lastBeat(x.worker, x.lostAt)
@@ -53,7 +54,7 @@ func (w *world) checkRecoveries(lives map[id][]span, outages []span) {
 		w.checked[22]++
 		w.figures.silence.add(x.again - beat)
 		late := x.lostAt - beat - w.cross.timeoutOf(x.worker) - margin
-		if late <= 0 || overlaps(outages, span{beat, x.lostAt}) || !w.isWatched(lives, x, beat) {
+		if late <= 0 || !w.isWatched(lives, x, beat) {
 			continue
 		}
 		w.fail(22, x.x, x.lostAt, "worker %s was silent for %.3f s before this was taken from it, and its timeout is %.3f s",

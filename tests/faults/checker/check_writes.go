@@ -71,6 +71,7 @@ func (l *look) isRepeat(w *write, c *claim) bool {
 }
 
 func (l *look) checkRepeat(w *write) {
+	l.checked[28]++
 	if w.outcome == outcomeFail {
 		l.fail(28, l.x, w.to, "%s was repeated under epoch %d, which had ended so, and was refused with %s",
 			l.symbols.name(w.what), w.epoch, l.symbols.name(w.code))
@@ -89,7 +90,10 @@ func (l *look) checkNews(w *write, c *claim) {
 
 func (l *look) checkStepNews(w *write) {
 	for _, h := range l.events {
-		if h.event == evStepCompleted && h.sequence == w.sequence && w.status == running && h.position > w.answered {
+		if h.event != evStepCompleted || h.sequence != w.sequence || w.status != running {
+			continue
+		}
+		if l.checked[28]++; h.position > w.answered {
 			l.fail(28, l.x, w.to, "a step became event %d, and its writer, who had seen %d, was told of %d: what came in between is overlooked",
 				h.position, w.position, w.answered)
 		}

@@ -2,6 +2,10 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -325,4 +329,20 @@ func failedChild(s *story) (parent, child *told) {
 	child.tell()
 	parent.claim(w).complete("1")
 	return parent, child
+}
+
+func TestWhatIsNotThereIsNotTakenForWell(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"audit", "executions", "history", "timers", "workers", "sessions"} {
+		s := newStory(t)
+		x := s.start("job", "charge")
+		finish(s, x)
+		dir := s.over().write()
+		if err := os.Remove(filepath.Join(dir, name+".csv")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := run(io.Discard, dir, ""); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("without %s: %v", name, err)
+		}
+	}
 }

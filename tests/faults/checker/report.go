@@ -85,7 +85,7 @@ func (r *report) print(out io.Writer, e *evidence) {
 		switch {
 		case notApplicable[i] != "":
 			_, _ = fmt.Fprintf(out, "I%-2d  not applicable: %s\n", i, notApplicable[i])
-		case r.checked[i] == 0 && r.silent[i] != "":
+		case r.checked[i] == 0 && r.violated[i] == 0 && r.silent[i] != "":
 			_, _ = fmt.Fprintf(out, "I%-2d  not applicable: %s\n", i, r.silent[i])
 		default:
 			_, _ = fmt.Fprintf(out, "I%-2d  %9d checked %6d violated   %s\n", i, r.checked[i], r.violated[i], invariants[i])
@@ -117,10 +117,18 @@ func (r *report) printExamples(out io.Writer) {
 
 // jsonReport is what --json writes.
 type jsonReport struct {
-	Verdict    string         `json:"verdict"`
-	Invariants map[string]any `json:"invariants"`
-	First      *jsonViolation `json:"first,omitempty"`
-	Figures    figures        `json:"figures"`
+	Verdict    string                   `json:"verdict"`
+	Invariants map[string]jsonInvariant `json:"invariants"`
+	First      *jsonViolation           `json:"first,omitempty"`
+	Figures    figures                  `json:"figures"`
+}
+
+// jsonInvariant says how often one was checked, or why it had nothing to check.
+type jsonInvariant struct {
+	Text          string `json:"text,omitempty"`
+	Checked       int    `json:"checked"`
+	Violated      int    `json:"violated"`
+	NotApplicable string `json:"not_applicable,omitempty"`
 }
 
 type jsonViolation struct {
@@ -130,14 +138,13 @@ type jsonViolation struct {
 }
 
 func (r *report) writeJSON(path string) error {
-	j := jsonReport{Verdict: "ok", Invariants: map[string]any{}, Figures: r.figures}
+	j := jsonReport{Verdict: "ok", Invariants: map[string]jsonInvariant{}, Figures: r.figures}
 	for i := 1; i < len(invariants); i++ {
-		name := fmt.Sprintf("I%d", i)
-		if reason := cmp.Or(notApplicable[i], r.silent[i]); reason != "" && r.checked[i] == 0 {
-			j.Invariants[name] = map[string]string{"not_applicable": reason}
-			continue
+		told := jsonInvariant{Text: invariants[i], Checked: r.checked[i], Violated: r.violated[i]}
+		if r.checked[i] == 0 && r.violated[i] == 0 {
+			told.NotApplicable = cmp.Or(notApplicable[i], r.silent[i])
 		}
-		j.Invariants[name] = map[string]int{"checked": r.checked[i], "violated": r.violated[i]}
+		j.Invariants[fmt.Sprintf("I%d", i)] = told
 	}
 	if v, violated := r.first(); violated {
 		j.Verdict = "violated"

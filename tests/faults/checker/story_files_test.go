@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -38,9 +39,7 @@ func (s *story) write() string {
 		}
 		put(name+".jsonl", b.Bytes())
 	}
-	if len(s.sessions) > 0 {
-		put("sessions.csv", []byte("state\n"+s.sessions[0]+"\n"))
-	}
+	put("sessions.csv", []byte(strings.Join(append([]string{"state"}, s.sessions...), "\n")+"\n"))
 	return dir
 }
 

@@ -143,7 +143,7 @@ func (l *look) note(line queueLine, r *row, s span, claimed bool) {
 func (w *world) checkWaits() {
 	outages := w.outages()
 	lives := w.living()
-	w.checkRecoveries(lives, outages)
+	w.checkRecoveries(lives)
 	if len(lives) == 0 {
 		w.silent[21] = "the audit has no workers"
 		return
@@ -155,8 +155,11 @@ func (w *world) checkWaits() {
 		if w.sweep.lacking[w.executions[f].name] {
 			continue
 		}
-		w.checked[21]++
 		common := longest(room[x.line], x.span)
+		if common.to == common.from {
+			continue // nobody had room for it
+		}
+		w.checked[21]++
 		if waited := common.to - common.from; waited > limit {
 			w.fail(21, x.x, common.to, "it could run, and waited %.3f s while a worker had room for it", float64(waited)/1e9)
 		}
@@ -234,16 +237,18 @@ func (w *world) stopsOf(x id) (stops []span) {
 
 // lasting are faults of the database, or of the way to it, that hold until one of ending.
 var (
-	lasting     = []string{"pg_stop", "blackhole", "half_open", "refuse", "delay", "disk_full", "read_only"}
+	lasting     = []string{"pg_stop", "pg_restart", "blackhole", "half_open", "refuse", "delay", "disk_full", "read_only"}
 	endOfFault  = []string{"pg_start", "pass", "disk_room", "read_write"}
 	ofProcesses = []string{"kill9", "stop", "cont", "term", "spin", "unspin", "poison", "died", "kill9_migration", "swallow_notifications"}
+	// Of these some come many times a second: what can run is expected to run all the same.
+	ofConnections = []string{"terminate_backend", "cut_commit", "reset", "drop_after"}
 )
 
 // outages are when nothing is expected of anybody: the database or the way to it was struck.
 func (w *world) outages() (outages []span) {
-	after := (2*w.meta.PollMS + w.meta.Limits.WakeSlackMS + 1000) * 1e6
+	after := (2*w.meta.PollMS + 1000) * 1e6
 	for i, f := range w.faults {
-		if slices.Contains(ofProcesses, f.kind) || slices.Contains(endOfFault, f.kind) {
+		if slices.Contains(slices.Concat(ofProcesses, ofConnections, endOfFault), f.kind) {
 			continue
 		}
 		s := span{f.at, f.at + after}

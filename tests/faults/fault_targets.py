@@ -1,0 +1,152 @@
+"""What a release is to reach, and whether the runs that are published reach it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from fault_fleet import HEARTBEAT_TIMEOUT
+from fault_invariants import tallies
+from fault_markdown import number, table
+from fault_report import Report
+
+# What a database forgets is forgotten: the tail that an asynchronous replica never got.
+FORGETFUL = {"failover"}
+
+_Figure = Callable[[Report], float | None]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A figure, and what it may be at most, or has to be at least."""
+
+    text: str
+    limit: float
+    # None where another command measures it.
+    figure: _Figure | None
+    # Where it is taken from; nothing means all scenarios.
+    scenarios: tuple[str, ...] = ()
+    fold: Callable[[Iterable[float]], float] = sum
+    at_least: bool = False
+    unit: str = ""
+    # The command that measures it, if these runs do not.
+    command: str = ""
+
+    @property
+    def aim(self) -> str:
+        if self.at_least:
+            return f"{self.limit:,} or more"
+        return f"{self._quantity(self.limit)} at most" if self.limit else "0"
+
+    def row(self, reports: Sequence[Report]) -> list[str]:
+        if self.figure is None:
+            return [self.text, self.aim, "", f"`{self.command}`", "not measured here"]
+        played = [each for each in reports if each.scenario in (self.scenarios or {each.scenario})]
+        values = [value for each in played if (value := self.figure(each)) is not None]
+        if not values:
+            where = ", ".join(f"`{name}`" for name in self.scenarios) or "all"
+            return [self.text, self.aim, "", where, "not counted" if played else "not played"]
+        found = self.fold(values)
+        reached = "yes" if self._is_reached(found) else "**no**"
+        return [self.text, self.aim, self._quantity(found), self._where(values, played), reached]
+
+    def _is_reached(self, found: float) -> bool:
+        return found >= self.limit if self.at_least else found <= self.limit
+
+    def _where(self, values: Sequence[float], played: Sequence[Report]) -> str:
+        if self.scenarios:
+            return ", ".join(f"`{each.scenario}`" for each in played)
+        return "all" if len(values) == len(played) else f"{len(values)} of {len(played)}"
+
+    def _quantity(self, value: float) -> str:
+        digits = number(f"_{self.unit}", value)
+        return f"{digits} {self.unit}" if self.unit else digits
+
+
+def section(reports: Sequence[Report]) -> str:
+    """Answer the section of the page about them."""
+    return _SECTION.format(
+        table=table(
+            ("target", "aim", "figure", "scenario", "reached"),
+            [each.row(reports) for each in TARGETS],
+        ),
+        quiet=_quiet(reports),
+    )
+
+
+def _quiet(reports: Sequence[Report]) -> str:
+    """Say what a wake-up takes without faults where there is much to do."""
+    for each in reports:
+        if each.scenario == "quiet" and (p99 := each.figures.get("wakeup_p99_ms")) is not None:
+            return f": {p99:,.0f} ms (p99) there"
+    return ""
+
+
+def _of(name: str) -> _Figure:
+    return lambda report: report.figures.get(name)
+
+
+def _lost(report: Report) -> float | None:
+    return None if report.scenario in FORGETFUL else report.figures["lost"]
+
+
+def _faults(report: Report) -> float:
+    return sum(report.figures["faults"].values())
+
+
+def _innocents(report: Report) -> float:
+    return report.figures["parked"].get("innocent", 0)
+
+
+def _changed_payloads(report: Report) -> float | None:
+    found = tallies([report]).get("I25")
+    return found.violated if found and found.scenarios else None
+
+
+# As it was decided what a release has to do, before there was one.
+TARGETS = (
+    Target("executions", 1_000_000, _of("executions"), at_least=True),
+    Target("faults", 2_000, _faults, at_least=True),
+    Target("acknowledged and lost, but by a replica that lagged", 0, _lost),
+    Target("ended twice", 0, _of("doubled")),
+    Target("stale writes accepted", 0, _of("stale_accepted")),
+    Target("deadlocks", 0, _of("deadlocks")),
+    Target(
+        "recovery p99: the heartbeat timeout and 1 s",
+        HEARTBEAT_TIMEOUT + 1,
+        _of("recovery_p99_s"),
+        ("kill9",),
+        max,
+        unit="s",
+    ),
+    Target("wake-up p99, without faults", 50, _of("wakeup_p99_ms"), ("lone",), max, unit="ms"),
+    Target("errors of fifty first starts at once", 0, _of("start_errors"), ("first_starts",)),
+    Target("crashes until a poison is parked", 3, _of("poison_claims_max"), ("poison",), fold=max),
+    Target("innocents parked", 0, _innocents),
+    Target(
+        "crashes counted of who was told to leave, was busy, or had no database",
+        0,
+        _of("crashes_counted"),
+        ("term", "blocked", "pg_restart", "pg_down"),
+    ),
+    Target("payloads changed (I25)", 0, _changed_payloads),
+    Target(
+        "throughput divided by, while a transaction stays open",
+        2,
+        _of("throughput_divided_by"),
+        ("held_xmin",),
+        max,
+    ),
+    Target("crashes of the library in 10,000,000 calls", 0, None, command="make fuzz"),
+)
+
+_SECTION = """\
+## Targets
+
+What a release is to reach. The verdict is about the invariants, and a target of time or number may
+be missed beside it. A wake-up without faults is that of `lone`, which does a few things at a time;
+`quiet` has no faults either, and is under load{quiet}.
+
+{table}
+
+"""
