@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"os"
 	"sync"
 	"time"
 
@@ -122,7 +123,9 @@ func (c *channel) look() {
 	failpoint.Pass("goroutine", "look")
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
-	for !c.box.deserted() {
+	var s stall
+	for found := c.box.look(); found != hostIsGone; found = c.box.look() {
+		s.note(found == hostIsStalled)
 		select {
 		case <-ticker.C:
 		case <-c.ctx.Done():
@@ -135,6 +138,27 @@ func (c *channel) look() {
 	workers := c.workers
 	c.mu.Unlock()
 	_ = c.session.giveUp(workers, 0)
+}
+
+// stall counts looks at a host that does not take what is there for it: its event loop is held up.
+type stall struct{ looks int }
+
+// stallLooks in a row, of which the first may have come just after a call, are told of.
+const stallLooks = 3
+
+func (s *stall) note(stalled bool) {
+	was := s.looks
+	if s.looks++; !stalled {
+		s.looks = 0
+	}
+	switch {
+	case s.looks == stallLooks:
+		slog.Warn("the event loop of this process has taken no reply for more than "+(lookEvery*(stallLooks-1)).String()+
+			": something blocks its thread, such as a call that waits or computes; what it holds waits, and its leases are kept",
+			"pid", os.Getpid())
+	case s.looks == 0 && was >= stallLooks:
+		slog.Info("the event loop of this process goes on", "pid", os.Getpid(), "blocked for about", time.Duration(was)*lookEvery)
+	}
 }
 
 // complete is the only place where a request ends. One that has ended already

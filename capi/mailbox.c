@@ -424,18 +424,21 @@ int mailbox_complete(struct mailbox *m, uint64_t token, uint16_t operation, cons
 	return posted;
 }
 
-int mailbox_deserted(struct mailbox *m)
+enum host mailbox_look(struct mailbox *m)
 {
-	int unread, called;
+	int unread, called, waits;
 
 	pthread_mutex_lock(&m->waking);
 	unread = m->watched && watchers_left(&m->watchers) == 0;
 	pthread_mutex_lock(&m->lock);
 	called = m->called || m->waits > 0;
+	waits = m->completed > 0;
 	m->called = 0;
 	pthread_mutex_unlock(&m->lock);
 	pthread_mutex_unlock(&m->waking);
-	return unread && !called;
+	if (called || (!unread && !waits))
+		return HOST_IS_THERE;
+	return unread ? HOST_IS_GONE : HOST_IS_STALLED;
 }
 
 void mailbox_shut(struct mailbox *m)

@@ -138,10 +138,19 @@ func (m *mailbox) complete(done completion) (posted bool, err error) {
 	}
 }
 
-// deserted says whether the host is gone, and was at the look before, too.
-func (m *mailbox) deserted() bool {
+// host is what a look at it finds.
+type host int
+
+const (
+	hostIsThere   = host(C.HOST_IS_THERE)
+	hostIsGone    = host(C.HOST_IS_GONE)
+	hostIsStalled = host(C.HOST_IS_STALLED)
+)
+
+// look says what the host has come to since the look before.
+func (m *mailbox) look() host {
 	defer runtime.KeepAlive(m)
-	return C.mailbox_deserted(m.c) != 0
+	return host(C.mailbox_look(m.c))
 }
 
 // shut lets nothing more in.

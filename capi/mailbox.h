@@ -56,9 +56,10 @@ struct note *mailbox_take(struct mailbox *m);
    out, and the request has not ended. */
 int mailbox_complete(struct mailbox *m, uint64_t token, uint16_t operation, const void *reply, size_t n);
 
-/* Says whether the host is gone: it was given descriptors, has closed them all, and has asked for
-   nothing between this look and the one before. */
-int mailbox_deserted(struct mailbox *m);
+/* What a look at the host finds, which has asked for nothing since the look before: it has closed
+   all descriptors that it was given, or something waits that it does not take. */
+enum host { HOST_IS_THERE, HOST_IS_GONE, HOST_IS_STALLED };
+enum host mailbox_look(struct mailbox *m);
 
 /* Lets nothing more in. */
 void mailbox_shut(struct mailbox *m);

@@ -71,12 +71,36 @@ func TestTheBellRingsForEachStepFromNothingToSomething(t *testing.T) {
 	}
 }
 
+func TestAHostIsStalledWhereItTakesNothingOfWhatIsThere(t *testing.T) {
+	t.Parallel()
+	box := newBox(t, limits{maxWaiting, maxWaitingBytes})
+	if _, err := box.watch(); err != nil {
+		t.Fatal(err)
+	}
+	_ = box.submit(pack(frame{1, opEcho, nil}))
+	look := func(want host, when string) {
+		t.Helper()
+		if got := box.look(); got != want {
+			t.Errorf("%s: found %d", when, got)
+		}
+	}
+	look(hostIsThere, "it has just called")
+	look(hostIsThere, "it waits for a reply, as idle ones do for hours")
+	if _, err := box.complete(completion{1, opEcho, []byte(`1`)}); err != nil {
+		t.Fatal(err)
+	}
+	look(hostIsStalled, "the reply is there")
+	_, _, _ = box.drain(1)
+	look(hostIsThere, "it was taken")
+	look(hostIsThere, "nothing is left")
+}
+
 func TestAMailboxIsDesertedOnceItsDescriptorsAreClosedAndNobodyCalls(t *testing.T) {
 	t.Parallel()
 	box := newBox(t, limits{maxWaiting, maxWaitingBytes})
 	look := func(want bool, when string) {
 		t.Helper()
-		if got := box.deserted(); got != want {
+		if got := box.look() == hostIsGone; got != want {
 			t.Errorf("%s: deserted is %v", when, got)
 		}
 	}
@@ -108,7 +132,7 @@ func TestAMailboxIsDesertedOnceItsDescriptorsAreClosedAndNobodyCalls(t *testing.
 	}
 	waits := make(chan error)
 	go func() { waits <- box.wait(patienceMS) }()
-	for deadline := time.Now().Add(patience); box.deserted(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); box.look() == hostIsGone; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("a thread waits, and it is deserted")
 		}

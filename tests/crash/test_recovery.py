@@ -142,6 +142,19 @@ async def test_a_busy_body_is_not_taken_away(stage: Stage) -> None:
         assert ended["at"] - began["at"] >= duration - 0.1
 
 
+async def test_a_loop_that_is_blocked_while_replies_wait_is_told_of(stage: Stage) -> None:
+    """T8: the library says so, since nothing of the process's own could."""
+    busy = await stage.queue(crash_blocks_the_loop.options(queue="loop"), 9.0)
+    worker = await stage.start("loop", "loop")
+    await stage.saw("began", "loop")
+    waits = await stage.queue(crash_job.options(queue="loop"), 7)  # which its open claim is given
+    await stage.until(lambda: "has taken no reply for more than 4s" in worker.output, "the word")
+    assert not stage.count("ended", "loop")
+    assert await busy.result(PATIENCE) == "loop"
+    assert await waits.result(PATIENCE) == 7
+    await stage.until(lambda: "this process goes on" in worker.output, "the word of its end")
+
+
 @pytest.mark.parametrize(
     ("workflow", "what"),
     [
