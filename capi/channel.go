@@ -115,7 +115,7 @@ func (c *channel) mind(worker json.RawMessage) {
 	defer c.mu.Unlock()
 	c.workers = append(c.workers, worker)
 	if len(c.workers) == 1 {
-		spawn("minding the host of a channel", c.look)
+		spawnLoop("minding the host of a channel", c.look)
 	}
 }
 

@@ -124,21 +124,23 @@ func (s *session) drain(workers []json.RawMessage, grace time.Duration) {
 // giveUp stops the session's workers in an engine that lives on: their leases
 // would be kept alive by heartbeats, with nobody to run what they hold.
 func (s *session) giveUp(workers []json.RawMessage, patience time.Duration) error {
-	done := make(chan struct{})
+	done := make(chan error, 1)
 	spawn("stopping the workers of a session", func() {
-		defer close(done)
+		var err error = errUnclean // what a panic leaves
+		defer func() { done <- err }()
 		failpoint.Pass("goroutine", "give_up")
 		ctx, cancel := context.WithTimeout(context.Background(), max(patience, tidyingPatience))
 		defer cancel()
 		for _, id := range workers {
 			s.engine.stop(ctx, id, false)
 		}
+		err = nil
 	})
 	timer := time.NewTimer(max(patience, lastWord))
 	defer timer.Stop()
 	select {
-	case <-done:
-		return nil
+	case err := <-done:
+		return err
 	case <-timer.C:
 		return errUnclean
 	}
