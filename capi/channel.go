@@ -125,7 +125,9 @@ func (c *channel) look() {
 	defer ticker.Stop()
 	var s stall
 	for found := c.box.look(); found != hostIsGone; found = c.box.look() {
-		s.note(found == hostIsStalled)
+		if s.note(found == hostIsStalled); found == hostIsStalled {
+			c.recall()
+		}
 		select {
 		case <-ticker.C:
 		case <-c.ctx.Done():
@@ -138,6 +140,16 @@ func (c *channel) look() {
 	workers := c.workers
 	c.mu.Unlock()
 	_ = c.session.giveUp(workers, 0)
+}
+
+// nothingClaimed is what a claim is answered that won something and was not heard.
+var nothingClaimed = []byte(`{"ok":{"executions":[]}}`)
+
+// recall puts back what claims have won for a host that does not come for it: others can run it.
+func (c *channel) recall() {
+	for done, found := c.box.recall(opClaim, nothingClaimed); found; done, found = c.box.recall(opClaim, nothingClaimed) {
+		c.discard(done)
+	}
 }
 
 // stall counts looks at a host that does not take what is there for it: its event loop is held up.
@@ -154,7 +166,7 @@ func (s *stall) note(stalled bool) {
 	switch {
 	case s.looks == stallLooks:
 		slog.Warn("the event loop of this process has taken no reply for more than "+(lookEvery*(stallLooks-1)).String()+
-			": something blocks its thread, such as a call that waits or computes; what it holds waits, and its leases are kept",
+			": something blocks its thread, such as a call that waits or computes; what it runs keeps its leases, and what it was to run goes to others",
 			"pid", os.Getpid())
 	case s.looks == 0 && was >= stallLooks:
 		slog.Info("the event loop of this process goes on", "pid", os.Getpid(), "blocked for about", time.Duration(was)*lookEvery)

@@ -165,9 +165,24 @@ func (m *mailbox) drop() (undrained []completion) {
 	first := C.mailbox_drop(m.c)
 	defer C.completions_free(first)
 	for c := first; c != nil; c = c.next {
-		end := unsafe.Add(unsafe.Pointer(c), C.sizeof_struct_completion+c.size-2)
-		reply := C.GoBytes(unsafe.Add(end, -int(c.reply)), C.int(c.reply))
-		undrained = append(undrained, completion{uint64(c.token), uint16(c.operation), reply})
+		undrained = append(undrained, completionOf(c))
 	}
 	return undrained
+}
+
+func completionOf(c *C.struct_completion) completion {
+	end := unsafe.Add(unsafe.Pointer(c), C.sizeof_struct_completion+c.size-2)
+	reply := C.GoBytes(unsafe.Add(end, -int(c.reply)), C.int(c.reply))
+	return completion{uint64(c.token), uint16(c.operation), reply}
+}
+
+// recall takes a reply to an operation that was not drained, and leaves a shorter one instead.
+func (m *mailbox) recall(operation uint16, instead []byte) (done completion, found bool) {
+	defer runtime.KeepAlive(m)
+	c := C.mailbox_recall(m.c, C.uint16_t(operation), unsafe.Pointer(unsafe.SliceData(instead)), C.size_t(len(instead)))
+	if c == nil {
+		return completion{}, false
+	}
+	defer C.completions_free(c)
+	return completionOf(c), true
 }

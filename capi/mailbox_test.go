@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -93,6 +94,40 @@ func TestAHostIsStalledWhereItTakesNothingOfWhatIsThere(t *testing.T) {
 	_, _, _ = box.drain(1)
 	look(hostIsThere, "it was taken")
 	look(hostIsThere, "nothing is left")
+}
+
+func TestAReplyThatNobodyTakesIsRecalledAndAnotherOneLeft(t *testing.T) {
+	t.Parallel()
+	box := newBox(t, limits{maxWaiting, maxWaitingBytes})
+	for token, reply := range []string{`"a claim"`, `"an echo"`, `{}`, `"another claim"`} {
+		operation := uint16(opClaim)
+		if token == 1 {
+			operation = opEcho
+		}
+		_ = box.submit(pack(frame{uint64(token), operation, nil}))
+		if _, err := box.complete(completion{uint64(token), operation, []byte(reply)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []completion{{0, opClaim, []byte(`"a claim"`)}, {3, opClaim, []byte(`"another claim"`)}} {
+		if got, found := box.recall(opClaim, []byte(`{}`)); !found || !reflect.DeepEqual(got, want) {
+			t.Errorf("recalled %v, %q", found, got.reply)
+		}
+	}
+	if got, found := box.recall(opClaim, []byte(`{}`)); found {
+		t.Errorf("recalled %q as well", got.reply)
+	}
+	_ = box.submit(pack(frame{4, opEcho, nil}))
+	if _, err := box.complete(completion{4, opEcho, []byte(`"last"`)}); err != nil {
+		t.Fatal(err)
+	}
+	const want = `[{"token":0,"reply":{}},{"token":1,"reply":"an echo"},{"token":2,"reply":{}},{"token":3,"reply":{}},{"token":4,"reply":"last"}]`
+	if text, _, err := box.drain(9); err != nil || string(text) != want {
+		t.Errorf("drained %s, %v", text, err)
+	}
+	if completed, bytes := box.counts(); completed != 0 || bytes != 0 {
+		t.Errorf("%d replies and %d bytes are left", completed, bytes)
+	}
 }
 
 func TestAMailboxIsDesertedOnceItsDescriptorsAreClosedAndNobodyCalls(t *testing.T) {

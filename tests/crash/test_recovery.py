@@ -142,17 +142,24 @@ async def test_a_busy_body_is_not_taken_away(stage: Stage) -> None:
         assert ended["at"] - began["at"] >= duration - 0.1
 
 
-async def test_a_loop_that_is_blocked_while_replies_wait_is_told_of(stage: Stage) -> None:
-    """T8: the library says so, since nothing of the process's own could."""
-    busy = await stage.queue(crash_blocks_the_loop.options(queue="loop"), 9.0)
+async def test_what_a_blocked_loop_was_given_goes_to_others_and_it_is_told_of(
+    stage: Stage,
+) -> None:
+    """T8: what it runs stays its own, and what it has not heard of is put back."""
+    busy = await stage.queue(crash_blocks_the_loop.options(queue="loop"), 12.0)
     worker = await stage.start("loop", "loop")
     await stage.saw("began", "loop")
-    waits = await stage.queue(crash_job.options(queue="loop"), 7)  # which its open claim is given
+    given = await stage.queue(crash_job.options(queue="loop"), 7)  # to its open claim
+    await stage.is_in(given, "running")
+    await stage.start("other", "loop")
+    assert await given.result(9) == 7
     await stage.until(lambda: "has taken no reply for more than 4s" in worker.output, "the word")
     assert not stage.count("ended", "loop")
     assert await busy.result(PATIENCE) == "loop"
-    assert await waits.result(PATIENCE) == 7
     await stage.until(lambda: "this process goes on" in worker.output, "the word of its end")
+    assert await (await stage.queue(crash_job.options(queue="loop"), 8)).result(PATIENCE) == 8
+    assert [entry["worker"] for entry in stage.entries("began", "job 7")] == ["other"]
+    assert (await stage.get(given))["attempts"] == 1
 
 
 @pytest.mark.parametrize(
