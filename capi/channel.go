@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"os"
 	"sync"
@@ -125,7 +126,10 @@ func (c *channel) look() {
 	defer ticker.Stop()
 	var s stall
 	for found := c.box.look(); found != hostIsGone; found = c.box.look() {
-		if s.note(found == hostIsStalled); found == hostIsStalled {
+		if level, said := s.note(found == hostIsStalled); said != "" {
+			slog.Log(c.ctx, level, said, "pid", os.Getpid())
+		}
+		if s.looks >= deafLooks {
 			c.recall()
 		}
 		select {
@@ -142,12 +146,15 @@ func (c *channel) look() {
 	_ = c.session.giveUp(workers, 0)
 }
 
-// nothingClaimed is what a claim is answered that won something and was not heard.
-var nothingClaimed = []byte(`{"ok":{"executions":[]}}`)
+// A claim that won something, which was not heard, is answered as one that did not.
+var (
+	someClaimed    = []byte(`{"ok":{"executions":[{`)
+	nothingClaimed = []byte(`{"ok":{"executions":[]}}`)
+)
 
 // recall puts back what claims have won for a host that does not come for it: others can run it.
 func (c *channel) recall() {
-	for done, found := c.box.recall(opClaim, nothingClaimed); found; done, found = c.box.recall(opClaim, nothingClaimed) {
+	for done, found := c.box.recall(opClaim, someClaimed, nothingClaimed); found; done, found = c.box.recall(opClaim, someClaimed, nothingClaimed) {
 		c.discard(done)
 	}
 }
@@ -155,22 +162,27 @@ func (c *channel) recall() {
 // stall counts looks at a host that does not take what is there for it: its event loop is held up.
 type stall struct{ looks int }
 
-// stallLooks in a row, of which the first may have come just after a call, are told of.
-const stallLooks = 3
+// After deafLooks in a row, of which the first may have been at a reply that had just come, the host
+// is not waited for with what others can run; after stalledLooks it is told of.
+const (
+	deafLooks    = 2
+	stalledLooks = 3
+)
 
-func (s *stall) note(stalled bool) {
+// note counts a look, and answers what is to be said of it: nothing, mostly.
+func (s *stall) note(stalled bool) (level slog.Level, said string) {
 	was := s.looks
 	if s.looks++; !stalled {
 		s.looks = 0
 	}
 	switch {
-	case s.looks == stallLooks:
-		slog.Warn("the event loop of this process has taken no reply for more than "+(lookEvery*(stallLooks-1)).String()+
-			": something blocks its thread, such as a call that waits or computes; what it runs keeps its leases, and what it was to run goes to others",
-			"pid", os.Getpid())
-	case s.looks == 0 && was >= stallLooks:
-		slog.Info("the event loop of this process goes on", "pid", os.Getpid(), "blocked for about", time.Duration(was)*lookEvery)
+	case s.looks == stalledLooks:
+		return slog.LevelWarn, "the event loop of this process has taken no reply for more than " + (lookEvery * (stalledLooks - 1)).String() +
+			": something blocks its thread, such as a call that waits or computes; what it runs keeps its leases, and what it was to run goes to others"
+	case s.looks == 0 && was >= stalledLooks:
+		return slog.LevelInfo, fmt.Sprintf("the event loop of this process goes on, after some %s", time.Duration(was)*lookEvery)
 	}
+	return 0, ""
 }
 
 // complete is the only place where a request ends. One that has ended already

@@ -1,6 +1,6 @@
 /* When a wait is over, on the clock that nobody sets. */
-#ifndef DEADLINE_H
-#define DEADLINE_H
+#ifndef WORKFLOWS_DEADLINE_H
+#define WORKFLOWS_DEADLINE_H
 
 #include <time.h>
 

@@ -176,10 +176,11 @@ func completionOf(c *C.struct_completion) completion {
 	return completion{uint64(c.token), uint16(c.operation), reply}
 }
 
-// recall takes a reply to an operation that was not drained, and leaves a shorter one instead.
-func (m *mailbox) recall(operation uint16, instead []byte) (done completion, found bool) {
+// recall takes a reply to an operation that begins so and was not drained, and leaves another one.
+func (m *mailbox) recall(operation uint16, begins, instead []byte) (done completion, found bool) {
 	defer runtime.KeepAlive(m)
-	c := C.mailbox_recall(m.c, C.uint16_t(operation), unsafe.Pointer(unsafe.SliceData(instead)), C.size_t(len(instead)))
+	c := C.mailbox_recall(m.c, C.uint16_t(operation), unsafe.Pointer(unsafe.SliceData(begins)), C.size_t(len(begins)),
+		unsafe.Pointer(unsafe.SliceData(instead)), C.size_t(len(instead)))
 	if c == nil {
 		return completion{}, false
 	}

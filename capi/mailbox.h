@@ -61,9 +61,11 @@ int mailbox_complete(struct mailbox *m, uint64_t token, uint16_t operation, cons
 enum host { HOST_IS_THERE, HOST_IS_GONE, HOST_IS_STALLED };
 enum host mailbox_look(struct mailbox *m);
 
-/* Takes the first reply to an operation that was not drained and is longer than this one, which it
-   leaves instead. Answers it, to be freed, or NULL: there is none, or memory has run out. */
-struct completion *mailbox_recall(struct mailbox *m, uint16_t operation, const void *reply, size_t n);
+/* Takes the first reply to an operation that begins so and was not drained, and leaves another one
+   instead, which does not begin so. Answers it, to be freed, or NULL: there is none, or memory has
+   run out. */
+struct completion *mailbox_recall(
+    struct mailbox *m, uint16_t operation, const void *begins, size_t length, const void *instead, size_t n);
 
 /* Lets nothing more in. */
 void mailbox_shut(struct mailbox *m);

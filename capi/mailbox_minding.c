@@ -2,6 +2,7 @@
 #include "mailbox.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "mailbox_inner.h"
 
@@ -22,12 +23,17 @@ enum host mailbox_look(struct mailbox *m)
 	return unread ? HOST_IS_GONE : HOST_IS_STALLED;
 }
 
-/* The place of the first reply to an operation that is longer than this one. */
-static struct completion **find_longer(struct mailbox *m, uint16_t operation, size_t n)
+static int begins_so(const struct completion *c, const void *begins, size_t length)
+{
+	return c->reply >= length && memcmp(c->text + c->size - 2 - c->reply, begins, length) == 0;
+}
+
+/* The place of the first reply to an operation that begins so. */
+static struct completion **find(struct mailbox *m, uint16_t operation, const void *begins, size_t length)
 {
 	struct completion **at = &m->outbox;
 
-	while (*at != NULL && ((*at)->operation != operation || (*at)->reply <= n))
+	while (*at != NULL && ((*at)->operation != operation || !begins_so(*at, begins, length)))
 		at = &(*at)->next;
 	return at;
 }
@@ -40,31 +46,33 @@ static struct completion *replace(struct mailbox *m, struct completion **at, str
 	*at = instead;
 	if (m->outbox_end == &given->next)
 		m->outbox_end = &instead->next;
-	m->bytes -= given->reply - instead->reply;
+	m->bytes += instead->reply;
+	m->bytes -= given->reply;
 	given->next = NULL;
 	return given;
 }
 
 /* Memory is asked for while the lock is not held, as when draining. */
-struct completion *mailbox_recall(struct mailbox *m, uint16_t operation, const void *reply, size_t n)
+struct completion *mailbox_recall(
+    struct mailbox *m, uint16_t operation, const void *begins, size_t length, const void *instead, size_t n)
 {
-	struct completion **at, *given = NULL, *instead = NULL;
+	struct completion **at, *given = NULL, *left = NULL;
 
 	pthread_mutex_lock(&m->lock);
-	while (*(at = find_longer(m, operation, n)) != NULL && (instead == NULL || instead->token != (*at)->token)) {
+	while (*(at = find(m, operation, begins, length)) != NULL && (left == NULL || left->token != (*at)->token)) {
 		uint64_t token = (*at)->token;
 
 		pthread_mutex_unlock(&m->lock);
-		free(instead);
-		instead = completion_new(token, operation, reply, n);
-		if (instead == NULL)
+		free(left);
+		left = completion_new(token, operation, instead, n);
+		if (left == NULL)
 			return NULL;
 		pthread_mutex_lock(&m->lock);
 	}
 	if (*at != NULL)
-		given = replace(m, at, instead);
+		given = replace(m, at, left);
 	pthread_mutex_unlock(&m->lock);
 	if (given == NULL)
-		free(instead);
+		free(left);
 	return given;
 }

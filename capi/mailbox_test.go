@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -99,7 +100,7 @@ func TestAHostIsStalledWhereItTakesNothingOfWhatIsThere(t *testing.T) {
 func TestAReplyThatNobodyTakesIsRecalledAndAnotherOneLeft(t *testing.T) {
 	t.Parallel()
 	box := newBox(t, limits{maxWaiting, maxWaitingBytes})
-	for token, reply := range []string{`"a claim"`, `"an echo"`, `{}`, `"another claim"`} {
+	for token, reply := range []string{`{"ok":[1]}`, `{"ok":[2]}`, `{"error":3}`, `{"ok":[4]}`, `{"`} {
 		operation := uint16(opClaim)
 		if token == 1 {
 			operation = opEcho
@@ -109,24 +110,41 @@ func TestAReplyThatNobodyTakesIsRecalledAndAnotherOneLeft(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, want := range []completion{{0, opClaim, []byte(`"a claim"`)}, {3, opClaim, []byte(`"another claim"`)}} {
-		if got, found := box.recall(opClaim, []byte(`{}`)); !found || !reflect.DeepEqual(got, want) {
+	for _, want := range []completion{{0, opClaim, []byte(`{"ok":[1]}`)}, {3, opClaim, []byte(`{"ok":[4]}`)}} {
+		if got, found := box.recall(opClaim, []byte(`{"ok":[`), []byte(`{}`)); !found || !reflect.DeepEqual(got, want) {
 			t.Errorf("recalled %v, %q", found, got.reply)
 		}
 	}
-	if got, found := box.recall(opClaim, []byte(`{}`)); found {
+	if got, found := box.recall(opClaim, []byte(`{"ok":[`), []byte(`{}`)); found {
 		t.Errorf("recalled %q as well", got.reply)
 	}
-	_ = box.submit(pack(frame{4, opEcho, nil}))
-	if _, err := box.complete(completion{4, opEcho, []byte(`"last"`)}); err != nil {
+	_ = box.submit(pack(frame{5, opEcho, nil}))
+	if _, err := box.complete(completion{5, opEcho, []byte(`"last"`)}); err != nil {
 		t.Fatal(err)
 	}
-	const want = `[{"token":0,"reply":{}},{"token":1,"reply":"an echo"},{"token":2,"reply":{}},{"token":3,"reply":{}},{"token":4,"reply":"last"}]`
+	const want = `[{"token":0,"reply":{}},{"token":1,"reply":{"ok":[2]}},{"token":2,"reply":{"error":3}},{"token":3,"reply":{}},{"token":4,"reply":{"},{"token":5,"reply":"last"}]`
 	if text, _, err := box.drain(9); err != nil || string(text) != want {
 		t.Errorf("drained %s, %v", text, err)
 	}
 	if completed, bytes := box.counts(); completed != 0 || bytes != 0 {
 		t.Errorf("%d replies and %d bytes are left", completed, bytes)
+	}
+}
+
+func TestABlockedHostIsToldOfOnceAndOnceWhenItGoesOn(t *testing.T) {
+	t.Parallel()
+	var s stall
+	for i, look := range []struct {
+		stalled bool
+		says    string
+	}{
+		{true, ""}, {true, ""}, {false, ""}, // not long enough
+		{true, ""}, {true, ""}, {true, "for more than 4s"}, {true, ""}, {true, ""}, {false, "after some 10s"},
+		{false, ""}, {true, ""},
+	} {
+		if _, said := s.note(look.stalled); (said == "") != (look.says == "") || !strings.Contains(said, look.says) {
+			t.Errorf("look %d: said %q, want %q", i, said, look.says)
+		}
 	}
 }
 

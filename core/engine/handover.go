@@ -156,6 +156,7 @@ func (h *handover) fill(claimed []model.Claimed, told bool) {
 	}
 	if !told {
 		h.worker.putBack(claimed)
+		poke(h.worker.slots.filled) // who left the slots to this flush looks itself
 		return
 	}
 	h.worker.slots.fill(claimed)

@@ -81,6 +81,11 @@ func TestWhatAFlushClaimedThatPanickedBeforeItsAnswersGoesBack(t *testing.T) {
 		if ready := w.slots.collect(1); len(ready) != want || e.leases.knows(id, lease) != told {
 			t.Errorf("told %v: the worker is given %d, and holds it: %v", told, len(ready), e.leases.knows(id, lease))
 		}
+		select {
+		case <-w.slots.filled:
+		default:
+			t.Errorf("told %v: a claim that left its slots to the flush sleeps on", told)
+		}
 	}
 }
 

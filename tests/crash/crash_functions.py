@@ -60,6 +60,14 @@ async def crash_failing() -> None:
 
 
 @job(retries=0)
+async def crash_blocks_the_loop_until(gate: str) -> str:
+    note("began", "loop")
+    blocking_gate(gate)
+    note("ended", "loop")
+    return worker()
+
+
+@job(retries=0)
 async def crash_blocks_the_loop(duration: float) -> str:
     note("began", "loop")
     time.sleep(duration)  # noqa: ASYNC251  # what the test is about

@@ -161,8 +161,12 @@ class Nemesis:
     async def _pg_restart(self) -> bool:
         """Restart PostgreSQL as after a crash."""
         self._fleet.note("pg_restart")
-        await asyncio.to_thread(self._restart)
-        self._fleet.note("pg_start")
+        restarting = asyncio.create_task(asyncio.to_thread(self._restart))
+        try:
+            await asyncio.shield(restarting)
+        finally:
+            await restarting  # also where the run is over meanwhile
+            self._fleet.note("pg_start")
         return True
 
     def _restart(self) -> None:

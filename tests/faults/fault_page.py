@@ -180,7 +180,11 @@ def _through_proxy(proxy: Mapping[str, Any]) -> list[str]:
 
 
 def published(
-    reports: Sequence[Report], build: Path, before: str = "", skipped: Sequence[str] = ()
+    reports: Sequence[Report],
+    build: Path,
+    before: str = "",
+    skipped: Sequence[str] = (),
+    broken: Sequence[str] = (),
 ) -> str:
     """Answer the page of these runs, and of what else has left its figures in a directory.
 
@@ -189,6 +193,7 @@ def published(
         build: where peers.json and mutants.json are, if those were run.
         before: the page as it was, where figures are missing, and what was written by hand.
         skipped: scenarios that could not be played; an earlier run may have left a report.
+        broken: such as came to no report, which is as bad as a violation.
     """
     kinds = _counts(reports, "faults")
     mutants = build / "mutants.json", mutants_section, before
@@ -202,7 +207,7 @@ def published(
         invariants=fault_invariants.section(reports),
         kinds=_kinds(kinds, _counts(reports, "faults_ended")),
         notes="\n".join([*map(_note, reports), *_skipped(reports, skipped)]),
-        verdict=verdict([each.scenario for each in reports if each.wrong], skipped),
+        verdict=verdict([*broken, *(each.scenario for each in reports if each.wrong)], skipped),
         faults_done=sum(kinds.values()),
         mutants=_section("Guards taken out", *mutants),
         peers=_section("The same faults, other libraries", *peers),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -99,15 +98,8 @@ def _check(directory: Path, made: Report) -> None:
     (directory / "checker.txt").write_text(ended.stdout + ended.stderr)
     if counts.exists():
         made.invariants = json.loads(counts.read_text())
-        add_texts(made.invariants, ended.stdout)
     if ended.returncode != 0:
         made.wrong.append(f"the checker found:\n{(ended.stdout + ended.stderr)[-6000:]}")
-
-
-def add_texts(found: dict[str, Any], printed: str) -> None:
-    """Add what each invariant says, which the checker prints, where its JSON has no text."""
-    for name, text in re.findall(r"^(I\d+) +\d+ checked +\d+ violated +(.+)$", printed, re.M):
-        found.get("invariants", {}).get(name, {}).setdefault("text", text)
 
 
 def completed(figures: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:

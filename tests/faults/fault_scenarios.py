@@ -23,6 +23,7 @@ _PROCESSES = (
         proxied=True,
         proxied_clients=True,
         also=extras.overlapping,
+        allows={"wake_slack_ms": 4000, "recovery_slack_ms": 4000},  # beside other tests
     ),
     Scenario("quiet", "", "no faults at all: what the others are compared with", players=4),
     Scenario("kill9", "1", "kill -9 of workers", Faults({"kill9": 1})),

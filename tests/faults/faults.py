@@ -167,12 +167,14 @@ def _log_into(path: Path) -> Generator[None]:
         os.close(terminal)
 
 
-def _publish(page: Path, reports: list[Report], skipped: Sequence[str]) -> None:
+def _publish(
+    page: Path, reports: list[Report], skipped: Sequence[str], broken: Sequence[str] = ()
+) -> None:
     """Write the page, in the order of the scenarios, and leave out those that are gone."""
     names = [name for name in SCENARIOS if name in {each.scenario for each in reports}]
     found = {each.scenario: each for each in reports}
     before = page.read_text() if page.exists() else ""
-    page.write_text(published([found[name] for name in names], _BUILD, before, skipped))
+    page.write_text(published([found[name] for name in names], _BUILD, before, skipped, broken))
 
 
 def main() -> int:
@@ -191,7 +193,7 @@ def main() -> int:
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(each) for each in rig.reports], indent=1))
     if arguments.publish and rig.reports:
-        _publish(arguments.publish, keep(_KEPT, rig.reports), [*rig.skipped, *rig.broken])
+        _publish(arguments.publish, keep(_KEPT, rig.reports), rig.skipped, rig.broken)
     print(markdown(rig.reports))
     print(f"verdict: {verdict(rig.wrong, rig.skipped)}")
     return 0 if fine else 1

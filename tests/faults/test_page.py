@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from fault_page import in_words, published, told, verdict
-from fault_report import Report, add_texts, completed, keep, kept
+from fault_report import Report, completed, keep, kept
 
 _FIGURES: dict[str, Any] = {
     "executions": 1234,
@@ -198,20 +198,6 @@ def test_without_what_was_checked_there_is_no_table_of_it(tmp_path: Path) -> Non
     assert "## Invariants" not in published([_report()], tmp_path)
     page = published([_report(), _found("kill9", I1=_checked(1))], tmp_path)
     assert "Nothing of that was kept of quiet." in page
-
-
-def test_what_an_invariant_says_is_read_from_what_the_checker_prints() -> None:
-    found = {"invariants": {"I1": _checked(6), "I28": _checked(0, text="as it was")}}
-    add_texts(
-        found,
-        "I1           6 checked      0 violated   a start exists, once\n"
-        "I14  not applicable: no races\n"
-        "I28          0 checked      0 violated   other\n"
-        "bodies                         6\n",
-    )
-    assert found["invariants"]["I1"]["text"] == "a start exists, once"
-    assert found["invariants"]["I28"]["text"] == "as it was"
-    add_texts({}, "I1           6 checked      0 violated   a start exists, once\n")
 
 
 def _targets(page: str) -> dict[str, list[str]]:

@@ -34,4 +34,7 @@ def test_nothing_is_lost_or_doubled_in_a_minute_of_faults(tmp_path: Path) -> Non
     assert ended.stdout.splitlines()[-1] == "verdict: ok"
     [report] = json.loads((tmp_path / "figures.json").read_text())
     assert report["figures"]["executions"] > 100
-    assert report["figures"]["faults"]
+    kinds = ("kill9", "stop", "term", "pg_restart", "terminate_backend", "cut_commit")
+    assert report["figures"]["faults"].keys() >= set(kinds)
+    checked = report["invariants"]["invariants"]
+    assert all(checked[each]["checked"] for each in ("I8", "I12", "I14", "I21", "I22"))

@@ -34,7 +34,6 @@ from workflows import (
     step,
     wait_for_signal,
     workflow,
-    workflow_info,
 )
 from workflows._registry import Registry
 
@@ -168,6 +167,14 @@ _ACTIVITIES: dict[str, Function[[Deed], Any]] = {"python": fault_python, "node":
 _FLOWS: dict[str, Function[[Deed], list[Any]]] = {"python": python_flow, "node": node_flow}
 
 
+def _holder() -> dict[str, Any]:
+    """Answer the lease under which workflow code runs, which is told to nobody."""
+    replay = loops.active()
+    assert replay is not None
+    lease = replay.claimed["lease"]
+    return {"x": replay.claimed["id"], "epoch": lease["epoch"], "token": lease["token"]}
+
+
 def _next_sequence() -> int:
     replay = loops.active()
     assert replay is not None
@@ -197,7 +204,7 @@ async def _take(deed: Deed) -> list[str]:
         uid = await wait_for_signal(deed["name"])
         taken.append(uid)
         if not is_replaying():
-            facts = {"x": workflow_info().id, "signal": deed["name"], "uid": uid}
+            facts = {**_holder(), "signal": deed["name"], "uid": uid}
             _journal.note("took", **facts, at=now(), replaying=False)
     return taken
 
@@ -207,7 +214,7 @@ async def _all(deed: Deed) -> list[Any]:
 
 
 async def _first(deed: Deed) -> str:
-    facts = {"x": workflow_info().id, "seq": _next_sequence()}
+    facts = {**_holder(), "seq": _next_sequence()}
     name, _ = await race(sleep=sleep(deed["ms"] / 1000), call=_do(deed["deeds"][0]))
     _journal.note("chose", **facts, winner=name, at=now())  # on each replay anew
     return name

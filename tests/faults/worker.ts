@@ -146,6 +146,13 @@ const pythonFlow = workflow.external<(spec: Deed) => any>({
   queue: 'python',
 })
 
+/** The lease under which workflow code runs, which is told to nobody. */
+function holder() {
+  const claimed = active()?.claimed
+  if (claimed === undefined) throw new Error('no workflow runs here')
+  return { x: claimed.id, epoch: claimed.lease.epoch, token: claimed.lease.token }
+}
+
 async function take(deed: Deed): Promise<string[]> {
   const { name = '', count = 0 } = deed
   const taken: string[] = []
@@ -153,14 +160,14 @@ async function take(deed: Deed): Promise<string[]> {
     const uid = await waitForSignal<string>(name)
     taken.push(uid)
     if (isReplaying()) continue
-    note('took', { x: workflowInfo().id, signal: name, uid, replaying: false })
+    note('took', { ...holder(), signal: name, uid, replaying: false })
   }
   return taken
 }
 
 async function first(deed: Deed): Promise<string> {
   const [call] = deed.deeds ?? []
-  const told = { x: workflowInfo().id, seq: active()?.history.nextSequence() ?? 0 }
+  const told = { ...holder(), seq: active()?.history.nextSequence() ?? 0 }
   const [winner] = await race({
     sleep: () => sleep((deed.ms ?? 0) / 1000),
     call: () => act(call as Deed),

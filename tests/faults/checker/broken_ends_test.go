@@ -168,6 +168,17 @@ var brokenEnds = []brokenRun{
 		l.take("note", one)
 		l.complete("1")
 	}},
+	{"I12: signals are taken out of order by one holder and the next", []int{12}, func(s *story) {
+		a, b := s.worker("a"), s.worker("b")
+		x := s.start("workflow", "order")
+		dead := x.claim(a)
+		one, two := x.signal("c2", "note"), x.signal("c2", "note")
+		dead.take("note", two)
+		a.die(b)
+		next := dead.lose(b).claim(b)
+		next.take("note", one)
+		next.complete("1")
+	}},
 	{"I12: a signal is taken that never came", []int{12}, func(s *story) {
 		x := s.start("workflow", "order")
 		l := x.claim(s.worker("a"))

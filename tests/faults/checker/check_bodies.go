@@ -34,6 +34,9 @@ func (l *look) checkBodies() {
 // checkProcess: a token is held by one process. The claims that a fail-over has forgotten are in no
 // table, and bodies tell of them all the same.
 func (l *look) checkProcess(holders map[id]process, b *body) {
+	if b.begin.token.isZero() {
+		return
+	}
 	me := process{pid: b.begin.pid, file: b.begin.file}
 	if holder, known := holders[b.begin.token]; known && holder != me {
 		l.fail(5, l.x, b.begin.at, "token %s was held by two processes: by %s and by %s", b.begin.token,

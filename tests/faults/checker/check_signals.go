@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -112,35 +113,40 @@ func isAfter(a, b *event) bool {
 	return a.run > b.run || a.run == b.run && a.position > b.position
 }
 
-// checkTaking: waits for one name take signals in the history's order. A holder whose lease was
-// lost may go on for a while, beside the next one: the order is that of each process. Who takes one
-// again had lost its lease, and begins again from there.
+// checkTaking: waits for one name take signals in the history's order, whoever holds the workflow,
+// one holder after the other: one whose lease was lost may go on for a while beside the next. One
+// that is taken again was taken by such a holder.
 func (l *look) checkTaking(found map[int32]*signalAt) {
-	type taker struct{ signal, file symbol }
-	type taking struct {
-		uid int32
-		by  symbol
-	}
-	last := map[taker]*event{}
-	taken, again := map[int32]bool{}, map[taking]bool{}
-	for _, x := range l.lines {
-		if x.t != lineTook || x.uid == 0 {
-			continue
-		}
+	last := map[symbol]*event{}
+	taken := map[int32]bool{}
+	for _, x := range l.takes() {
 		l.checked[12]++
 		at := found[x.uid]
-		if at == nil {
+		switch {
+		case at == nil:
 			l.fail(12, l.x, x.at, "a workflow took signal %s, which is not in its history", l.uids[x.uid])
+			continue
+		case taken[x.uid]:
 			continue
 		}
 		taken[x.uid] = true
-		by, this := taker{x.signal, x.file}, taking{x.uid, x.file}
-		if p := last[by]; p != nil && isAfter(p, at.first) && !again[this] {
+		if p := last[x.signal]; p != nil && isAfter(p, at.first) {
 			l.fail(12, l.x, x.at, "a workflow took signal %s after %s, and they came in the other way round", l.uids[x.uid], l.uids[p.uid])
 		}
-		last[by], again[this] = at.first, true
+		last[x.signal] = at.first
 	}
 	if len(taken) > 0 || len(found) > 0 {
 		l.figures.Untaken += len(found) - len(taken)
 	}
+}
+
+// takes are the signals that were taken, by one holder after the other.
+func (l *look) takes() (takes []*line) {
+	for _, x := range l.lines {
+		if x.t == lineTook && x.uid > 0 {
+			takes = append(takes, x)
+		}
+	}
+	slices.SortStableFunc(takes, func(a, b *line) int { return cmp.Compare(a.epoch, b.epoch) })
+	return takes
 }

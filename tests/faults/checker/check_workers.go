@@ -51,10 +51,12 @@ func (w *world) checkRecoveries(lives map[id][]span) {
 		if !ok {
 			continue
 		}
-		w.checked[22]++
 		w.figures.silence.add(x.again - beat)
-		late := x.lostAt - beat - w.cross.timeoutOf(x.worker) - margin
-		if late <= 0 || !w.isWatched(lives, x, beat) {
+		if !w.isWatched(lives, x, beat) {
+			continue
+		}
+		w.checked[22]++
+		if x.lostAt-beat <= w.cross.timeoutOf(x.worker)+margin {
 			continue
 		}
 		w.fail(22, x.x, x.lostAt, "worker %s was silent for %.3f s before this was taken from it, and its timeout is %.3f s",

@@ -103,6 +103,17 @@ func TestLegalRunsPass(t *testing.T) {
 			l.take("note", uid)
 			l.complete("1")
 		},
+		"signals taken by a holder that goes on beside the next": func(s *story) {
+			a, b := s.worker("a"), s.worker("b")
+			x := s.start("workflow", "order")
+			zombie := x.claim(a)
+			one, two := x.signal("c2", "note"), x.signal("c2", "note")
+			a.die(b)
+			next := zombie.lose(b).claim(b)
+			next.take("note", two) // the first is replayed
+			zombie.take("note", one)
+			next.complete("1")
+		},
 		"an unknown start that exists": func(s *story) { s.make("job", "charge").insert().claim(s.worker("a")).runs().complete("1") },
 		"an unknown start that does not exist": func(s *story) {
 			call := s.call("c1", "start", nil, map[string]any{"uid": "nowhere", "outcome": "unknown", "x": s.uuid().String()})

@@ -380,7 +380,7 @@ func (x *told) signal(client, name string) string {
 
 func (l *lease) take(name, uid string) {
 	l.pass(ms)
-	l.line("worker-"+l.by.name, map[string]any{"t": "took", "x": l.id.String(), "signal": name, "uid": uid, "at": l.now - boot, "replaying": false})
+	l.line("worker-"+l.by.name, map[string]any{"t": "took", "x": l.id.String(), "signal": name, "uid": uid, "epoch": l.epoch, "at": l.now - boot, "replaying": false})
 }
 
 // child is scheduled by an advance that inserts it.
