@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import fault_elsewhere
 import fault_invariants
 import fault_peers
 import fault_targets
@@ -198,6 +199,7 @@ def published(
     kinds = _counts(reports, "faults")
     mutants = build / "mutants.json", mutants_section, before
     peers = build / "peers.json", fault_peers.section, before
+    others = build / "elsewhere.json", fault_elsewhere.section, before
     page = _PAGE.format(
         **_run(reports),
         **_sums(reports),
@@ -209,6 +211,7 @@ def published(
         notes="\n".join([*map(_note, reports), *_skipped(reports, skipped)]),
         verdict=verdict([*broken, *(each.scenario for each in reports if each.wrong)], skipped),
         faults_done=sum(kinds.values()),
+        elsewhere=_section(fault_elsewhere.TITLE, *others),
         mutants=_section("Guards taken out", *mutants),
         peers=_section("The same faults, other libraries", *peers),
     )
@@ -389,4 +392,4 @@ to the next claim of anything that it held.
 
 {notes}
 
-{mutants}{peers}"""
+{elsewhere}{mutants}{peers}"""

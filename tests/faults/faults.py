@@ -20,7 +20,9 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "programs"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "crash"))
 
+import fault_elsewhere
 import fault_proxy
+from fault_elsewhere import ELSEWHERE, Played
 from fault_page import markdown, published, told, verdict
 from fault_report import Report, build_checker, keep, kept, report
 from fault_scenarios import LONG, SCENARIOS
@@ -29,6 +31,7 @@ from fault_world import PATIENCE, Scenario, Skipped, World
 
 _BUILD = ROOT / "build" / "faults"
 _KEPT = _BUILD / "reports.json"
+_KEPT_ELSEWHERE = _BUILD / "elsewhere.json"
 
 
 def _arguments() -> argparse.Namespace:
@@ -37,7 +40,7 @@ def _arguments() -> argparse.Namespace:
         "--scenario",
         metavar="NAME",
         action="append",
-        choices=sorted(SCENARIOS),
+        choices=sorted({*SCENARIOS, *ELSEWHERE}),
         help="which; default: all of a long run. One of: %(choices)s",
     )
     parser.add_argument("--seed", type=int, help="default: from the clock")
@@ -82,25 +85,28 @@ class Rig:
         # Runs that came to no report.
         self.broken: list[str] = []
         self.skipped: list[str] = []
+        self.elsewhere: list[Played] = []
 
     def run(self) -> bool:
         """Run what was asked for, and say whether all was well."""
         if self._arguments.until_violated is not None:
             return self._until_violated(self._arguments.until_violated)
-        names = self._arguments.scenario or list(LONG)
+        names = self._arguments.scenario or [*LONG, *ELSEWHERE]
         total = self._arguments.duration or (60 if self._arguments.scenario else 1800)
-        weights = {name: LONG.get(name, 1.0) for name in names}
-        for name in names:
+        weights = {name: LONG.get(name, 1.0) for name in names if name in SCENARIOS}
+        for name, weight in weights.items():
             if not self._interrupted:
-                self._play(
-                    SCENARIOS[name], self._seed, total * weights[name] / sum(weights.values())
-                )
+                self._play(SCENARIOS[name], self._seed, total * weight / sum(weights.values()))
+        for name in names:
+            if name in ELSEWHERE and not self._interrupted:
+                self._play_elsewhere(name)
         return not self.wrong
 
     @property
     def wrong(self) -> list[str]:
         """The scenarios that something is wrong with."""
-        return [*self.broken, *(each.scenario for each in self.reports if each.wrong)]
+        wrong = [each.scenario for each in self.reports if each.wrong]
+        return [*self.broken, *wrong, *(each.name for each in self.elsewhere if each.wrong)]
 
     def _until_violated(self, limit: float) -> bool:
         [name] = self._arguments.scenario or ["smoke"]
@@ -136,6 +142,16 @@ class Rig:
         print(f"{told(made)}\nverdict of {made.scenario}: {made.verdict}\n", flush=True)
         if made.wrong:
             print(f"what it left is in {directory}", flush=True)
+
+    def _play_elsewhere(self, name: str) -> None:
+        what = ELSEWHERE[name]
+        print(f"--- {name} (row {what.row}): {what.about}", flush=True)
+        played = fault_elsewhere.play(what, self._seed, _BUILD / f"{name}.log")
+        self.elsewhere.append(played)
+        for figure, n in played.figures.items():
+            print(f"{figure}: {n:,}")
+        told = f"VIOLATED: {played.wrong}" if played.wrong else "ok"
+        print(f"verdict of {name}: {told}, with seed {played.seed}\n", flush=True)
 
     def _directory(self, scenario: Scenario) -> Path:
         parent: Path = self._arguments.keep or _BUILD
@@ -190,6 +206,8 @@ def main() -> int:
     fault_proxy.build()
     rig = Rig(arguments)
     fine = rig.run()
+    if rig.elsewhere:
+        fault_elsewhere.keep(_KEPT_ELSEWHERE, rig.elsewhere)
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(each) for each in rig.reports], indent=1))
     if arguments.publish and rig.reports:
