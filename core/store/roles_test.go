@@ -125,6 +125,7 @@ func TestEachStatementIsRefusedToThoseRolesThatDoNotNeedIt(t *testing.T) {
 			}
 		})
 	}
+	logPrivileges(t, allowed)
 	got := privilegesPage(allowed)
 	if *update {
 		if err := os.WriteFile(privilegesFile, []byte(got), 0o644); err != nil {
@@ -189,9 +190,26 @@ func privilegesPage(allowed map[string]map[string]bool) string {
 }
 
 // Privileges beyond the statements: nothing of what nobody asks for is granted.
+// logPrivileges says how many were allowed and refused, for docs/reliability.md.
+func logPrivileges(t *testing.T, allowed map[string]map[string]bool) {
+	t.Helper()
+	may, mayNot := 0, 0
+	for _, statements := range allowed {
+		for _, is := range statements {
+			if is {
+				may++
+			} else {
+				mayNot++
+			}
+		}
+	}
+	t.Logf("statements by role: %d allowed, %d refused", may, mayNot)
+}
+
 func TestNobodyButTheOwnerMayDoWhatNoStatementDoes(t *testing.T) {
 	t.Parallel()
 	s := withRoles(t)
+	refused := 0
 	other := s.schema + "x"
 	run(t, s.config.ConnString(), "CREATE SCHEMA "+other+" CREATE TABLE secrets (word text)")
 	t.Cleanup(func() { run(t, s.config.ConnString(), "DROP SCHEMA "+other+" CASCADE") })
@@ -215,6 +233,7 @@ func TestNobodyButTheOwnerMayDoWhatNoStatementDoes(t *testing.T) {
 				if code := s.attemptIn(t, tx, sql); code != "42501" {
 					t.Errorf("%s as %s: %q", sql, role, code)
 				}
+				refused++
 			}
 		})
 	}
@@ -225,6 +244,7 @@ func TestNobodyButTheOwnerMayDoWhatNoStatementDoes(t *testing.T) {
 			}
 		}
 	})
+	t.Logf("deeds of no statement: %d refused", refused)
 }
 
 // No grant is idle: without any one of them some statement is refused.
