@@ -314,11 +314,15 @@ export class Client {
   /**
    * Brings the schema up to date; safe from many processes at once.
    *
+   * @param options `roles` is how the names of four roles of least privilege begin, which are made
+   *   unless they are there: ROLES_owner, _worker, _client and _reader. None are made by default.
    * @throws {SchemaTooNew} The database is ahead of this package.
    * @throws {PermissionDenied} The database role may not do it.
    */
-  async migrate(): Promise<Migrated> {
-    return camelCased(await operations.migrate(this.engine, { direction: 'up' }))
+  async migrate({ roles }: { readonly roles?: string } = {}): Promise<Migrated> {
+    const request: operations.MigrateRequest = { direction: 'up' }
+    if (roles !== undefined) request.roles = roles
+    return camelCased(await operations.migrate(this.engine, request))
   }
 }
 

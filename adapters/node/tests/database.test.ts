@@ -264,6 +264,15 @@ test('migrating again changes nothing', async () => {
   assert.equal(version, latest)
 })
 
+test('migrating makes roles of the names that are asked for', async () => {
+  const other = new Client({ url, schema: 'with_roles', migrate: false })
+  const roles = `r${randomUUID().slice(0, 8)}`
+  const { version } = await other.migrate({ roles })
+  await assert.rejects(other.migrate({ roles: roles + 'x'.repeat(60) }), /roles/)
+  assert.equal((await other.migrate({ roles })).from, version)
+  await other.close()
+})
+
 test('a schema that was never migrated is named', async () => {
   const other = new Client({ url, schema: 'not_there', migrate: false })
   await assert.rejects(other.stats(), (error) => {

@@ -196,6 +196,15 @@ async def test_migrating_again_changes_nothing(client: Client) -> None:
     assert reply["from"] == reply["version"] == reply["latest"]
 
 
+async def test_migrating_makes_roles_of_the_names_that_are_asked_for(database: str) -> None:
+    async with Client(database, schema=f"roles_{uuid.uuid4().hex}", migrate=False) as client:
+        reply = await client.migrate(roles=(name := f"r{uuid.uuid4().hex[:12]}"))
+        assert reply["version"] == reply["latest"]
+        with pytest.raises(WorkflowsError, match="roles"):
+            await client.migrate(roles=name + "x" * 60)
+        assert (await client.migrate(roles=name))["from"] == reply["version"]
+
+
 async def test_a_schema_that_was_never_migrated_is_named(database: str) -> None:
     async with Client(database, schema="not_there", migrate=False) as client:
         with pytest.raises(SchemaMissing, match="not_there"):

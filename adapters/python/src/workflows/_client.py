@@ -378,18 +378,22 @@ class Client:
         """Do what `signal` does, blocking."""
         return _finish(_signal(self._here(), id, name, payload, key))
 
-    async def migrate(self) -> MigrateReply:
+    async def migrate(self, *, roles: str = "") -> MigrateReply:
         """Bring the schema up to date; safe from many processes at once.
+
+        Args:
+            roles: how the names of four roles of least privilege begin, which are made unless they
+                are there: ROLES_owner, _worker, _client and _reader. None are made by default.
 
         Raises:
             SchemaTooNew: the database is ahead of this package.
             PermissionDenied: the database role may not do it.
         """
-        return await operations.migrate(self._loop(), {"direction": "up"})
+        return await operations.migrate(self._loop(), {"direction": "up", "roles": roles})
 
-    def migrate_sync(self) -> MigrateReply:
+    def migrate_sync(self, *, roles: str = "") -> MigrateReply:
         """Do what `migrate` does, blocking."""
-        return _finish(operations.migrate(self._here(), {"direction": "up"}))
+        return _finish(operations.migrate(self._here(), {"direction": "up", "roles": roles}))
 
 
 async def _create(caller: _Caller, new_executions: Iterable[Mapping[str, Any]]) -> list[Created]:
