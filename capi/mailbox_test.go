@@ -101,7 +101,7 @@ func TestAReplyThatNobodyTakesIsRecalledAndAnotherOneLeft(t *testing.T) {
 	t.Parallel()
 	box := newBox(t, limits{maxWaiting, maxWaitingBytes})
 	for token, reply := range []string{`{"ok":[1]}`, `{"ok":[2]}`, `{"error":3}`, `{"ok":[4]}`, `{"`} {
-		operation := uint16(opClaim)
+		operation := opClaim
 		if token == 1 {
 			operation = opEcho
 		}

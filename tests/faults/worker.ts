@@ -15,7 +15,6 @@ import {
   Worker,
   waitForSignal,
   workflow,
-  workflowInfo,
 } from 'libworkflows'
 import type * as Log from '../../adapters/node/src/_log'
 import type * as Loop from '../../adapters/node/src/_loop'

@@ -29,11 +29,6 @@ func subtract(spans, holes []span) (left []span) {
 	return left
 }
 
-func overlaps(spans []span, x span) bool {
-	i := sort.Search(len(spans), func(i int) bool { return spans[i].to > x.from })
-	return i < len(spans) && spans[i].from < x.to
-}
-
 // longest is the longest stretch that a span has in common with one of others.
 func longest(spans []span, x span) (most span) {
 	for _, s := range spans[sort.Search(len(spans), func(i int) bool { return spans[i].to > x.from }):] {
