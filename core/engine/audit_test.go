@@ -79,8 +79,13 @@ func (a *audited) leaves() {
 			a.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(a.dir, "meta.json"), []byte(`{"heartbeat_timeout_ms": 1000, "poll_ms": 100, "boottime_offset_ns": 0}`), 0o644); err != nil {
-		a.Fatal(err)
+	for name, text := range map[string]string{
+		"meta.json":    `{"heartbeat_timeout_ms": 1000, "poll_ms": 100, "boottime_offset_ns": 0}`,
+		"sessions.csv": "session\n", // the engine lives on
+	} {
+		if err := os.WriteFile(filepath.Join(a.dir, name), []byte(text), 0o644); err != nil {
+			a.Fatal(err)
+		}
 	}
 }
 
