@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,9 +23,7 @@ async def deploy(world: World) -> None:
     old = list(world.fleet.members)
     for member in old:
         await asyncio.sleep(world.duration / (len(old) + 1))
-        world.fleet.note("term", member)
-        member.leaving = True
-        member.send(signal.SIGTERM)
+        world.fleet.retire(member)
     await asyncio.sleep(world.duration / (len(old) + 1))
     if not await within(60, lambda: _all_ended(world)):
         world.wrong.append(f"what had been put back did not end: {await world.left()}")

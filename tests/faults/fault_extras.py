@@ -17,7 +17,7 @@ from fault_clients import Caller, insisted, within
 from fault_server import ROOT, SCHEMA
 from fault_workload import Item, Signal
 from program_generator import Dice
-from workflows import Client, WorkflowsError
+from workflows import Client
 
 if TYPE_CHECKING:
     from fault_world import World
@@ -87,55 +87,6 @@ async def _migrate(url: str) -> asyncio.subprocess.Process:
     )
 
 
-# --- versions ------------------------------------------------------------------------------
-
-
-async def versions(world: World) -> None:
-    """Workers whose library is older or newer than the schema refuse it before they claim."""
-    [version] = await _rows(world, f"SELECT version FROM {SCHEMA}.schema_migrations")
-    for change, code in ((1, "schema_too_new"), (-1, "schema_outdated")):
-        await _set_version(world, int(version) + change)
-        try:
-            await _refused(world, code)
-        finally:
-            await _set_version(world, int(version))
-    world.figures["refused_versions"] = 2
-
-
-async def _refused(world: World, code: str) -> None:
-    members = [world.fleet.launch(language) for language in world.scenario.fleet]
-
-    async def ended() -> bool:
-        return all(member.process.exit_code is not None for member in members)
-
-    if not await within(30, ended):
-        world.wrong.append(f"a worker lives on that should say {code}")
-    words = {"schema_too_new": "knows only", "schema_outdated": "this library needs"}[code]
-    for member in members:
-        if not member.process.exit_code or words not in member.process.output:
-            world.wrong.append(f"{member.name} did not refuse ({code}): {member.process.output}")
-        member.process.clear_away()
-        query = f"SELECT count(*) FROM {SCHEMA}.workers WHERE name = '{member.name}'"
-        if await _rows(world, query) != ["0"]:
-            world.wrong.append(f"{member.name} was registered all the same")
-    try:
-        async with Client(world.server.url(_DATABASE), schema=SCHEMA, pool_size=2) as client:
-            await client.create([{"kind": "job", "name": "fault.job"}])
-        world.wrong.append(f"a client did not refuse ({code})")
-    except WorkflowsError as error:
-        if error.code != code:
-            world.wrong.append(f"a client said {error.code}, not {code}")
-
-
-async def _set_version(world: World, version: int) -> None:
-    await _rows(world, f"UPDATE {SCHEMA}.schema_migrations SET version = {version}")
-    world.fleet.note("schema_version", version=version)
-
-
-async def _rows(world: World, query: str) -> list[str]:
-    return (await asyncio.to_thread(world.server.query, query, _DATABASE)).split()
-
-
 # --- the server's limits ---------------------------------------------------------------------
 
 
@@ -171,6 +122,10 @@ def fill(path: Path) -> None:
 async def finished(world: World) -> int:
     query = f"SELECT count(*) FROM {SCHEMA}.executions WHERE finished_at IS NOT NULL"
     return int((await _rows(world, query))[0])
+
+
+async def _rows(world: World, query: str) -> list[str]:
+    return (await asyncio.to_thread(world.server.query, query, _DATABASE)).split()
 
 
 async def queue_of_notifications(world: World) -> None:

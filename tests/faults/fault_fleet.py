@@ -88,14 +88,14 @@ class Fleet:
         self.members.append(member)
         return member
 
-    def launch(self, language: str) -> Member:
-        """Start one that is left to itself."""
+    def launch(self, language: str, more: Mapping[str, str] | None = None) -> Member:
+        """Start one that is left to itself, with more in its environment than the others have."""
         self._spawned += 1
         name = f"{language}-{self._spawned}"
         process = WorkerProcess(
             name,
             [*_command(language), *_QUEUES[language]],
-            self._environment(name),
+            {**self._environment(name), **(more or {})},
             self._surroundings.run / f"{name}.log",
         )
         member = Member(name, language, process)
@@ -133,6 +133,12 @@ class Fleet:
                         self.note("died", member, exit=member.process.exit_code)
                     self.replace(member)
             await asyncio.sleep(0.1)
+
+    def retire(self, member: Member) -> None:
+        """Tell one to leave; it is replaced when it has."""
+        self.note("term", member)
+        member.leaving = True
+        member.send(signal.SIGTERM)
 
     def replace(self, member: Member) -> None:
         """Take a dead one off the list, and start another."""

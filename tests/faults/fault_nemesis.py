@@ -150,10 +150,7 @@ class Nemesis:
         working = [member for member in self._fleet.members if member.works]
         if not working:
             return False
-        member = self._dice.pick(working)
-        self._fleet.note("term", member)
-        member.leaving = True
-        member.send(signal.SIGTERM)
+        self._fleet.retire(self._dice.pick(working))
         return True
 
     # --- PostgreSQL ---

@@ -7,6 +7,7 @@ from fault_failover import failover
 from fault_forger import forge
 from fault_nemesis import Faults
 from fault_rows import ROWS
+from fault_versions import versions
 from fault_world import Scenario
 
 _PYTHON = ("python",)
@@ -209,9 +210,11 @@ _MEANING = (
     Scenario(
         "versions",
         "49",
-        "libraries older and newer than the schema refuse it before they claim",
+        "a rolling deploy of the next version, its migration under load; libraries older and newer"
+        " than the schema refuse it before they claim",
         players=8,
-        also=extras.versions,
+        also=versions,
+        limits={"crashes_counted": 0},
     ),
     Scenario(
         "races",
@@ -233,11 +236,11 @@ _MEANING = (
     Scenario(
         "timers",
         "58",
-        "20,000 timers within half a minute while workers are killed",
+        "100,000 timers within a minute while workers are killed",
         Faults({"kill9": 1}, pause=(1000, 2000)),
         mix={"sleepers": 1},
-        players=400,
-        items=400,
+        players=500,
+        items=500,
     ),
 )
 
@@ -247,7 +250,14 @@ SCENARIOS: dict[str, Scenario] = {
 
 # What a long run is made of, and for how much of its time.
 LONG: dict[str, float] = {
-    name: {"kill9": 4, "zombie": 3, "pg_restart": 2, "cut_commit": 2, "blackhole": 2}.get(name, 1)
+    name: {
+        "kill9": 8,
+        "cut_commit": 5,
+        "terminate": 4,
+        "zombie": 3,
+        "pg_restart": 2,
+        "blackhole": 2,
+    }.get(name, 1)
     for name in SCENARIOS
     if name != "smoke"
 }

@@ -192,9 +192,9 @@ class Workload:
         return self._flow(dice, uid, end_ms=dice.pick((0, 100, 500)), end="terminate")
 
     def _sleepers(self, dice: Dice, uid: str) -> Item:
-        """Start many timers in one workflow, due over half a minute."""
+        """Start many timers in one workflow, due over a minute."""
         sleeps = [
-            {"do": "sleep", "uid": f"{uid}.{n}", "ms": dice.between(1, 30_000)} for n in range(50)
+            {"do": "sleep", "uid": f"{uid}.{n}", "ms": dice.between(1, 60_000)} for n in range(200)
         ]
         spec = {"uid": uid, "deeds": [{"do": "all", "uid": f"{uid}.all", "deeds": sleeps}]}
         language = dice.pick(self._languages)
