@@ -18,11 +18,11 @@ import (
 // takes a tenth of that, and saves the wait for a commit of its own.
 const earlyPatience = time.Millisecond
 
-// early is a workflow whose holder was told of it before the commit that starts it. Its
-// code is a function of its history and does nothing by itself, so that it can run while
-// the commit is under way; what it asks for first goes along with it. Should the row not
-// be there in the end, or be somebody else's, the lease was never held, and every write
-// under it is refused.
+// early is a workflow whose holder was told of it before the commit that starts it, or of
+// the end that it waits for. Its code is a function of its history and does nothing by itself,
+// so that it can run while the commit is under way; what it asks for first goes along with it.
+// Should the row not be there in the end, or be somebody else's, the lease was never held, and
+// every write under it is refused.
 type early struct {
 	worker  *worker
 	claimed model.Claimed
@@ -39,6 +39,14 @@ type early struct {
 // start writes a create, and lets a worker of this process have it at once if it can.
 func (e *Engine) start(ctx context.Context, w *work) error {
 	w.early = e.earlyOf(w)
+	if err := e.send(ctx, w); err != nil {
+		return err
+	}
+	return w.wait(ctx)
+}
+
+// send submits a work, and lets the worker have what it brings early.
+func (e *Engine) send(ctx context.Context, w *work) error {
 	if err := e.submit(ctx, w); err != nil {
 		w.finish(err)
 		if w.early != nil {
@@ -49,7 +57,7 @@ func (e *Engine) start(ctx context.Context, w *work) error {
 	if w.early != nil { // not before: what it asks for comes behind it
 		w.early.give()
 	}
-	return w.wait(ctx)
+	return nil
 }
 
 // earlyOf finds a worker with a free slot for the one row of a create.
@@ -85,10 +93,7 @@ func (e *Engine) isSimple(row *store.NewRow) bool {
 func (w *worker) takeEarly(row *store.NewRow, at time.Time) *early {
 	e := w.engine
 	defer e.claiming.RUnlock()
-	if suspect, may := e.solo.mode(e.leases.len()); suspect || !may || !w.isIdleQueue() || !w.mayClaim() {
-		return nil
-	}
-	if slices.Contains(w.slots.lacking(), model.FunctionName{Kind: row.Kind, Name: row.Name}) || w.slots.reserve(1, false, false) == 0 {
+	if !w.reserveEarly(row.Name) {
 		return nil
 	}
 	row.Early = &store.Early{Worker: w.current(), Token: uuid.New(), At: at, Started: w.started}
@@ -101,6 +106,15 @@ func (w *worker) takeEarly(row *store.NewRow, at time.Time) *early {
 	return x
 }
 
+// reserveEarly takes a slot for a workflow, if the worker would be given it by a claim. The
+// caller has locked claiming.
+func (w *worker) reserveEarly(name string) bool {
+	if suspect, may := w.engine.solo.mode(w.engine.leases.len()); suspect || !may || !w.isIdleQueue() || !w.mayClaim() {
+		return false
+	}
+	return !slices.Contains(w.slots.lacking(), model.FunctionName{Kind: model.Workflow, Name: name}) && w.slots.reserve(1, false, false) > 0
+}
+
 // startedBy is the payload of a started event.
 func startedBy(r *model.StartWorkerRequest) []byte {
 	texts := []any{r.Language, r.Runtime, r.SDKVersion}
@@ -110,11 +124,9 @@ func startedBy(r *model.StartWorkerRequest) []byte {
 	return fmt.Appendf(nil, `{"language":%s,"runtime":%s,"sdk_version":%s}`, texts...)
 }
 
-// give lets the worker have it. The slot stays reserved until then, lest a claim counts it
-// as free.
+// give lets the worker have it.
 func (x *early) give() {
-	x.worker.slots.fill([]model.Claimed{x.claimed})
-	x.worker.slots.settle(1, 1)
+	x.worker.slots.fillReserved(x.claimed)
 	if x.worker.draining.Load() {
 		x.worker.returnReady()
 	}
@@ -190,8 +202,12 @@ func (x *early) advanced() (model.Advanced, error) {
 	return model.Advanced{Status: model.Running, Position: c.Position, Events: []model.Event{}}, nil
 }
 
-// endEarly tells the holder of a start what a flush has made of it.
+// endEarly tells the holder what a flush has made of a start, or of the end that it waits for.
 func (w *work) endEarly() {
+	if w.finished != nil {
+		w.endResumed()
+		return
+	}
 	made := &w.out.made[0]
 	if made.Inserted {
 		w.early.end(model.Status(made.Status) == model.Running, false)
@@ -214,13 +230,12 @@ func (w *work) lingers(now time.Time) time.Duration {
 	return w.since.Add(earlyPatience).Sub(now)
 }
 
-// noteEarly notes starts, and what their code asks for. The caller holds the lock.
+// noteEarly notes what begins early, and what its code asks for. The caller holds the lock.
 func (f *flusher) noteEarly(w *work) {
-	switch {
-	case w.early != nil:
-		f.early[w.root] = w.early
-	case f.early[w.root] != nil:
-		f.early[w.root].answered = true
+	if w.early != nil {
+		f.early[w.early.claimed.ID] = w.early
+	} else if x := f.early[w.target()]; x != nil {
+		x.answered = true
 	}
 }
 

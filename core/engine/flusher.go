@@ -158,8 +158,8 @@ func (f *flusher) depart() []*work {
 	}
 	for _, w := range works {
 		f.flying[w.root]++
-		if w.early != nil && f.early[w.root] == w.early {
-			delete(f.early, w.root)
+		if w.early != nil && f.early[w.early.claimed.ID] == w.early {
+			delete(f.early, w.early.claimed.ID)
 		}
 	}
 	return works
@@ -327,6 +327,7 @@ func (f *flusher) attempt(ctx context.Context, works []*work) error {
 			w.endEarly()
 		}
 		e.effects(w, claimed)
+		e.noteWaiting(w, claimed)
 		w.written = true
 		w.finish(nil)
 	}

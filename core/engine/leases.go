@@ -37,6 +37,10 @@ type lease struct {
 	cancelTold bool
 	// early, if the holder was told of it before the commit that starts it.
 	early *early
+	// claimed is what the holder of a workflow was told, without its history.
+	claimed model.Claimed
+	// parent waits for this and nothing else, as far as is known here.
+	waiting *waiting
 }
 
 func newLeaseTable() *leaseTable { return &leaseTable{leases: map[uuid.UUID]*lease{}} }
@@ -52,6 +56,10 @@ func (t *leaseTable) add(w *worker, claimed []model.Claimed) {
 		}
 		if c.ParentID != nil {
 			held.parent = *c.ParentID
+		}
+		if c.Kind == model.Workflow {
+			held.claimed = *c
+			held.claimed.Events = nil
 		}
 		t.leases[c.ID] = held
 	}
@@ -83,6 +91,8 @@ type written struct {
 	// opened: there may be children or timers, by what came before this write.
 	opened bool
 	early  *early
+	// waiting is the parent of an activity, if it waits with a worker of this process.
+	waiting *waiting
 }
 
 // isRoot: only of a lease of this process is the root known.
@@ -108,7 +118,7 @@ func (t *leaseTable) begin(id uuid.UUID, l model.Lease, opens bool) written {
 	if !ok || held.lease != l {
 		return written{root: id}
 	}
-	w := written{held.root, held.parent, held.kind, held.opened, nil}
+	w := written{root: held.root, parent: held.parent, kind: held.kind, opened: held.opened, waiting: held.waiting}
 	if x := held.early; x != nil && held.known <= x.claimed.Position { // else there is news to be told
 		w.early = x
 	}

@@ -264,8 +264,22 @@ func (p *process) die() {
 	synctest.Wait()
 }
 
+// offer has flushes fill the slots that are free, as if the worker had just claimed and found the
+// queue empty: in a random order of things hardly anything would begin early.
+func (p *process) offer() {
+	n := simSlots - len(p.bodies)
+	if n <= 0 || p.number != 0 {
+		return
+	}
+	p.worker.slots.open(model.ClaimRequest{WorkerID: p.worker.handle, N: n})
+	p.worker.slots.close(true)
+	p.worker.exhausted.Store(true)
+	p.worker.rumour.take()
+}
+
 // act takes a body one write further. Choices other than 0 are what goes wrong.
 func (p *process) act(b *body, choice int) {
+	p.offer()
 	switch {
 	case b.writing != nil && choice == 4: // it gives the call up, and will repeat it
 		b.writing.cancel()

@@ -48,7 +48,8 @@ type Flushed struct {
 // Flush writes a batch in one round trip, unless some of it turns out not to be as plain
 // as it looked: that takes another. Keyed inserts come first and in key order, then the
 // one lock, then signals before outcomes, advances before new runs, and those before ends,
-// so that each sees what the ones before it wrote. A claim is last: it waits for no lock,
+// so that each sees what the ones before it wrote; but ends whose parents were told already
+// go before what these write. A claim is last: it waits for no lock,
 // so its rows may be out of order.
 func (s *Store) Flush(ctx context.Context, b Batch) (Flushed, error) {
 	f := Flushed{
@@ -69,6 +70,7 @@ func (s *Store) Flush(ctx context.Context, b Batch) (Flushed, error) {
 	p.signal(b.Signals, b.MaxHistory, f.Signals)
 	p.progress(b.Progress, f.Progress)
 	p.release(b.Releases, f.Releases)
+	p.plainChildren(plain.awaited, b.Claim, &f.Claimed)
 	p.plain(plain.others())
 	p.plainSchedules(plain.schedules, b.Claim, &f.Claimed)
 	p.plainChildren(plain.children, b.Claim, &f.Claimed)
@@ -123,7 +125,7 @@ func outcomesOf(b *Batch, f *Flushed) (o outcomes) {
 func (s *Store) flushUnplain(ctx context.Context, plain plainWrites) error {
 	var b Batch
 	var o outcomes
-	writes := slices.Concat(plain.own, plain.schedules, plain.children)
+	writes := slices.Concat(plain.own, plain.schedules, plain.children, plain.awaited)
 	for i := range writes {
 		switch w := &writes[i]; {
 		case w.isWritten():

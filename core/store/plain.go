@@ -83,13 +83,19 @@ func (w *plainWrite) id() uuid.UUID {
 }
 
 // plainWrites are what is plain in a batch, by statement, each in the order of ids.
-type plainWrites struct{ own, schedules, children []plainWrite }
+type plainWrites struct {
+	own, schedules, children []plainWrite
+	// awaited are the children whose parents' holders were told, and may write in the same batch.
+	awaited []plainWrite
+}
 
 func plainOf(b *Batch, f *Flushed) (p plainWrites) {
 	for i := range b.Finishes {
 		switch x := &b.Finishes[i]; {
 		case x.Plain && x.Root:
 			p.own = append(p.own, plainWrite{finish: x, finished: &f.Finishes[i]})
+		case x.Plain && x.IsEarly():
+			p.awaited = append(p.awaited, plainWrite{finish: x, finished: &f.Finishes[i]})
 		case x.Plain:
 			p.children = append(p.children, plainWrite{finish: x, finished: &f.Finishes[i]})
 		}
@@ -102,7 +108,7 @@ func plainOf(b *Batch, f *Flushed) (p plainWrites) {
 			p.schedules = append(p.schedules, plainWrite{advance: x, advanced: &f.Advances[i]})
 		}
 	}
-	for _, writes := range [][]plainWrite{p.own, p.schedules, p.children} {
+	for _, writes := range [][]plainWrite{p.own, p.schedules, p.children, p.awaited} {
 		slices.SortFunc(writes, func(a, b plainWrite) int {
 			x, y := a.id(), b.id()
 			return bytes.Compare(x[:], y[:])

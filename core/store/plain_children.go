@@ -42,28 +42,29 @@ var plainChildSQL = define("plain_child", `
 WITH done AS (
     UPDATE workflows.executions e SET
         status = 'completed', result = x.payload::json, error = NULL, failed_sequence = NULL, finished_at = clock_timestamp(), crashes = 0
-    FROM `+unnest(1, "x", "id uuid", "epoch bigint", "token uuid", "payload text", "resume boolean")+`
+    FROM `+unnest(1, "x", "id uuid", "epoch bigint", "token uuid", "payload text", "worker uuid", "next_token uuid", "waits_epoch bigint", "at timestamptz")+`
     WHERE e.id = x.id AND `+holds("e", "x")+`
         AND e.kind <> 'workflow' AND NOT e.reported AND e.cancel_requested_at IS NULL AND e.deadline_at IS NULL
         AND EXISTS (SELECT FROM workflows.executions p WHERE p.id = e.parent_id AND p.run = e.parent_run
             AND p.status IN ('scheduled', 'pending', 'running', 'suspended') OFFSET 0)
-    RETURNING x.ord, x.payload, x.resume, e.kind, e.queue, e.awaited, e.parent_id, e.sequence, e.name),
+    RETURNING x.ord, x.payload, x.worker, x.next_token, x.waits_epoch, x.at, e.kind, e.queue, e.awaited, e.parent_id, e.sequence, e.name),
 told AS (
     UPDATE workflows.executions p SET
         history_length = p.history_length + 1,
         run_at = CASE WHEN p.status = 'suspended' THEN now() ELSE p.run_at END,
         status = CASE WHEN was.resumes THEN 'running' WHEN p.status = 'suspended' AND p.parked IS NULL THEN 'pending' ELSE p.status END,
         epoch = p.epoch + was.resumes::int,
-        token = CASE WHEN was.resumes THEN $7 ELSE p.token END
+        token = CASE WHEN was.resumes THEN d.next_token ELSE p.token END
     FROM done d CROSS JOIN LATERAL (
-        SELECT q.token, d.resume AND q.status = 'suspended' AND q.parked IS NULL AND q.suspended_position = q.history_length AND q.crashes < 2
-            AND EXISTS (SELECT FROM workflows.workers w WHERE w.id = $6 AND w.id = q.worker AND w.status = 'active' AND w.language = q.language OFFSET 0)
+        SELECT q.token, d.worker IS NOT NULL AND q.status = 'suspended' AND q.parked IS NULL AND q.suspended_position = q.history_length AND q.crashes < 2
+            AND (d.at IS NULL OR q.epoch = d.waits_epoch)
+            AND EXISTS (SELECT FROM workflows.workers w WHERE w.id = d.worker AND w.id = q.worker AND w.status = 'active' AND w.language = q.language OFFSET 0)
             AND NOT EXISTS (SELECT FROM workflows.executions o WHERE o.status = 'pending' AND o.crashes < 2
                 AND o.queue = q.queue AND o.priority >= q.priority
-                ORDER BY o.priority DESC, o.run_at OFFSET $8 LIMIT 1) AS resumes
+                ORDER BY o.priority DESC, o.run_at OFFSET $9 LIMIT 1) AS resumes
         FROM workflows.executions q WHERE q.id = d.parent_id OFFSET 0) was
     WHERE p.id = d.parent_id
-    RETURNING p.*, p.suspended_position AS seen, was.token AS previous_token, was.resumes, clock_timestamp() AS at,
+    RETURNING p.*, p.suspended_position AS seen, was.token AS previous_token, was.resumes, coalesce(CASE WHEN was.resumes THEN d.at END, clock_timestamp()) AS at,
         d.ord, d.kind AS child_kind, d.queue AS child_queue, d.awaited AS child_awaited, d.sequence AS child_sequence, d.name AS child_name, d.payload),
 written AS (
     INSERT INTO workflows.history (execution_id, run, position, type, sequence, name, payload, at)
@@ -120,20 +121,21 @@ func (p *pipeline) plainChildren(writes []plainWrite, to *Claim, claimed *[]mode
 	if len(writes) == 0 {
 		return
 	}
-	_, token, _ := to.holder()
+	_, _, spare := to.holder()
 	p.add(plainChildSQL, func(row pgx.CollectableRow) error {
 		var ord int
 		var x plainParent
-		parent, err := scanClaimed(offsetRow{row, x.targets(&ord)}, token)
+		parent, err := scanClaimed(offsetRow{row, x.targets(&ord)}, uuid.Nil)
 		if err != nil {
 			return err
 		}
-		writes[ord-1].answerChild(&x, &parent)
-		if x.resumes {
+		w := &writes[ord-1]
+		w.answerChild(&x, &parent)
+		if x.resumes && !w.finished.Resumed {
 			*claimed = append(*claimed, parent)
 		}
 		return nil
-	}, plainChildArgs(writes, to)...)
+	}, plainChildArgs(writes, spare)...)
 }
 
 // plainParent is what the end of a child meant to its parent.
@@ -157,21 +159,28 @@ func (w *plainWrite) answerChild(x *plainParent, parent *model.Claimed) {
 		Parent: &id, ParentQueue: &queue, ParentStatus: &x.status, ParentWorker: x.worker, HistoryLength: &length, Awaited: x.child.awaited,
 	}
 	if x.resumes {
+		w.finished.Resumed = w.finish.IsEarly()
+		parent.Lease.Token = w.finish.Resume.Token
 		parent.Events = []model.Event{{
 			Position: length, Type: model.EventActivityCompleted, Sequence: &x.sequence, Name: x.name, At: x.child.at, Payload: orNull(w.finish.Result),
 		}}
 	}
 }
 
-func plainChildArgs(writes []plainWrite, to *Claim) []any {
+func plainChildArgs(writes []plainWrite, spare int) []any {
 	n := len(writes)
-	ids, epochs, tokens := make([]uuid.UUID, n), make([]int64, n), make([]uuid.UUID, n)
-	payloads, resumes := make([]*string, n), make([]bool, n)
+	ids, epochs, tokens, payloads := make([]uuid.UUID, n), make([]int64, n), make([]uuid.UUID, n), make([]*string, n)
+	workers, nexts, waits, ats := make([]*uuid.UUID, n), make([]*uuid.UUID, n), make([]int64, n), make([]*time.Time, n)
 	for i := range writes {
 		f := writes[i].finish
-		ids[i], epochs[i], tokens[i] = f.ID, f.Lease.Epoch, f.Lease.Token
-		payloads[i], resumes[i] = text(orNull(f.Result)), f.Resume
+		ids[i], epochs[i], tokens[i], payloads[i] = f.ID, f.Lease.Epoch, f.Lease.Token, text(orNull(f.Result))
+		if f.Resume == nil {
+			continue
+		}
+		workers[i], nexts[i] = &f.Resume.Worker, &f.Resume.Token
+		if told := f.Resume.Early; told != nil {
+			waits[i], ats[i] = told.Epoch, &told.At
+		}
 	}
-	worker, token, spare := to.holder()
-	return []any{ids, epochs, tokens, payloads, resumes, worker, token, spare}
+	return []any{ids, epochs, tokens, payloads, workers, nexts, waits, ats, spare}
 }

@@ -65,7 +65,8 @@ async def _start_once(world: World, url: str, killed_after: float | None) -> int
     """Migrate in a process of its own, which may be killed on its way, and answer its code."""
     process = await _migrate(url)
     with contextlib.suppress(TimeoutError):
-        return await asyncio.wait_for(process.wait(), killed_after)
+        async with asyncio.timeout(killed_after):
+            return await process.wait()
     with contextlib.suppress(ProcessLookupError):
         os.kill(process.pid, signal.SIGKILL)  # kill() would take the code that wait() waits for
     code = await process.wait()

@@ -25,7 +25,8 @@ async def failover(world: World) -> None:
     assert isinstance(standby, Standby)
     asked = asyncio.create_task(_read_only(world, standby))
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(world.enough.wait(), world.duration / 2)
+        async with asyncio.timeout(world.duration / 2):
+            await world.enough.wait()
     await asyncio.to_thread(standby.fall_behind)
     await asyncio.sleep(_LAG)
     await _fail_over(world, standby)
@@ -39,7 +40,8 @@ async def failover_sync(world: World) -> None:
     assert isinstance(standby, Standby)
     await asyncio.to_thread(primary.insist_on_standbys)
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(world.enough.wait(), world.duration / 2)
+        async with asyncio.timeout(world.duration / 2):
+            await world.enough.wait()
     states = await asyncio.to_thread(primary.query, "SELECT sync_state FROM pg_stat_replication")
     if states.split() != ["sync"]:
         world.wrong.append(f"the standby was not a synchronous one: {states!r}")

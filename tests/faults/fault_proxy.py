@@ -32,7 +32,8 @@ class Proxy:
             stderr=self._log,
         )
         assert self._process.stdout is not None
-        line = await asyncio.wait_for(self._process.stdout.readline(), 30)
+        async with asyncio.timeout(30):
+            line = await self._process.stdout.readline()
         self.listen: str = json.loads(line)["listen"]
         self._reader, self._writer = await asyncio.open_unix_connection(str(control))
         return self
@@ -45,10 +46,17 @@ class Proxy:
         self._log.close()
 
     async def do(self, what: str, **more: Any) -> dict[str, Any]:
-        async with self._lock:
-            self._writer.write(json.dumps({"do": what, **more}).encode() + b"\n")
+        """Give a command, and answer its reply, which is read even if nobody waits any more."""
+        command = json.dumps({"do": what, **more}).encode() + b"\n"
+        return json.loads(await asyncio.shield(asyncio.create_task(self._exchange(command))))
+
+    async def _exchange(self, command: bytes) -> bytes:
+        # Not wait_for: in Python 3.11 it loses a cancellation that comes with the reply, and who
+        # gives commands goes on for ever.
+        async with self._lock, asyncio.timeout(10):
+            self._writer.write(command)
             await self._writer.drain()
-            return json.loads(await asyncio.wait_for(self._reader.readline(), 10))
+            return await self._reader.readline()
 
 
 def build() -> None:

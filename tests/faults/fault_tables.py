@@ -54,7 +54,8 @@ async def many_finished(world: World) -> None:
 
 async def _pause(world: World, seconds: float) -> None:
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(world.enough.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await world.enough.wait()
 
 
 async def _measured(world: World, seconds: float) -> _Claims:

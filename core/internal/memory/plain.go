@@ -4,8 +4,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/libworkflows/libworkflows/core/model"
 	"github.com/libworkflows/libworkflows/core/store"
 )
@@ -29,13 +27,15 @@ func (o *outcomes) addAdvance(x store.Advance, to *store.Advanced) {
 
 // plainWrites are those of a batch that have, as far as is known, nothing to mind but
 // their own row, by statement.
-type plainWrites struct{ own, schedules, children outcomes }
+type plainWrites struct{ own, schedules, children, awaited outcomes }
 
 func plainOf(b *store.Batch, f *store.Flushed) (p plainWrites, rest outcomes) {
 	for i := range b.Finishes {
 		to := &rest
 		if x := &b.Finishes[i]; x.Plain && x.Root {
 			to = &p.own
+		} else if x.Plain && x.IsEarly() {
+			to = &p.awaited
 		} else if x.Plain {
 			to = &p.children
 		}
@@ -55,7 +55,7 @@ func plainOf(b *store.Batch, f *store.Flushed) (p plainWrites, rest outcomes) {
 
 // unwritten are those that had more to mind: they go the long way, and hand nothing over.
 func (p *plainWrites) unwritten() (rest outcomes) {
-	for _, o := range []*outcomes{&p.own, &p.schedules, &p.children} {
+	for _, o := range []*outcomes{&p.own, &p.schedules, &p.children, &p.awaited} {
 		for i := range o.finishes {
 			if !o.finished[i].Held {
 				rest.addFinish(o.finishes[i], o.finished[i])
@@ -75,6 +75,7 @@ func (p *plainWrites) unwritten() (rest outcomes) {
 }
 
 func (s *State) plain(now time.Time, p plainWrites, to *store.Claim, f *store.Flushed) error {
+	s.plainChildren(now, &p.awaited, to, f)
 	for i := range p.own.finishes {
 		s.plainFinish(now, &p.own.finishes[i], p.own.finished[i])
 	}
@@ -95,11 +96,15 @@ func (s *State) plain(now time.Time, p plainWrites, to *store.Claim, f *store.Fl
 			return err
 		}
 	}
-	ahead = s.ahead(to)
-	for i := range p.children.finishes {
-		s.plainChild(now, &p.children.finishes[i], p.children.finished[i], to, ahead, f)
-	}
+	s.plainChildren(now, &p.children, to, f)
 	return nil
+}
+
+func (s *State) plainChildren(now time.Time, children *outcomes, to *store.Claim, f *store.Flushed) {
+	ahead := s.ahead(to)
+	for i := range children.finishes {
+		s.plainChild(now, &children.finishes[i], children.finished[i], ahead, f)
+	}
 }
 
 // isUpToDate: its holder has seen all of its history.
@@ -137,7 +142,7 @@ func (s *State) plainEnd(now time.Time, e *Execution, f *store.Finish, out *stor
 }
 
 // plainChild ends an activity with a result and tells its parent, who may go on at once.
-func (s *State) plainChild(now time.Time, f *store.Finish, out *store.Finished, to *store.Claim, ahead map[string]int, flushed *store.Flushed) {
+func (s *State) plainChild(now time.Time, f *store.Finish, out *store.Finished, ahead map[string]int, flushed *store.Flushed) {
 	e := s.Find(f.ID)
 	if !s.IsHeld(e, f.Lease) || e.isWorkflow() || e.Reported || e.CancelRequestedAt != nil || e.DeadlineAt != nil || e.ParentID == nil {
 		return
@@ -147,14 +152,20 @@ func (s *State) plainChild(now time.Time, f *store.Finish, out *store.Finished, 
 		return
 	}
 	s.plainEnd(now, e, f, out)
-	resumes := f.Resume && s.resumes(p, to, ahead)
-	p.append(endOf(e, now))
-	if previous := p.Token; resumes {
-		token := to.Token
-		p.Status, p.RunAt, p.Epoch, p.Token = model.Running, now, p.Epoch+1, &token
-		flushed.Claimed = append(flushed.Claimed, p.claimed(p.SuspendedPosition, previous))
-	} else {
+	if !s.resumes(p, f.Resume, ahead) {
+		p.append(endOf(e, now))
 		s.wake(p, now)
+		s.tellPlain(p, out)
+		return
+	}
+	at, previous, token := now, p.Token, f.Resume.Token
+	if f.Resume.Early != nil {
+		at, out.Resumed = f.Resume.Early.At, true
+	}
+	p.append(endOf(e, at))
+	p.Status, p.RunAt, p.Epoch, p.Token = model.Running, now, p.Epoch+1, &token
+	if !out.Resumed {
+		flushed.Claimed = append(flushed.Claimed, p.claimed(p.SuspendedPosition, previous))
 	}
 	s.tellPlain(p, out)
 }
@@ -166,18 +177,14 @@ func (s *State) tellPlain(p *Execution, out *store.Finished) {
 
 // resumes says whether a parent goes on at once: it waits, the worker that has it in
 // memory is here, and nothing that is due in its queue ranks before or beside it.
-func (s *State) resumes(p *Execution, to *store.Claim, ahead map[string]int) bool {
-	w := s.worker(holderOf(to))
+func (s *State) resumes(p *Execution, r *store.Resumption, ahead map[string]int) bool {
+	if r == nil || r.Early != nil && r.Early.Epoch != p.Epoch {
+		return false
+	}
+	w := s.worker(r.Worker)
 	if highest, found := ahead[p.Queue]; found && highest >= p.Priority {
 		return false
 	}
 	return p.Status == model.Suspended && p.Parked == nil && p.SuspendedPosition != nil && *p.SuspendedPosition == p.HistoryLength && p.Crashes < 2 &&
 		w != nil && p.Worker != nil && w.ID == *p.Worker && w.Status == "active" && p.Language != nil && *p.Language == w.Request.Language
-}
-
-func holderOf(to *store.Claim) uuid.UUID {
-	if to == nil {
-		return uuid.Nil
-	}
-	return to.Worker
 }

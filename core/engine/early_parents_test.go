@@ -1,0 +1,244 @@
+package engine
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/libworkflows/libworkflows/core/model"
+	"github.com/libworkflows/libworkflows/core/store"
+)
+
+// suspendedFor answers a workflow that waits with a worker for an activity, which that has too.
+func (w *world) suspendedFor() (worker uuid.UUID, flow, activity model.Claimed) {
+	w.Helper()
+	worker = w.earlyWorker(warm)
+	w.createOne(model.Workflow, "flow")
+	flow = w.claimOne(w.Engine, worker)
+	return worker, flow, w.calling(worker, flow, 1)
+}
+
+// calling suspends a workflow for an activity, and answers that.
+func (w *world) calling(worker uuid.UUID, flow model.Claimed, sequence int) model.Claimed {
+	w.Helper()
+	got := w.waiting(worker, 4)
+	w.suspend(flow, sequence)
+	activity := <-got
+	if len(activity) != 1 || activity[0].ParentID == nil || *activity[0].ParentID != flow.ID {
+		w.Fatalf("claimed %s", asText(activity))
+	}
+	return activity[0]
+}
+
+// suspend has a workflow wait for an activity.
+func (w *world) suspend(flow model.Claimed, sequence int) {
+	w.Helper()
+	a := w.advance(w.Engine, flow, model.Advance{Then: model.ThenSuspend, Commands: []model.Command{schedule(sequence, model.Activity, "a")}})
+	if a.Status != model.Suspended {
+		w.Fatalf("answered %s", asText(a))
+	}
+}
+
+// completing completes in the background.
+func (w *world) completing(c model.Claimed) <-chan model.Advanced {
+	ended := make(chan model.Advanced, 1)
+	go func() { ended <- w.complete(w.Engine, c, `"done"`) }()
+	return ended
+}
+
+func (w *world) wentOn(got <-chan []model.Claimed, flow model.Claimed) model.Claimed {
+	w.Helper()
+	c := w.takenEarly(got)
+	if c.ID != flow.ID || len(c.Events) != 1 || c.Events[0].Type != model.EventActivityCompleted {
+		w.Fatalf("claimed %s", asText(c))
+	}
+	return c
+}
+
+func TestAParentGoesOnWhileTheEndOfItsActivityIsOnItsWay(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	worker, flow, activity := w.suspendedFor()
+	w.eventually("one transaction", func() bool { // where the machine keeps it waiting, it takes two
+		got := w.waiting(worker, 4)
+		ended := w.completing(activity)
+		flow = w.wentOn(got, flow)
+		w.suspend(flow, *flow.Events[0].Sequence+1)
+		activity = w.claimOne(w.Engine, worker)
+		if a := <-ended; a.Status != model.Completed {
+			t.Fatalf("answered %s", asText(a))
+		}
+		return w.count(`SELECT count(*) FROM workflows.history e JOIN workflows.history s ON s.execution_id = e.execution_id AND s.xmin = e.xmin
+			AND e.position = $2 AND s.position = e.position + 1 AND s.type = 'activity_scheduled' WHERE e.execution_id = $1`, flow.ID, flow.Position) == 1
+	})
+	events, err := w.GetHistory(w.ctx, model.GetHistoryRequest{ID: flow.ID, After: flow.Position - 1})
+	if err != nil || asText(events.Events[0]) != asText(flow.Events[0]) {
+		t.Fatalf("it was told %s\nand history has %s, %v", asText(flow.Events[0]), asText(events.Events), err)
+	}
+	w.complete(w.Engine, activity, "1")
+}
+
+// It is told what a claim would have told it.
+func TestAParentThatGoesOnEarlyIsToldWhatAClaimWouldAnswer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	worker, flow, activity := w.suspendedFor()
+	got := w.waiting(worker, 4)
+	ended := w.completing(activity)
+	early := w.wentOn(got, flow)
+	<-ended
+	other := w.worker(w.Engine, warm, func(r *model.StartWorkerRequest) { r.Queues = []string{"other"} })
+	id := w.create(model.NewExecution{Kind: model.Workflow, Name: "flow", Queue: "other"})[0].ID
+	parent := w.claimOne(w.Engine, other)
+	child := schedule(1, model.Activity, "a")
+	child.Execution.Queue = "other"
+	w.advance(w.Engine, parent, model.Advance{Then: model.ThenSuspend, Commands: []model.Command{child}})
+	w.complete(w.Engine, w.claimOne(w.Engine, other), `"done"`)
+	want := w.claimOne(w.Engine, other)
+	if want.ID != id || early.PreviousToken == nil || *early.PreviousToken != flow.Lease.Token {
+		t.Fatalf("claimed %s\nand early %s", asText(want), asText(early))
+	}
+	early.Early, early.PreviousToken = false, want.PreviousToken
+	sameClaim(w, early, want)
+}
+
+func TestWhatCameInBetweenKeepsAParentFromGoingOn(t *testing.T) {
+	t.Parallel()
+	for name, x := range map[string]struct {
+		before func(w *world, flow model.Claimed)
+		events []model.EventType
+	}{
+		"a signal": { // written beside the engines, so that nobody takes it before
+			func(w *world, flow model.Claimed) {
+				w.exec(`WITH told AS (UPDATE workflows.executions SET history_length = history_length + 1 WHERE id = $1 RETURNING *)
+					INSERT INTO workflows.history (execution_id, run, position, type, name, payload, at)
+					SELECT id, run, history_length, 'signal_received', 's', 'null', now() FROM told`, flow.ID)
+			},
+			[]model.EventType{model.EventSignalReceived, model.EventActivityCompleted},
+		},
+		"its worker is dead": {
+			func(w *world, _ model.Claimed) {
+				w.exec(`UPDATE workflows.workers SET status = 'dead'`)
+			},
+			[]model.EventType{model.EventActivityCompleted},
+		},
+		"another holder": {
+			func(w *world, flow model.Claimed) {
+				w.exec(`UPDATE workflows.executions SET epoch = epoch + 1 WHERE id = $1`, flow.ID)
+			},
+			[]model.EventType{model.EventActivityCompleted},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			worker, flow, activity := w.suspendedFor()
+			got := w.waiting(worker, 1)
+			x.before(w, flow)
+			ended := w.completing(activity)
+			early := w.wentOn(got, flow)
+			w.isLost(early)
+			if a := <-ended; a.Status != model.Completed {
+				t.Fatalf("answered %s", asText(a))
+			}
+			again := w.claimOne(w.Engine, w.worker(w.Engine))
+			last := again.Events[len(again.Events)-len(x.events):]
+			for i, event := range last {
+				if event.Type != x.events[i] {
+					t.Fatalf("claimed %s", asText(again))
+				}
+			}
+			if a := w.complete(w.Engine, again, "1"); a.Status != model.Completed {
+				t.Fatalf("answered %s", asText(a))
+			}
+		})
+	}
+}
+
+func TestAParentOfAnActivityThatWasCancelledIsNotGoneOnWith(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	worker, flow, activity := w.suspendedFor()
+	w.exec(`UPDATE workflows.executions SET cancel_requested_at = now() WHERE id = $1`, activity.ID) // of which it has not heard
+	got := w.waiting(worker, 1)
+	ended := w.completing(activity)
+	w.isLost(w.wentOn(got, flow))
+	if a := <-ended; a.Status != model.Cancelled {
+		t.Fatalf("answered %s", asText(a))
+	}
+	again := w.claimOne(w.Engine, worker)
+	if last := again.Events[len(again.Events)-1]; last.Type != model.EventActivityCancelled {
+		t.Fatalf("claimed %s", asText(again))
+	}
+}
+
+func TestWhereTheAnswerToAnEndIsLostTheParentsRowIsAsked(t *testing.T) {
+	t.Parallel()
+	p := newProxied(t)
+	worker, flow, activity := p.suspendedFor()
+	got := p.waiting(worker, 4)
+	p.cut("plain_child")
+	ended := p.completing(activity)
+	early := p.wentOn(got, flow)
+	if a := p.advance(p.Engine, early, model.Advance{Then: model.ThenKeep}); a.Status != model.Running {
+		t.Fatalf("answered %s", asText(a))
+	}
+	if a := <-ended; a.Status != model.Completed {
+		t.Fatalf("answered %s", asText(a))
+	}
+	if a := p.complete(p.Engine, early, "1"); a.Status != model.Completed {
+		t.Fatalf("answered %s", asText(a))
+	}
+}
+
+func TestOnlyWhoKeepsWorkflowsInMemoryAndSaysSoGoesOnEarly(t *testing.T) {
+	t.Parallel()
+	for name, mend := range map[string]func(*model.StartWorkerRequest){
+		"not warm":  func(*model.StartWorkerRequest) {},
+		"not early": func(r *model.StartWorkerRequest) { r.Warm, r.Early = true, false },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			worker := w.worker(w.Engine, takesEarly, mend)
+			w.createOne(model.Workflow, "flow")
+			activity := w.calling(worker, w.claimOne(w.Engine, worker), 1)
+			if held := w.leases.leases[activity.ID]; held == nil || held.waiting != nil {
+				t.Fatalf("%v", held)
+			}
+			w.complete(w.Engine, activity, "1")
+			if c := w.claimOne(w.Engine, worker); c.Early {
+				t.Fatalf("claimed %s", asText(c))
+			}
+		})
+	}
+}
+
+func TestWhatAParentAsksForGoesAlongWithTheEndThatItWasToldOf(t *testing.T) {
+	t.Parallel()
+	root := uuid.New()
+	var ends, asks []*work
+	for range 2 { // of one tree
+		parent, activity := uuid.New(), uuid.New()
+		end, ask := &work{root: root, finished: &store.Finish{ID: activity}, early: &early{claimed: model.Claimed{ID: parent}}}, advanceOf(parent)
+		end.since, ask.root = time.Now().Add(time.Hour), root
+		ends, asks = append(ends, end), append(asks, ask)
+	}
+	f := queued()
+	takes := func(want ...*work) {
+		t.Helper()
+		if batch := f.take(); !slices.Equal(batch, want) {
+			t.Fatalf("%d go, and %d were to", len(batch), len(want))
+		}
+	}
+	for _, x := range []*work{ends[0], ends[1], asks[0]} {
+		f.noteEarly(x)
+		f.queue = append(f.queue, x)
+	}
+	takes(ends[0], asks[0])
+	f.noteEarly(asks[1])
+	f.queue = append(f.queue, asks[1])
+	takes(ends[1], asks[1])
+}
