@@ -14,9 +14,14 @@ import (
 	"github.com/libworkflows/libworkflows/core/store"
 )
 
-// earlyPatience is how long a start waits for what its code asks for first. Most code
-// takes a tenth of that, and saves the wait for a commit of its own.
-const earlyPatience = time.Millisecond
+const (
+	// earlyPatience is how long a start waits for what its code asks for first. Most code
+	// takes a tenth of that, and saves the wait for a commit of its own.
+	earlyPatience = time.Millisecond
+	// parentPatience is how long the end of an activity waits for what its parent's code asks for.
+	// Where there are many, one thread runs the code of all.
+	parentPatience = 5 * time.Millisecond
+)
 
 // early is a workflow whose holder was told of it before the commit that starts it, or of
 // the end that it waits for. Its code is a function of its history and does nothing by itself,
@@ -222,10 +227,13 @@ func (w *work) mayFollow(written *work) bool {
 	return written == nil || written.early != nil && len(w.creates) == 0
 }
 
-// lingers is how much longer a start waits for what its code asks for.
+// lingers is how much longer a work waits for what the code asks for that it lets begin.
 func (w *work) lingers(now time.Time) time.Duration {
-	if w.early == nil || w.early.answered {
+	switch {
+	case w.early == nil || w.early.answered:
 		return 0
+	case w.finished != nil:
+		return w.since.Add(parentPatience).Sub(now)
 	}
 	return w.since.Add(earlyPatience).Sub(now)
 }
@@ -253,17 +261,20 @@ func (f *flusher) rouse() {
 	f.changed.Broadcast()
 }
 
-// setAlarm wakes the lanes for starts whose code asks for nothing. The caller holds the lock.
+// setAlarm wakes the lanes for what waits for code that asks for nothing. The caller holds the lock.
 func (f *flusher) setAlarm() {
-	now := time.Now()
-	if len(f.early) == 0 || f.alarm.After(now) {
+	if len(f.early) == 0 {
 		return
 	}
+	now := time.Now()
+	first := time.Duration(0)
 	for _, w := range f.queue {
-		if left := w.lingers(now); left > 0 {
-			f.alarm = now.Add(left)
-			time.AfterFunc(left, f.rouse)
-			return // the oldest
+		if left := w.lingers(now); left > 0 && (first == 0 || left < first) {
+			first = left
 		}
+	}
+	if at := now.Add(first); first > 0 && (!f.alarm.After(now) || at.Before(f.alarm)) {
+		f.alarm = at
+		time.AfterFunc(first, f.rouse)
 	}
 }

@@ -138,7 +138,7 @@ func (p *process) depart(again bool) *flight {
 	}
 	works := p.departing()
 	if len(works) == 0 { // a start may wait for what its code asks for
-		time.Sleep(earlyPatience)
+		time.Sleep(parentPatience)
 		works = p.departing()
 	}
 	if len(works) == 0 {
