@@ -148,9 +148,15 @@ class Stage:
 
     def run(self, name: str, *command: str, environment: Mapping[str, str] = {}) -> WorkerProcess:
         """Start Python with the surroundings of a worker."""
+        return self.launch(name, [sys.executable, *command], environment)
+
+    def launch(
+        self, name: str, command: list[str], environment: Mapping[str, str] = {}
+    ) -> WorkerProcess:
+        """Start any program with them."""
         worker = WorkerProcess(
             name,
-            [sys.executable, *command],
+            command,
             {
                 **os.environ,
                 **TIMES,

@@ -39,7 +39,9 @@ def problems(tree: Tree) -> list[str]:
     for row in tree.rows.values():
         if row["status"] not in FINAL:
             continue
-        checks = [_children, _closed] if row["kind"] == "workflow" else [_attempts]
+        checks = (
+            [_language, _children, _closed] if row["kind"] == "workflow" else [_language, _attempts]
+        )
         found += [f"{who(row)}: {each}" for check in checks for each in check(tree, row)]
         for run in tree.runs_of(row):
             for of_run in (_history, _timers, _steps, _replay, _outcome):
@@ -167,6 +169,19 @@ def _outcome(_: Tree, run: Run) -> Iterator[str]:
         yield "it was asked to stop"
     elif row["status"] == "cancelled" and run.began and not run.asked_to_stop:
         yield "it was not asked to stop"
+
+
+# --- languages ---
+
+
+def _language(tree: Tree, row: Execution) -> Iterator[str]:
+    """A queue is served by its language alone, steps by that of their workflow."""
+    for run in tree.runs_of(row):
+        if run.language != row["queue"]:
+            yield f"code in {run.language} ran it, which does not serve {row['queue']}"
+    for entry in tree.bodies.get(row["id"], ()):
+        if entry["lang"] != row["queue"]:
+            yield f"a body in {entry['lang']} ran, which does not serve {row['queue']}: {entry}"
 
 
 # --- children ---

@@ -41,8 +41,14 @@ class Run:
         return any(event["type"] == "cancel_requested" for event in self.events)
 
     @property
+    def language(self) -> str:
+        """Whose code ran it, as history has it; whose would have if it never began."""
+        told: Any = next((each.get("payload") for each in self.events if _begins(each)), None)
+        return told["language"] if told else self.row["queue"]
+
+    @property
     def began(self) -> bool:
-        return any(event["type"] == "started" for event in self.events)
+        return any(_begins(event) for event in self.events)
 
     def __str__(self) -> str:
         return who(self.row) if self.is_last else f"run {self.number} of {who(self.row)}"
@@ -83,6 +89,10 @@ class Tree:
         return found
 
 
+def _begins(event: Event) -> bool:
+    return event["type"] == "started"
+
+
 def node_of(row: Execution) -> Node:
     """Answer the part of the program that an execution runs."""
     arguments: Any = row.get("args")
@@ -114,7 +124,9 @@ def who(row: Execution) -> str:
 def describe(tree: Tree) -> str:
     """Tell everything that is known, for whoever looks for what went wrong."""
     program = tree.program
-    lines = [f"cancelled after {program.cancel_ms} ms: {json.dumps(program.root)}"]
+    lines = [
+        f"in {program.language}, cancelled after {program.cancel_ms} ms: {json.dumps(program.root)}"
+    ]
     for row in sorted(tree.rows.values(), key=lambda row: row["id"]):
         lines.append(f"\n--- {who(row)}: {_short(row)}")
         for run in tree.runs_of(row):

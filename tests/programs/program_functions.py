@@ -1,5 +1,8 @@
 """The durable functions: one workflow that interprets programs, and what programs call.
 
+program_functions.ts is their twin: what a program does is the same in both languages, and
+either calls what is of the other by the same names, on the other's queue.
+
 What bodies do is noted in the journal of crash_journal, outside the database.
 """
 
@@ -69,7 +72,7 @@ def _begin(node: Node) -> tuple[str, int]:
     if node["do"] == "step":  # its workflow's attempts are none of its own
         _tries[id, node["n"]] += 1
         number = _tries[id, node["n"]]
-    note("began", label(node), id=id, attempt=number, now=time.time())
+    note("began", label(node), id=id, attempt=number, now=time.time(), lang="python")
     return id, number
 
 
@@ -79,7 +82,7 @@ _tries: Counter[tuple[str, int]] = Counter()
 def _end(node: Node, id: str, number: int) -> str:
     """Note that a body ends, and end it as the node says."""
     name, how = label(node), node["how"]
-    note("ended", name, id=id, attempt=number, now=time.time())
+    note("ended", name, id=id, attempt=number, now=time.time(), lang="python")
     if how == "fails" or (how == "flaky" and number <= node["times"]):
         raise ProgramError(name)
     if how == "refuses":
@@ -132,19 +135,24 @@ step_in_loop = step(**_quick("program.step"))(_deed)
 step_in_thread = step(**_quick("program.step_in_thread"))(_deed_in_thread)
 
 
+def _there(function: Any, lang: str | None) -> Any:
+    """Answer a function as a language has it; None is the workflow's own."""
+    return function if lang is None else function.options(queue=lang)
+
+
 @functools.cache
-def _with(do: str, how: str, times: int) -> Any:
+def _with(do: str, how: str, times: int, lang: str | None) -> Any:
     """Answer the function for such a node, with its options."""
     if how == "thread":
-        return in_thread if do == "activity" else step_in_thread
-    function: Any = in_loop if do == "activity" else step_in_loop
+        return _there(in_thread, lang) if do == "activity" else step_in_thread
+    function: Any = _there(in_loop, lang) if do == "activity" else step_in_loop
     if how == "stuck":
         return function.options(timeout=0.15, retries=times)
     return function.options(retries=times) if how == "fails" else function
 
 
 def _call(node: Node) -> Coroutine[Any, Any, Any]:
-    return _with(node["do"], node["how"], node.get("times", 0)).run(node)
+    return _with(node["do"], node["how"], node.get("times", 0), node.get("lang")).run(node)
 
 
 # --- the interpreter ----------------------------------------------------------------------
@@ -228,9 +236,10 @@ async def _never(node: Node) -> None:
         case "sleep":
             await sleep(ENDLESS)
         case "child":
-            await program.run({"do": "never", "n": node["n"], "what": "signal"})
+            never = {"do": "never", "n": node["n"], "what": "signal"}
+            await _there(program, node.get("lang")).run(never)
         case do:
-            await _call({"do": do, "n": node["n"], "how": "endless"})
+            await _call({**node, "do": do, "how": "endless"})
 
 
 async def _signal(node: Node) -> list[Any]:
@@ -242,11 +251,23 @@ async def _signal(node: Node) -> list[Any]:
             if "CRASH_STAGE" in os.environ:  # it is a replay otherwise, and nobody listens
                 note("waits", str(n), id=me, count=count)
         case "activity":
-            sender = in_loop.options(retries=20).run(
-                {"do": "activity", "n": n, "how": "sends", "to": me, "signal": n, "count": count}
+            sender = (
+                _there(in_loop, node.get("lang"))
+                .options(retries=20)
+                .run(
+                    {
+                        "do": "activity",
+                        "n": n,
+                        "how": "sends",
+                        "to": me,
+                        "signal": n,
+                        "count": count,
+                    }
+                )
             )
         case "child":
-            sender = program.run({"do": "send", "n": n, "to": me, "count": count})
+            sending = {"do": "send", "n": n, "to": me, "count": count}
+            sender = _there(program, node.get("lang")).run(sending)
         case "self":
             sender = _send({"n": n, "to": me, "count": count})
         case _:
@@ -370,15 +391,15 @@ async def _cancel(node: Node) -> list[Any]:
 
 
 async def _child(node: Node) -> Any:
-    how, body = node["how"], node["body"]
+    how, body, there = node["how"], node["body"], _there(program, node.get("lang"))
     if how == "run":
-        return await program.run(body)
+        return await there.run(body)
     if how == "expire":
-        return await program.options(timeout=0.3).run(body)
+        return await there.options(timeout=0.3).run(body)
     if how == "detach":
-        await program.options(close_policy="detach").queue(body)
+        await there.options(close_policy="detach").queue(body)
         return f"child {node['n']}"
-    handle = await program.queue(body)
+    handle = await there.queue(body)
     before = await run(node["meanwhile"])
     if how == "queue":
         return [before, await handle.result()]

@@ -1,7 +1,8 @@
 """Random workflow programs, as trees of plain JSON, each made from its seed.
 
 A node is {"do": what, "n": label, ...}; labels are unique within a program. The
-interpreter in program_functions runs it, program_model says how it may end.
+interpreter in program_functions runs it, program_model says how it may end, and
+program_languages says which part runs in which language.
 
 By construction every program ends: what never ends by itself ("never") stands
 only where something beside it does, and cancels it.
@@ -65,6 +66,8 @@ class Program:
     root: Node
     # When it is cancelled from outside, counted from its start; None for never.
     cancel_ms: int | None = None
+    # Of its root.
+    language: str = "python"
 
 
 def program(seed: int, *, continues: bool = False) -> Program:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import re
 import signal
+from collections import Counter
 from collections.abc import Callable
 
 from crash_stage import HEARTBEAT_TIMEOUT, Stage, WorkerProcess
@@ -18,33 +19,45 @@ class Nemesis:
     """What happens to the workers of a stage.
 
     Three crashes in a row fail an execution, by design: whoever holds one that
-    has had two is left alone. And so are the last two that work, so that a busy
-    machine, where a new worker takes its time, gets somewhere as well.
+    has had two is left alone. And so is the last one of each language that works, so
+    that a busy machine, where a new worker takes its time, gets somewhere as well.
     """
 
-    def __init__(self, stage: Stage, seed: int, start: Callable[[], WorkerProcess]) -> None:
+    def __init__(self, stage: Stage, seed: int, spawn: Callable[[str], WorkerProcess]) -> None:
         self._stage = stage
         self._dice = Dice(seed)
-        self._start = start
+        self._spawn = spawn
         self.alive: list[WorkerProcess] = []
+        self._languages: dict[str, str] = {}
         self.kills = 0
         # Names of those that were stopped for so long that their leases may be lost.
         self.stopped: set[str] = set()
         self._stops: dict[str, asyncio.Task[None]] = {}
+
+    def start(self, language: str) -> None:
+        """Start a worker, which is replaced by one of its language when it dies."""
+        worker = self._spawn(language)
+        self._languages[worker.name] = language
+        self.alive.append(worker)
 
     async def haunt(self) -> None:
         """Go on until cancelled."""
         try:
             while True:
                 await asyncio.sleep(self._dice.between(100, 900) / 1000)
-                working = [worker for worker in self.alive if self._works(worker)]
-                if len(working) > 2:
-                    await self._strike(self._dice.pick(working))
+                if victims := self._victims():
+                    await self._strike(self._dice.pick(victims))
         finally:
             for stop in self._stops.values():
                 stop.cancel()
             for worker in self.alive:
                 self._send(worker, signal.SIGCONT)
+
+    def _victims(self) -> list[WorkerProcess]:
+        """Those that work, of the languages of which several do."""
+        working = [worker for worker in self.alive if self._works(worker)]
+        left = Counter(self._languages[worker.name] for worker in working)
+        return [worker for worker in working if left[self._languages[worker.name]] > 1]
 
     def _works(self, worker: WorkerProcess) -> bool:
         return worker.name not in self._stops and " serves " in worker.output
@@ -57,7 +70,8 @@ class Nemesis:
         elif kill:
             worker.kill()
             self.kills += 1
-            self.alive[self.alive.index(worker)] = self._start()
+            self.alive.remove(worker)
+            self.start(self._languages[worker.name])
         else:
             self._stops[worker.name] = asyncio.create_task(self._stop(worker, pause))
 

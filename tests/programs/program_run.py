@@ -4,34 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import os
-import sys
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import workflows
 from crash_stage import BINARIES, Stage, WorkerProcess
-from crash_stage import HERE as CRASH
 from program_checks import FINAL, problems
 from program_evidence import Entry, Run, Tree, describe
 from program_functions import program as interpreter
 from program_generator import Dice, Node, Program, nodes
+from program_languages import LANGUAGES
 from program_nemesis import Nemesis
+from program_processes import Replayers, worker_command
 from workflows import ExecutionFinished, ResultTimeout
 
-Json = dict[str, Any]
-
-HERE = Path(__file__).parent
-
-# What a replaying process imports, whichever Python it is.
-_IMPORTED = (HERE, CRASH, Path(workflows.__file__).parents[1])
-
 _TROUBLE = ("failed inside the adapter", "panicked", "Segmentation", "fatal error", "a callback of")
-_MAX_LINE = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -39,7 +28,8 @@ class Plan:
     """How programs are run."""
 
     seed: int = 1
-    workers: int = 4
+    # Of each language.
+    workers: int = 2
     concurrency: int = 8
     in_flight: int = 25
     # Seconds that a program and all that came of it may take.
@@ -59,80 +49,33 @@ class Report:
     stops: int = 0
 
 
-class Replayer:
-    """A process that replays histories, with a hash seed of its own.
-
-    The second is of another version of Python if PROGRAMS_REPLAY_PYTHON names one: histories
-    must replay the same there.
-    """
-
-    def __init__(self, hash_seed: int) -> None:
-        self._hash_seed = hash_seed
-        self._lock = asyncio.Lock()
-
-    async def __aenter__(self) -> Replayer:
-        other = os.environ.get("PROGRAMS_REPLAY_PYTHON") if self._hash_seed > 1 else None
-        self._process = await asyncio.create_subprocess_exec(
-            other or sys.executable,
-            str(HERE / "program_replay.py"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=_MAX_LINE,
-            env={
-                **{k: v for k, v in os.environ.items() if k != "CRASH_STAGE"},
-                "PYTHONHASHSEED": str(self._hash_seed),
-                "PYTHONPATH": os.pathsep.join(map(str, _IMPORTED)),
-            },
-        )
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
-        await self._process.wait()
-
-    async def check(self, run: Run) -> Json:
-        request = {
-            "claimed": {**run.row, "run": run.number, "args": [run.node]},
-            "events": run.events,
-            "cut_off": run.is_cut_off,
-        }
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        async with self._lock:
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
-            await self._process.stdin.drain()
-            line = await self._process.stdout.readline()
-        assert line, "the replaying process has died"
-        return json.loads(line)
-
-
 class Slice:
     """Some programs on one stage: their workers, and what happens to them."""
 
-    def __init__(self, stage: Stage, plan: Plan, replayers: Sequence[Replayer]) -> None:
+    def __init__(self, stage: Stage, plan: Plan, replayers: Replayers) -> None:
         self._stage = stage
         self._plan = plan
         self._replayers = replayers
-        self._spawned = 0
+        self._spawned = Counter[str]()
         self._nemesis = Nemesis(stage, plan.seed, self._spawn)
         self._sending: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._trees: dict[str, Tree] = {}
         self.report = Report()
 
-    def _spawn(self) -> WorkerProcess:
+    def _spawn(self, language: str) -> WorkerProcess:
         """Start a worker; every other one replays each workflow from the start."""
-        self._spawned += 1
-        return self._stage.run(
-            f"worker {self._spawned}",
-            str(HERE / "program_worker.py"),
-            "0" if self._spawned % 2 else "2000",
-            str(self._plan.concurrency),
+        self._spawned[language] += 1
+        number = self._spawned[language]
+        warm = "0" if number % 2 else "2000"
+        return self._stage.launch(
+            f"{language} {number}",
+            [*worker_command(language), warm, str(self._plan.concurrency)],
         )
 
     async def run(self, programs: Sequence[Program]) -> Report:
         """Run all of them, and check each."""
-        self._nemesis.alive = [self._spawn() for _ in range(self._plan.workers)]
+        for language in LANGUAGES * self._plan.workers:
+            self._nemesis.start(language)
         limit = asyncio.Semaphore(self._plan.in_flight)
         async with self._beside():
             await asyncio.gather(*(self._play(each, limit) for each in programs))
@@ -163,7 +106,8 @@ class Slice:
         """Run one program to its end, and that of all that came of it."""
         client = self._stage.client
         async with limit:
-            [created] = await client.create([interpreter.execution((program.root,), {})])
+            function = interpreter.options(queue=program.language)
+            [created] = await client.create([function.execution((program.root,), {})])
             root = created["id"]
             tree = self._trees[root] = Tree(program, root)
             deadline = time.monotonic() + self._plan.deadline
@@ -249,7 +193,8 @@ class Slice:
             for number, node in enumerate(tree.nodes(row), 1):
                 events = await self._stage.client.history(row["id"], run=number)
                 run = Run(row, number, node, events)
-                run.replays = await asyncio.gather(*(each.check(run) for each in self._replayers))
+                replayers = self._replayers[run.language]
+                run.replays = await asyncio.gather(*(each.check(run) for each in replayers))
                 tree.runs.append(run)
 
     async def _timers_left(self) -> list[str]:

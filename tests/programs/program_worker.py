@@ -12,4 +12,4 @@ from workflows import Worker
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
     warm, concurrency = map(int, sys.argv[1:])
-    asyncio.run(Worker(warm=warm, concurrency=concurrency).run())
+    asyncio.run(Worker(["python"], warm=warm, concurrency=concurrency).run())

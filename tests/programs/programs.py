@@ -21,8 +21,10 @@ import workflows
 from crash_stage import BINARIES, Stage
 from program_evidence import counted
 from program_generator import Program
-from program_generator import program as grown
-from program_run import Plan, Replayer, Report, Slice
+from program_languages import fit
+from program_languages import program as made
+from program_processes import replayers
+from program_run import Plan, Report, Slice
 from program_shrink import size, smaller
 from workflows import Client
 from workflows import _operations as operations
@@ -38,7 +40,7 @@ _HANGS = 30.0
 
 def program(seed: int) -> Program:
     """Make the program of a seed; some continue as new where the adapter can."""
-    return grown(seed, continues=hasattr(workflows, "continue_as_new"))
+    return made(seed, continues=hasattr(workflows, "continue_as_new"))
 
 
 async def run(url: str, programs: Sequence[Program], plan: Plan, directory: Path) -> Report:
@@ -47,13 +49,12 @@ async def run(url: str, programs: Sequence[Program], plan: Plan, directory: Path
     directory.mkdir(parents=True)  # noqa: ASYNC240
     async with (
         Client(url, schema=schema, pool_size=3, postgres_binaries=BINARIES) as client,
-        Replayer(1) as one,
-        Replayer(2) as other,
+        replayers() as replaying,
     ):
         await client.migrate()
         stage = Stage(url, schema, directory, client)
         try:
-            report = await Slice(stage, plan, [one, other]).run(programs)
+            report = await Slice(stage, plan, replaying).run(programs)
         finally:
             stage.clear_away()
         await operations.migrate(client.engine.channel(), {"direction": "down", "confirm": schema})
@@ -97,7 +98,7 @@ class Runs:
         """Look for the smallest program that still fails."""
         while True:
             tried = [
-                replace(failing, root=root)
+                replace(failing, root=fit(root, failing.language))
                 for root, _ in zip(smaller(failing.root), range(_TRIED), strict=False)
             ]
             if not tried:
