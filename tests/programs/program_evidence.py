@@ -141,6 +141,13 @@ def _short(value: Any) -> str:
     return re.sub(r', "stack": "(\\.|[^"\\])*"', "", json.dumps(value))
 
 
+def by_language(trees: Sequence[Tree]) -> Counter[tuple[str, str]]:
+    """Count programs, and the executions that came of them by kind, in each language."""
+    found = Counter(("program", tree.program.language) for tree in trees)
+    rows = [row for tree in trees for row in tree.rows.values()]
+    return found + Counter((row["kind"], row["queue"]) for row in rows)
+
+
 def counted(trees: Sequence[Tree]) -> str:
     """Count what a slice came to."""
     rows = [row for tree in trees for row in tree.rows.values()]

@@ -9,7 +9,8 @@ import type * as Log from '../../adapters/node/src/_log'
 import type { Claimed, Event } from '../../adapters/node/src/_operations'
 import type * as Process from '../../adapters/node/src/_process'
 import type * as ReplayModule from '../../adapters/node/src/_replay'
-import { describe, type Node, program } from './program_functions'
+import type { Node } from './program_bodies'
+import { describe, program } from './program_functions'
 
 const home = dirname(require.resolve('libworkflows'))
 const { installGuards } = require(join(home, '_guards.js')) as typeof Guards

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +20,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "crash"))
 
 import workflows
 from crash_stage import BINARIES, Stage
-from program_evidence import counted
+from program_evidence import by_language, counted
 from program_generator import Program
-from program_languages import fit
+from program_languages import LANGUAGES, fit
 from program_languages import program as made
 from program_processes import replayers
 from program_run import Plan, Report, Slice
@@ -63,10 +64,19 @@ async def run(url: str, programs: Sequence[Program], plan: Plan, directory: Path
 
 def tell(report: Report) -> str:
     """Tell what went wrong, with all that is known of it."""
-    return "\n".join(
+    return "".join(
         f"\n=== seed {failed.seed}; again: make programs SEED={failed.seed}\n"
-        + "\n".join([*problems, story])
+        + "\n".join([*problems, story, ""])
         for failed, problems, story in report.failed
+    )
+
+
+def tally(found: Counter[tuple[str, str]]) -> str:
+    """Tell how many programs there were, and what came of them, by language."""
+    kinds = {"program": "programs", "workflow": "workflows", "activity": "activities"}
+    return "; ".join(
+        f"{many}: " + ", ".join(f"{found[kind, language]} in {language}" for language in LANGUAGES)
+        for kind, many in kinds.items()
     )
 
 
@@ -132,7 +142,7 @@ def _slices(arguments: argparse.Namespace) -> Iterator[list[Program]]:
 
 async def main() -> int:
     """Run what the arguments ask for, and answer the exit code."""
-    arguments, failures = _arguments(), 0
+    arguments, failures, ran = _arguments(), 0, Counter[tuple[str, str]]()
     stop = cast("asyncio.Task[int]", asyncio.current_task()).cancel
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)  # the workers go too
     with tempfile.TemporaryDirectory(prefix="programs-") as temporary:
@@ -143,9 +153,11 @@ async def main() -> int:
             for programs in _slices(arguments):
                 report = await runs.run(programs)
                 failures += len(report.failed)
+                ran += by_language(report.trees)
                 print(tell(report), end="", flush=True)
                 if report.failed and arguments.shrink:
                     await runs.shrink(report.failed[0][0])
+    print(tally(ran))
     print(f"{failures} failures")
     return 1 if failures else 0
 

@@ -10,7 +10,8 @@ import pytest
 from program_checks import problems
 from program_evidence import Run, Tree, counted, describe
 from program_generator import Node, Program
-from program_replay import check
+from program_judge import judged
+from program_replay import record
 
 Json = dict[str, Any]
 
@@ -39,7 +40,7 @@ def event(position: int, type: str, sequence: int | None = None, **more: Any) ->
 
 
 EVENTS = [
-    event(1, "started"),
+    event(1, "started", payload={"language": "python"}),
     event(2, "activity_scheduled", 1, name="program.activity", payload={"id": ACTIVITY_ID}),
     event(3, "activity_completed", 1, name="program.activity", payload="a1"),
     event(4, "step_completed", 2, name="program.step", payload="s2"),
@@ -55,7 +56,7 @@ def row(id: str, kind: str, node: Node, **more: Any) -> Json:
     name = {"workflow": "program", "activity": "program.activity"}[kind]
     times = {"finished_at": at(10)}
     return {"id": id, "kind": kind, "name": name, "status": "completed", "args": [node]} | {
-        **{"queue": "default", "root_id": ROOT},
+        **{"queue": "python", "root_id": ROOT},
         **times,
         **counts,
         **more,
@@ -63,7 +64,8 @@ def row(id: str, kind: str, node: Node, **more: Any) -> Json:
 
 
 def note(event: str, what: str, id: str, attempt: int, now: float) -> Json:
-    return {"event": event, "what": what, "id": id, "attempt": attempt, "now": now, "worker": "w"}
+    where = {"worker": "w", "lang": "python"}
+    return {"event": event, "what": what, "id": id, "attempt": attempt, "now": now, **where}
 
 
 def good() -> Any:
@@ -98,7 +100,8 @@ def good() -> Any:
 
 def replay(tree: Any) -> None:
     for run in tree.runs:
-        answer = check({**run.row, "run": run.number, "args": [run.node]}, run.events, False)
+        claimed = {**run.row, "run": run.number, "args": [run.node]}
+        answer = judged(record(claimed, run.events), run.events, False)
         run.replays = [answer, dict(answer)]
 
 
@@ -159,6 +162,8 @@ SPOILT: dict[str, Callable[[Any], object]] = {
     ],
     "it answered": lambda tree: tree.rows[ACTIVITY_ID].update(result="a9"),
     "it failed 2 times": lambda tree: tree.rows[ACTIVITY_ID].update(failures=2, attempts=3),
+    "code in node ran it": lambda tree: changed(tree, 0, payload={"language": "node"}),
+    "a body in python ran": lambda tree: tree.rows[ACTIVITY_ID].update(queue="node"),
     "only a cancel ends": lambda tree: tree.rows[ACTIVITY_ID]["args"][0].update(how="endless"),
 }
 
