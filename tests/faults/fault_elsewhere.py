@@ -63,8 +63,8 @@ ELSEWHERE = {
         Elsewhere(
             "programs",
             "53",
-            "random workflow programs on workers that are killed and stopped: result and every"
-            " prefix of every history as a model has them",
+            "random workflow programs in Python and Node, which call each other, on workers that"
+            " are killed and stopped: result and every prefix of every history as a model has them",
             (
                 *(sys.executable, "tests/programs/programs.py"),
                 *("--programs", str(_PROGRAMS), "--first", "{seed}"),

@@ -7,9 +7,9 @@ the same names.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from program_generator import Dice, Node, Program, nodes
+from program_generator import Dice, Node, Program
 from program_generator import program as grown
 
 LANGUAGES = ("python", "node")
@@ -34,14 +34,6 @@ def program(seed: int, *, continues: bool = False) -> Program:
 def fit(root: Node, language: str) -> Node:
     """Answer a program in which no language is asked for what it does not have."""
     return _changed(root, language, _feasible)
-
-
-def spoken(root: Node, language: str) -> Iterator[tuple[str, Node]]:
-    """Walk a program as `nodes` does, and answer with each part its workflow's language."""
-    for node in nodes(root, children=False):
-        yield language, node
-        if node["do"] == "child":
-            yield from spoken(node["body"], node["lang"])
 
 
 def starts(node: Node) -> bool:

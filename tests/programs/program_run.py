@@ -20,7 +20,10 @@ from program_nemesis import Nemesis
 from program_processes import Replayers, worker_command
 from workflows import ExecutionFinished, ResultTimeout
 
-_TROUBLE = ("failed inside the adapter", "panicked", "Segmentation", "fatal error", "a callback of")
+_TROUBLE = (
+    *("failed inside the adapter", "panicked", "Segmentation", "fatal error", "a callback of"),
+    "Node.js v",  # what Node says last when an error ends it
+)
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from program_generator import Node, nodes
 from program_generator import program as grown
-from program_languages import LANGUAGES, fit, program, spoken, starts
+from program_languages import LANGUAGES, fit, program, starts
 
 PAIRS = [(one, other) for one in LANGUAGES for other in LANGUAGES]
 FIFTY = [program(seed, continues=True) for seed in range(1, 51)]
+
+
+def spoken(root: Node, language: str) -> Iterator[tuple[str, Node]]:
+    """Walk a program as `nodes` does, and answer with each part its workflow's language."""
+    for node in nodes(root, children=False):
+        yield language, node
+        if node["do"] == "child":
+            yield from spoken(node["body"], node["lang"])
 
 
 def parts() -> list[tuple[str, Node]]:
