@@ -78,9 +78,15 @@ function known(error: unknown): Record<string, any> {
   return { name: made.name, message, type, attempts }
 }
 
-function ended(end: PromiseSettledResult<any>): any[] {
+type End = PromiseSettledResult<any>
+
+function isFailed(end: End): boolean {
+  return end.status === 'rejected' && !(end.reason instanceof CancelledError)
+}
+
+function ended(end: End): any[] {
   if (end.status === 'fulfilled') return ['ok', end.value]
-  return end.reason instanceof CancelledError ? ['stopped'] : ['failed', describe(end.reason)]
+  return isFailed(end) ? ['failed', describe(end.reason)] : ['stopped']
 }
 
 // --- leaves ---
@@ -205,8 +211,9 @@ class Gate {
 async function doGroup(node: Node): Promise<any[]> {
   const parts: Node[] = node.parts
   const [values, errors, gate] = [[] as any[], [] as unknown[], new Gate()]
+  const running: Promise<void>[] = []
   let left = parts.length
-  const member = (part: Node, index: number) => async () => {
+  const member = async (part: Node, index: number) => {
     try {
       values[index] = await start(part, node.bare)
       left -= 1
@@ -219,10 +226,18 @@ async function doGroup(node: Node): Promise<any[]> {
     }
   }
   try {
-    await race(named(parts.map(member)))
+    await race(
+      named(
+        parts.map((part, index) => () => {
+          running[index] = member(part, index)
+          return running[index]
+        }),
+      ),
+    )
   } catch (error) {
     if (errors.length === 0) throw error
   }
+  await Promise.allSettled(running) // for ever, if nobody was cancelled
   if (errors.length > 0) throw new ExceptionGroup(errors)
   return values
 }
@@ -284,6 +299,7 @@ async function doWait(node: Node): Promise<any[]> {
     }
   }
   await race({ parts, waited })
+  await Promise.allSettled(promises) // for ever, if those that are late were not cancelled
   return ends
 }
 
@@ -310,29 +326,29 @@ async function doShield(node: Node): Promise<any> {
 /** Cancels a branch when another part has ended: the loser of a race, which that part wins. */
 async function doCancel(node: Node): Promise<any[]> {
   const gate = new Gate()
-  let branch: PromiseSettledResult<any> | undefined
-  let before: PromiseSettledResult<any> | undefined
+  const ends: { before?: End; branch?: Promise<End> } = {}
   await race({
     body: async () => {
-      branch = await endOf(start(node.body, node.bare))
+      ends.branch = endOf(start(node.body, node.bare))
+      await ends.branch
       await gate.opened
     },
     meanwhile: async () => {
-      before = await endOf(run(node.meanwhile))
+      ends.before = await endOf(run(node.meanwhile))
       gate.open()
     },
   })
-  const value = answerOf(before)
-  const end = branch === undefined ? ['stopped'] : ended(branch)
-  return [value, end[0] === 'failed' ? answerOf(branch) : end]
+  const before = answerOf(ends.before)
+  const end = await ends.branch // for ever, if it was not cancelled
+  return [before, end && !isFailed(end) ? ended(end) : answerOf(end)]
 }
 
-async function endOf(promise: Promise<any>): Promise<PromiseSettledResult<any>> {
+async function endOf(promise: Promise<any>): Promise<End> {
   const [end] = await Promise.allSettled([promise])
   return end
 }
 
-function answerOf(end: PromiseSettledResult<any> | undefined): any {
+function answerOf(end: End | undefined): any {
   if (end?.status === 'rejected') throw end.reason
   return end?.value
 }
