@@ -45,7 +45,7 @@ class Nemesis:
         try:
             while True:
                 await asyncio.sleep(self._dice.between(100, 900) / 1000)
-                if victims := self._victims():
+                if victims := self.victims():
                     await self._strike(self._dice.pick(victims))
         finally:
             for stop in self._stops.values():
@@ -53,7 +53,7 @@ class Nemesis:
             for worker in self.alive:
                 self._send(worker, signal.SIGCONT)
 
-    def _victims(self) -> list[WorkerProcess]:
+    def victims(self) -> list[WorkerProcess]:
         """Those that work, of the languages of which several do."""
         working = [worker for worker in self.alive if self._works(worker)]
         left = Counter(self._languages[worker.name] for worker in working)
