@@ -14,7 +14,7 @@ import (
 	"github.com/libworkflows/libworkflows/core/store"
 )
 
-const (
+var (
 	// earlyPatience is how long a start waits for what its code asks for first. Most code
 	// takes a tenth of that, and saves the wait for a commit of its own.
 	earlyPatience = time.Millisecond

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/libworkflows/libworkflows/core/fault"
 	"github.com/libworkflows/libworkflows/core/model"
 	"github.com/libworkflows/libworkflows/core/store"
 )
@@ -241,4 +242,114 @@ func TestWhatAParentAsksForGoesAlongWithTheEndThatItWasToldOf(t *testing.T) {
 	f.noteEarly(asks[1])
 	f.queue = append(f.queue, asks[1])
 	takes(ends[1], asks[1])
+}
+
+// relaying answers the works of an activity's end and of what its parent asks for then.
+func (w *world) relaying(activity model.Claimed, change func(ask *model.Advance)) (end, ask *work) {
+	w.Helper()
+	end, err := w.prepareFinish(0, store.Finish{ID: activity.ID, Lease: activity.Lease, OK: true, Result: model.Payload("7")})
+	if err != nil || end.early == nil {
+		w.Fatalf("%v: its parent was not told early", err)
+	}
+	end.early.worker.slots.settle(1, 1) // it is here
+	flow := end.early.claimed
+	a := model.Advance{
+		ID: flow.ID, Lease: flow.Lease, Position: flow.Position, Then: model.ThenSuspend,
+		Commands: []model.Command{schedule(2, model.Activity, "b")},
+	}
+	change(&a)
+	if ask, err = w.prepareAdvance(0, a); err != nil {
+		w.Fatal(err)
+	}
+	for _, x := range []*work{end, ask} {
+		x.ctx, x.done = w.ctx, make(chan error, 1)
+	}
+	return end, ask
+}
+
+func TestAParentGoesOnAndWaitsAgainByOneStatement(t *testing.T) {
+	t.Parallel()
+	for name, x := range map[string]struct {
+		before func(w *world, flow model.Claimed)
+		change func(ask *model.Advance)
+		// holds: the parent goes on; once: its row is written once, and was never due.
+		holds, once bool
+	}{
+		"as it was":              {holds: true, once: true},
+		"it asks for a deadline": {holds: true, change: func(a *model.Advance) { a.Commands[0].Execution.TimeoutMS = 60_000 }},
+		"it keeps running":       {holds: true, change: func(a *model.Advance) { a.Then = model.ThenKeep }},
+		"it has a deadline": {before: func(w *world, flow model.Claimed) {
+			w.exec(`UPDATE workflows.executions SET deadline_at = now() + interval '1 h' WHERE id = $1`, flow.ID)
+		}},
+		"somebody has held it": {before: func(w *world, flow model.Claimed) {
+			w.exec(`UPDATE workflows.executions SET epoch = epoch + 1 WHERE id = $1`, flow.ID)
+		}},
+		"it says that it has seen more": {change: func(a *model.Advance) { a.Position++ }},
+		"its activity is to stop": {before: func(w *world, _ model.Claimed) {
+			w.exec(`UPDATE workflows.executions SET cancel_requested_at = now() WHERE kind = 'activity'`)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			worker, flow, activity := w.suspendedFor()
+			w.offers(worker, model.ClaimRequest{N: 4, WorkerID: worker})
+			if x.before != nil {
+				x.before(w, flow)
+			}
+			if x.change == nil {
+				x.change = func(*model.Advance) {}
+			}
+			end, ask := w.relaying(activity, x.change)
+			if err := newFlusher(w.Engine).attempt(w.ctx, []*work{end, ask}); err != nil {
+				t.Fatal(err)
+			}
+			if ended, err := w.finished(end); err != nil || ended.Status == model.Running {
+				t.Fatalf("the end was answered %s, %v", asText(ended), err)
+			}
+			advanced, err := w.advanced(ask)
+			if lost := fault.CodeOf(err) == fault.LeaseLost; lost == x.holds || x.holds && err != nil {
+				t.Fatalf("it was answered %s, %v", asText(advanced), err)
+			}
+			if n := w.count(`SELECT count(*) FROM workflows.executions WHERE id = $1 AND run_at = created_at`, flow.ID); (n == 1) != x.once {
+				t.Fatal("its row was written in another way")
+			}
+			if n := w.count(`SELECT count(*) FROM workflows.history WHERE execution_id = $1 AND sequence = 2`, flow.ID); (n == 1) != x.holds {
+				t.Fatalf("%d events of what it asked for", n)
+			}
+			if n := w.count(`SELECT count(*) FROM workflows.history WHERE execution_id = $1 AND sequence = 1 AND type <> 'activity_scheduled'`, flow.ID); n != 1 {
+				t.Fatalf("it was told %d times", n)
+			}
+		})
+	}
+}
+
+func TestARelayWhoseAnswerIsLostIsWrittenOnce(t *testing.T) {
+	t.Parallel()
+	p := newProxied(t)
+	worker, flow, activity := p.suspendedFor()
+	p.offers(worker, model.ClaimRequest{N: 4, WorkerID: worker})
+	end, ask := p.relaying(activity, func(*model.Advance) {})
+	p.cut("plain_relay")
+	f, works := newFlusher(p.Engine), []*work{end, ask}
+	if err := f.attempt(p.ctx, works); !fault.From(err).Retryable {
+		t.Fatalf("answered %v", err)
+	}
+	p.eventually("a connection", func() bool { return f.attempt(p.ctx, works) == nil })
+	if ended, err := p.finished(end); err != nil || ended.Status != model.Completed {
+		t.Fatalf("the end was answered %s, %v", asText(ended), err)
+	}
+	if advanced, err := p.advanced(ask); err != nil || advanced.Status != model.Suspended {
+		t.Fatalf("it was answered %s, %v", asText(advanced), err)
+	}
+	for sql, want := range map[string]int{
+		`SELECT count(*) FROM workflows.history WHERE execution_id = $1`:                       4,
+		`SELECT count(*) FROM workflows.executions WHERE parent_id = $1 AND sequence = 2`:      1,
+		`SELECT count(*) FROM workflows.executions WHERE id = $1 AND status = 'suspended'`:     1,
+		`SELECT history_length FROM workflows.executions WHERE id = $1 AND worker IS NOT NULL`: 4,
+	} {
+		if n := p.count(sql, flow.ID); n != want {
+			t.Errorf("%s: %d, want %d", sql, n, want)
+		}
+	}
 }

@@ -70,6 +70,7 @@ func (s *Store) Flush(ctx context.Context, b Batch) (Flushed, error) {
 	p.signal(b.Signals, b.MaxHistory, f.Signals)
 	p.progress(b.Progress, f.Progress)
 	p.release(b.Releases, f.Releases)
+	p.plainRelays(plain.relays, b.Claim, &f.Claimed)
 	p.plainChildren(plain.awaited, b.Claim, &f.Claimed)
 	p.plain(plain.others())
 	p.plainSchedules(plain.schedules, b.Claim, &f.Claimed)
@@ -126,6 +127,9 @@ func (s *Store) flushUnplain(ctx context.Context, plain plainWrites) error {
 	var b Batch
 	var o outcomes
 	writes := slices.Concat(plain.own, plain.schedules, plain.children, plain.awaited)
+	for i := range plain.relays {
+		writes = append(writes, plain.relays[i].end, plain.relays[i].next)
+	}
 	for i := range writes {
 		switch w := &writes[i]; {
 		case w.isWritten():

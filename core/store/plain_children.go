@@ -56,12 +56,7 @@ told AS (
         epoch = p.epoch + was.resumes::int,
         token = CASE WHEN was.resumes THEN d.next_token ELSE p.token END
     FROM done d CROSS JOIN LATERAL (
-        SELECT q.token, d.worker IS NOT NULL AND q.status = 'suspended' AND q.parked IS NULL AND q.suspended_position = q.history_length AND q.crashes < 2
-            AND (d.at IS NULL OR q.epoch = d.waits_epoch)
-            AND EXISTS (SELECT FROM workflows.workers w WHERE w.id = d.worker AND w.id = q.worker AND w.status = 'active' AND w.language = q.language OFFSET 0)
-            AND NOT EXISTS (SELECT FROM workflows.executions o WHERE o.status = 'pending' AND o.crashes < 2
-                AND o.queue = q.queue AND o.priority >= q.priority
-                ORDER BY o.priority DESC, o.run_at OFFSET $9 LIMIT 1) AS resumes
+        SELECT q.token, d.worker IS NOT NULL AND (d.at IS NULL OR q.epoch = d.waits_epoch) AND `+resumes("q", "d.worker", "$9")+` AS resumes
         FROM workflows.executions q WHERE q.id = d.parent_id OFFSET 0) was
     WHERE p.id = d.parent_id
     RETURNING p.*, p.suspended_position AS seen, was.token AS previous_token, was.resumes, coalesce(CASE WHEN was.resumes THEN d.at END, clock_timestamp()) AS at,

@@ -253,6 +253,7 @@ STATEMENTS = (
     "plain",
     "plain_schedule",
     "plain_child",
+    "plain_relay",
     "finish",
     "advance",
     "signal",

@@ -27,12 +27,20 @@ func (o *outcomes) addAdvance(x store.Advance, to *store.Advanced) {
 
 // plainWrites are those of a batch that have, as far as is known, nothing to mind but
 // their own row, by statement.
-type plainWrites struct{ own, schedules, children, awaited outcomes }
+type plainWrites struct {
+	own, schedules, children, awaited outcomes
+	// relays have an end and an advance each, in the same order.
+	relays outcomes
+}
 
 func plainOf(b *store.Batch, f *store.Flushed) (p plainWrites, rest outcomes) {
+	relayed, relays := map[int]bool{}, b.Relays()
 	for i := range b.Finishes {
 		to := &rest
-		if x := &b.Finishes[i]; x.Plain && x.Root {
+		if j, found := relays[i]; found {
+			relayed[j], to = true, &p.relays
+			to.addAdvance(b.Advances[j], &f.Advances[j])
+		} else if x := &b.Finishes[i]; x.Plain && x.Root {
 			to = &p.own
 		} else if x.Plain && x.IsEarly() {
 			to = &p.awaited
@@ -42,6 +50,9 @@ func plainOf(b *store.Batch, f *store.Flushed) (p plainWrites, rest outcomes) {
 		to.addFinish(b.Finishes[i], &f.Finishes[i])
 	}
 	for i := range b.Advances {
+		if relayed[i] {
+			continue
+		}
 		to := &rest
 		if x := &b.Advances[i]; x.IsPlain() {
 			to = &p.own
@@ -55,7 +66,7 @@ func plainOf(b *store.Batch, f *store.Flushed) (p plainWrites, rest outcomes) {
 
 // unwritten are those that had more to mind: they go the long way, and hand nothing over.
 func (p *plainWrites) unwritten() (rest outcomes) {
-	for _, o := range []*outcomes{&p.own, &p.schedules, &p.children, &p.awaited} {
+	for _, o := range []*outcomes{&p.own, &p.schedules, &p.children, &p.awaited, &p.relays} {
 		for i := range o.finishes {
 			if !o.finished[i].Held {
 				rest.addFinish(o.finishes[i], o.finished[i])
@@ -75,6 +86,9 @@ func (p *plainWrites) unwritten() (rest outcomes) {
 }
 
 func (s *State) plain(now time.Time, p plainWrites, to *store.Claim, f *store.Flushed) error {
+	if err := s.plainRelays(now, &p.relays, to, f); err != nil {
+		return err
+	}
 	s.plainChildren(now, &p.awaited, to, f)
 	for i := range p.own.finishes {
 		s.plainFinish(now, &p.own.finishes[i], p.own.finished[i])
@@ -86,13 +100,7 @@ func (s *State) plain(now time.Time, p plainWrites, to *store.Claim, f *store.Fl
 	}
 	ahead := s.ahead(to)
 	for i := range p.schedules.advances {
-		a := &p.schedules.advances[i]
-		e := s.Find(a.ID)
-		if !s.isUpToDate(a) || e.DeadlineAt != nil {
-			continue
-		}
-		s.plainAdvance(now, a, p.schedules.advanced[i])
-		if err := s.handChild(now, e, &a.Children[0], to, a.Children[0].HandOver, ahead, f); err != nil {
+		if err := s.plainSchedule(now, &p.schedules.advances[i], p.schedules.advanced[i], to, ahead, f); err != nil {
 			return err
 		}
 	}
@@ -105,6 +113,37 @@ func (s *State) plainChildren(now time.Time, children *outcomes, to *store.Claim
 	for i := range children.finishes {
 		s.plainChild(now, &children.finishes[i], children.finished[i], ahead, f)
 	}
+}
+
+func (s *State) plainSchedule(now time.Time, a *store.Advance, out *store.Advanced, to *store.Claim, ahead map[string]int, f *store.Flushed) error {
+	e := s.Find(a.ID)
+	if !s.isUpToDate(a) || e.DeadlineAt != nil {
+		return nil
+	}
+	s.plainAdvance(now, a, out)
+	return s.handChild(now, e, &a.Children[0], to, a.Children[0].HandOver, ahead, f)
+}
+
+// plainRelays end activities and schedule what their parents ask for then, both or neither.
+func (s *State) plainRelays(now time.Time, relays *outcomes, to *store.Claim, f *store.Flushed) error {
+	ahead := s.ahead(to)
+	for i := range relays.finishes {
+		x := &relays.finishes[i]
+		p := s.Find(x.Parent)
+		if p == nil || p.DeadlineAt != nil || p.HistoryLength != relays.advances[i].Position-1 || !s.resumes(p, x.Resume, ahead) {
+			continue
+		}
+		due := p.RunAt
+		s.plainChild(now, x, relays.finished[i], ahead, f)
+		if !relays.finished[i].Resumed {
+			continue
+		}
+		p.RunAt = due // it never was
+		if err := s.plainSchedule(now, &relays.advances[i], relays.advanced[i], to, ahead, f); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // isUpToDate: its holder has seen all of its history.
