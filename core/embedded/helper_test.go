@@ -202,9 +202,10 @@ func needRoot(t *testing.T) account {
 func asUser(t *testing.T, a account) func(*exec.Cmd) {
 	t.Helper()
 	program := filepath.Join(publicDir(t), "helper")
-	binary, err := os.ReadFile(os.Args[0])
+	binary, err := os.Open(os.Args[0])
 	must(t, err)
-	must(t, os.WriteFile(program, binary, 0o755))
+	defer func() { _ = binary.Close() }()
+	install(t, program, binary)
 	return func(cmd *exec.Cmd) {
 		cmd.Path = program
 		cmd.Dir = "/"
@@ -218,9 +219,20 @@ func impostor(t *testing.T, version string) string {
 	dir := t.TempDir()
 	for _, name := range []string{"postgres", "initdb"} {
 		script := "#!/bin/sh\necho '" + name + " (PostgreSQL) " + version + "'\n"
-		must(t, os.WriteFile(filepath.Join(dir, name), []byte(script), 0o755))
+		install(t, filepath.Join(dir, name), strings.NewReader(script))
 	}
 	return dir
+}
+
+// install writes a program by another process: what this one has open to be written is open for a
+// moment in each process that a test beside this one starts, and cannot be run as long.
+func install(t *testing.T, path string, program io.Reader) {
+	t.Helper()
+	cmd := exec.Command("install", "-m", "755", "/dev/stdin", path)
+	cmd.Stdin = program
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("installing %s: %v: %s", path, err, out)
+	}
 }
 
 func mustContain(t *testing.T, text string, parts ...string) {
