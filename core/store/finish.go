@@ -54,7 +54,7 @@ type ToldEarly struct {
 	At    time.Time
 }
 
-// IsEarly: the holder of the parent was told already, and writes in the same batch perhaps.
+// IsEarly says whether the holder of the parent was told already: it writes in the same batch, perhaps.
 func (f *Finish) IsEarly() bool { return f.Resume != nil && f.Resume.Early != nil }
 
 // Finished is what became of an outcome.
