@@ -35,7 +35,7 @@ type early struct {
 	answered bool
 
 	mu sync.Mutex
-	// over: what became of the start is known: whether the lease holds, or that only the
+	// over: what became of the commit is known: whether the lease holds, or that only the
 	// row can tell, since the answer to a try was lost.
 	over, holds, unsure bool
 	waiting             []*work
@@ -145,7 +145,7 @@ func (w *worker) isIdleQueue() bool {
 	return w.exhausted.Load() && w.rumour.known == 0 && !w.rumour.beyond
 }
 
-// end says what became of the start, once.
+// end says what became of the commit that the holder was told of, once.
 func (x *early) end(holds, unsure bool) {
 	x.mu.Lock()
 	if x.over {
@@ -156,7 +156,10 @@ func (x *early) end(holds, unsure bool) {
 	waiting := x.waiting
 	x.mu.Unlock()
 	w, c := x.worker, &x.claimed
-	w.engine.leases.end(c.ID, c.Lease, holds, c.Position)
+	known := w.engine.leases.end(c.ID, c.Lease, holds, c.Position)
+	if holds && !unsure && !known { // it was given up before it was there: it must not be left with nobody
+		w.putBack([]model.Claimed{*c})
+	}
 	if !holds {
 		w.notify(model.Notice{ID: c.ID, Lease: c.Lease, Lost: true})
 	}
@@ -169,8 +172,8 @@ func (x *early) end(holds, unsure bool) {
 	}
 }
 
-// join lets a work wait for the end of the start, and says whether it does: where that has
-// told nothing, the work has to ask the row.
+// join lets a work wait for that commit, and says whether it does: where that has told
+// nothing, the work has to ask the row.
 func (x *early) join(w *work) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -247,7 +250,7 @@ func (f *flusher) noteEarly(w *work) {
 	}
 }
 
-// hasAsked notes that a start's code waits for nothing but its commit.
+// hasAsked notes that code which began early waits for nothing but that commit.
 func (f *flusher) hasAsked(x *early) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -15,6 +15,8 @@ import (
 // same commit, if nothing else has come in between.
 type waiting struct {
 	worker *worker
+	// incarnation of the worker, by which the row knows it.
+	incarnation uuid.UUID
 	// claimed as it was told last, and at the position at which it waits.
 	claimed  model.Claimed
 	sequence int
@@ -38,13 +40,24 @@ func (t *leaseTable) wait(id uuid.UUID, l model.Lease, activity uuid.UUID, sched
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	parent, child := t.leases[id], t.leases[activity]
-	if parent == nil || child == nil || parent.lease != l || parent.cancelTold || !parent.worker.request.Early || !parent.worker.request.Warm {
+	if parent == nil || child == nil || parent.lease != l || parent.cancelTold || parent.claimed == nil {
 		return
 	}
 	child.waiting = &waiting{
-		worker: parent.worker, claimed: parent.claimed, sequence: *scheduled.Sequence, name: scheduled.Name, since: scheduled.At,
+		worker: parent.worker, incarnation: parent.worker.current(), claimed: *parent.claimed,
+		sequence: *scheduled.Sequence, name: scheduled.Name, since: scheduled.At,
 	}
 	child.waiting.claimed.Position = scheduled.Position
+	t.waiting[id] = child
+}
+
+// waitsNoMore forgets what a workflow waited for: somebody has it again, or the activity is gone.
+// The caller holds the lock.
+func (t *leaseTable) waitsNoMore(id uuid.UUID) {
+	if activity := t.waiting[id]; activity != nil {
+		activity.waiting = nil
+		delete(t.waiting, id)
+	}
 }
 
 // earlyParent lets a parent go on with the result of an activity before that is written, if
@@ -56,13 +69,13 @@ func (e *Engine) earlyParent(parent *waiting, finish *store.Finish) *early {
 	}
 	defer e.claiming.RUnlock()
 	w := parent.worker
-	if !w.reserveEarly(parent.claimed.Name) {
+	if w.current() != parent.incarnation || !w.reserveEarly(parent.claimed.Name) {
 		return nil
 	}
 	if at.Before(parent.since) { // the time of a workflow does not go back
 		at = parent.since
 	}
-	resume := parent.resume(w.current(), at)
+	resume := parent.resume(at)
 	x := &early{worker: w, claimed: parent.next(resume, finish.Result)}
 	if !e.leases.addEarly(x) {
 		w.slots.settle(1, 0)
@@ -72,9 +85,9 @@ func (e *Engine) earlyParent(parent *waiting, finish *store.Finish) *early {
 	return x
 }
 
-func (p *waiting) resume(worker uuid.UUID, at time.Time) *store.Resumption {
+func (p *waiting) resume(at time.Time) *store.Resumption {
 	return &store.Resumption{
-		Worker: worker, Token: uuid.New(), Early: &store.ToldEarly{Epoch: p.claimed.Lease.Epoch, At: at},
+		Worker: p.incarnation, Token: uuid.New(), Early: &store.ToldEarly{Epoch: p.claimed.Lease.Epoch, At: at},
 	}
 }
 

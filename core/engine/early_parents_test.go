@@ -1,11 +1,14 @@
 package engine
 
 import (
+	"context"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/libworkflows/libworkflows/core/fault"
 	"github.com/libworkflows/libworkflows/core/model"
@@ -351,5 +354,148 @@ func TestARelayWhoseAnswerIsLostIsWrittenOnce(t *testing.T) {
 		if n := p.count(sql, flow.ID); n != want {
 			t.Errorf("%s: %d, want %d", sql, n, want)
 		}
+	}
+}
+
+// isHeldOrDue: whoever gave it up, it is not left with nobody.
+func (w *world) isHeldOrDue(flow model.Claimed) {
+	w.Helper()
+	w.eventually("somebody who may have it", func() bool {
+		row := w.get(flow.ID)
+		return row.Status == model.Pending || row.Status == model.Suspended
+	})
+}
+
+// locking keeps whoever writes an execution waiting.
+func (w *world) locking(id uuid.UUID) (unlock func()) {
+	w.Helper()
+	conn, err := pgx.Connect(w.ctx, w.direct)
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.Cleanup(func() { _ = conn.Close(context.Background()) })
+	if _, err := conn.Exec(w.ctx, w.inSchema(fmt.Sprintf(`BEGIN; SELECT FROM workflows.executions WHERE id = '%s' FOR UPDATE`, id))); err != nil {
+		w.Fatal(err)
+	}
+	return func() {
+		if _, err := conn.Exec(w.ctx, "ROLLBACK"); err != nil {
+			w.Error(err)
+		}
+	}
+}
+
+func TestWhatWentOnEarlyCanBeGivenUpAtOnce(t *testing.T) {
+	t.Parallel()
+	for reason, want := range map[model.ReleaseReason]model.Status{model.ReleaseNonDeterminism: model.Suspended, model.ReleaseDrain: model.Pending} {
+		t.Run(string(reason), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			worker, flow, activity := w.suspendedFor()
+			got := w.waiting(worker, 4)
+			ended := w.completing(activity)
+			early := w.wentOn(got, flow)
+			reply, err := w.Release(w.ctx, model.ReleaseRequest{Items: []model.Release{{ID: early.ID, Lease: early.Lease, Reason: reason, Message: "m"}}})
+			if err != nil || reply.Results[0].OK == nil || reply.Results[0].OK.Status != want {
+				t.Fatalf("answered %s, %v", asText(reply), err)
+			}
+			<-ended
+			w.wants(flow.ID, want)
+		})
+	}
+}
+
+func TestWhatNobodyCameForGoesBackAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	worker, flow, activity := w.suspendedFor()
+	w.offers(worker, model.ClaimRequest{N: 4, WorkerID: worker})
+	x, err := w.findWorker(worker)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := w.completing(activity)
+	w.eventually("a parent that is told", func() bool {
+		x.slots.mu.Lock()
+		defer x.slots.mu.Unlock()
+		return len(x.slots.ready) > 0
+	})
+	x.returnReady()
+	<-ended
+	w.isHeldOrDue(flow)
+}
+
+func TestWhatAParentAsksForNeverGoesBeforeTheEndThatItWasToldOf(t *testing.T) {
+	t.Parallel()
+	root, parent, activity := uuid.New(), uuid.New(), uuid.New()
+	progress, ask := &work{root: root, progress: &store.Progress{ID: activity}}, advanceOf(parent)
+	end := &work{root: root, finished: &store.Finish{ID: activity}, early: &early{claimed: model.Claimed{ID: parent}}, since: time.Now()}
+	f := queued(progress, end, ask)
+	for _, x := range f.queue {
+		f.noteEarly(x)
+	}
+	for i, want := range [][]*work{{progress}, {end, ask}} {
+		if batch := f.take(); !slices.Equal(batch, want) {
+			t.Fatalf("batch %d has %d works", i, len(batch))
+		}
+	}
+}
+
+func TestAParentWhoseActivityWasLockedIsNotLeftWithNobody(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	worker, flow, activity := w.suspendedFor()
+	unlock := w.locking(activity.ID)
+	got := w.waiting(worker, 4)
+	ended := w.completing(activity)
+	early := w.wentOn(got, flow)
+	// The end is set aside, and what its parent asks for is not.
+	reply, err := w.AdvanceWorkflow(w.ctx, model.AdvanceWorkflowRequest{Items: []model.Advance{{
+		ID: early.ID, Lease: early.Lease, Position: early.Position, Then: model.ThenSuspend, Commands: []model.Command{schedule(2, model.Activity, "b")},
+	}}})
+	if code := refused(w, reply.Results, err); code != fault.LeaseLost {
+		t.Fatalf("answered %s", code)
+	}
+	unlock()
+	if a := <-ended; a.Status != model.Completed {
+		t.Fatalf("answered %s", asText(a))
+	}
+	w.isHeldOrDue(flow)
+}
+
+// The queue's order is for claims: who was told early has a slot of its own.
+func TestWhatWaitsInTheQueueTakesNothingFromWhoWasToldEarly(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	worker, flow, activity := w.suspendedFor()
+	w.offers(worker, model.ClaimRequest{N: 4, WorkerID: worker})
+	w.exec(`INSERT INTO workflows.executions (id, root_id, kind, name, queue, status, priority, run_at, created_at)
+		SELECT id, id, 'job', 'foreign', 'default', 'pending', 9, now(), now() FROM gen_random_uuid() AS id`)
+	end, ask := w.relaying(activity, func(*model.Advance) {})
+	if err := newFlusher(w.Engine).attempt(w.ctx, []*work{end, ask}); err != nil {
+		t.Fatal(err)
+	}
+	if a, err := w.advanced(ask); err != nil || a.Status != model.Suspended || a.Position != flow.Position+3 {
+		t.Fatalf("answered %s, %v", asText(a), err)
+	}
+}
+
+// What a workflow waited for is forgotten when somebody has had it since.
+func TestOnlyTheActivityThatAParentWaitsForLetsItGoOnEarly(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	worker, flow, activity := w.suspendedFor()
+	w.signal(flow.ID, "s", "1")
+	again := w.claimOne(w.Engine, worker)
+	if again.ID != flow.ID || w.leases.leases[activity.ID].waiting != nil {
+		t.Fatalf("claimed %s", asText(again))
+	}
+	next := w.calling(worker, again, 2)
+	if w.leases.leases[next.ID].waiting == nil || len(w.leases.waiting) != 1 {
+		t.Fatal("it is not known what it waits for")
+	}
+	w.complete(w.Engine, activity, "1")
+	w.complete(w.Engine, next, "1")
+	if len(w.leases.waiting) > 0 {
+		t.Fatal("what has ended is still waited for")
 	}
 }

@@ -14,6 +14,8 @@ import (
 type leaseTable struct {
 	mu     sync.Mutex
 	leases map[uuid.UUID]*lease
+	// waiting are the activities that workflows wait for, by workflow; see wait.
+	waiting map[uuid.UUID]*lease
 }
 
 type lease struct {
@@ -37,13 +39,15 @@ type lease struct {
 	cancelTold bool
 	// early, if the holder was told of it before the commit that starts it.
 	early *early
-	// claimed is what the holder of a workflow was told, without its history.
-	claimed model.Claimed
-	// parent waits for this and nothing else, as far as is known here.
+	// claimed is what the holder of a workflow was told, without its history, if it may go on early.
+	claimed *model.Claimed
+	// waiting is who waits for this activity, and for nothing else as far as is known here.
 	waiting *waiting
 }
 
-func newLeaseTable() *leaseTable { return &leaseTable{leases: map[uuid.UUID]*lease{}} }
+func newLeaseTable() *leaseTable {
+	return &leaseTable{leases: map[uuid.UUID]*lease{}, waiting: map[uuid.UUID]*lease{}}
+}
 
 func (t *leaseTable) add(w *worker, claimed []model.Claimed) {
 	t.mu.Lock()
@@ -57,10 +61,12 @@ func (t *leaseTable) add(w *worker, claimed []model.Claimed) {
 		if c.ParentID != nil {
 			held.parent = *c.ParentID
 		}
-		if c.Kind == model.Workflow {
-			held.claimed = *c
-			held.claimed.Events = nil
+		if c.Kind == model.Workflow && w.request.Early && w.request.Warm {
+			told := *c
+			told.Events = nil
+			held.claimed = &told
 		}
+		t.waitsNoMore(c.ID)
 		t.leases[c.ID] = held
 	}
 }
@@ -128,13 +134,14 @@ func (t *leaseTable) begin(id uuid.UUID, l model.Lease, opens bool) written {
 	return w
 }
 
-// end notes that a write has its answer: the lease goes on at a position, or is over.
-func (t *leaseTable) end(id uuid.UUID, l model.Lease, goesOn bool, position int) {
+// end notes that a write has its answer: the lease goes on at a position, or is over. It says
+// whether the lease was known.
+func (t *leaseTable) end(id uuid.UUID, l model.Lease, goesOn bool, position int) (known bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	held, ok := t.leases[id]
 	if !ok || held.lease != l {
-		return
+		return false
 	}
 	held.writing--
 	held.touched = time.Now()
@@ -142,9 +149,10 @@ func (t *leaseTable) end(id uuid.UUID, l model.Lease, goesOn bool, position int)
 	if !goesOn {
 		t.drop(held)
 		held.worker.slots.freed()
-		return
+		return true
 	}
 	held.announce(false)
+	return true
 }
 
 // tell passes news on to the holder, if it is in this process.
@@ -178,6 +186,9 @@ func (l *lease) announce(cancel bool) {
 // drop forgets a lease. The caller holds the lock.
 func (t *leaseTable) drop(held *lease) {
 	delete(t.leases, held.id)
+	if held.waiting != nil {
+		t.waitsNoMore(held.waiting.claimed.ID)
+	}
 	held.worker.freed()
 }
 

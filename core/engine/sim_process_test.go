@@ -127,7 +127,29 @@ func (p *process) flush(again bool) bool {
 	}
 	p.flusher.over(f.all)
 	p.hear()
+	p.keepsHold(f.left)
 	return true
+}
+
+// keepsHold: who goes on because it was told early is held by somebody here, or given back.
+func (p *process) keepsHold(works []*work) {
+	for _, w := range works {
+		if w.finished == nil || w.early == nil || !w.out.finished.Resumed {
+			continue
+		}
+		c := &w.early.claimed
+		if p.sim.db.state.IsHeld(p.sim.db.state.Find(c.ID), c.Lease) && !p.leases.knows(c.ID, c.Lease) && !p.givesBack(c.ID) {
+			p.sim.audit.fail("%s goes on, and nobody has it", p.sim.name(c.ID))
+		}
+	}
+}
+
+func (p *process) givesBack(id uuid.UUID) bool {
+	releases := func(w *work) bool { return w.release != nil && w.release.ID == id }
+	p.flusher.mu.Lock()
+	defer p.flusher.mu.Unlock()
+	return slices.ContainsFunc(p.flusher.queue, releases) ||
+		slices.ContainsFunc(p.inFlight, func(f *flight) bool { return slices.ContainsFunc(f.left, releases) })
 }
 
 func (p *process) depart(again bool) *flight {

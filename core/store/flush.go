@@ -49,7 +49,7 @@ type Flushed struct {
 // as it looked: that takes another. Keyed inserts come first and in key order, then the
 // one lock, then signals before outcomes, advances before new runs, and those before ends,
 // so that each sees what the ones before it wrote; but ends whose parents were told already
-// go before what these write. A claim is last: it waits for no lock,
+// go before all that these may write. A claim is last: it waits for no lock,
 // so its rows may be out of order.
 func (s *Store) Flush(ctx context.Context, b Batch) (Flushed, error) {
 	f := Flushed{
@@ -68,10 +68,10 @@ func (s *Store) Flush(ctx context.Context, b Batch) (Flushed, error) {
 	p.create(b.Creates, plain.endsOf(&b), b.Claim, f.Made, &f.Claimed)
 	p.lock(b)
 	p.signal(b.Signals, b.MaxHistory, f.Signals)
-	p.progress(b.Progress, f.Progress)
-	p.release(b.Releases, f.Releases)
 	p.plainRelays(plain.relays, b.Claim, &f.Claimed)
 	p.plainChildren(plain.awaited, b.Claim, &f.Claimed)
+	p.progress(b.Progress, f.Progress)
+	p.release(b.Releases, f.Releases)
 	p.plain(plain.others())
 	p.plainSchedules(plain.schedules, b.Claim, &f.Claimed)
 	p.plainChildren(plain.children, b.Claim, &f.Claimed)

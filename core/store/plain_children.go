@@ -36,8 +36,8 @@ SELECT ord, parent_queue, at, root_id, CASE WHEN worker IS NOT NULL THEN taken_a
 
 // plainChildSQL ends an activity with a result, tells its parent, and lets the parent go
 // on at once where it waits, the worker that has it in memory is here and has a slot for
-// it, and slots to spare for what is due in its queue and ranks before or beside it. No two may have the
-// same parent, and parents are locked already.
+// it, and slots to spare for what is due in its queue and ranks before or beside it; one that was
+// told early has its slot. No two may have the same parent, and parents are locked already.
 var plainChildSQL = define("plain_child", `
 WITH done AS (
     UPDATE workflows.executions e SET
@@ -56,7 +56,11 @@ told AS (
         epoch = p.epoch + was.resumes::int,
         token = CASE WHEN was.resumes THEN d.next_token ELSE p.token END
     FROM done d CROSS JOIN LATERAL (
-        SELECT q.token, d.worker IS NOT NULL AND (d.at IS NULL OR q.epoch = d.waits_epoch) AND `+resumes("q", "d.worker", "$9")+` AS resumes
+        SELECT q.token, d.worker IS NOT NULL AND `+waits("q", "d.worker")+`
+            AND CASE WHEN d.at IS NOT NULL THEN q.epoch = d.waits_epoch
+                ELSE NOT EXISTS (SELECT FROM workflows.executions o WHERE o.status = 'pending' AND o.crashes < 2
+                    AND o.queue = q.queue AND o.priority >= q.priority
+                    ORDER BY o.priority DESC, o.run_at OFFSET $9 LIMIT 1) END AS resumes
         FROM workflows.executions q WHERE q.id = d.parent_id OFFSET 0) was
     WHERE p.id = d.parent_id
     RETURNING p.*, p.suspended_position AS seen, was.token AS previous_token, was.resumes, coalesce(CASE WHEN was.resumes THEN d.at END, clock_timestamp()) AS at,

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -24,7 +25,7 @@ WITH fit AS MATERIALIZED (
     FROM `+unnest(1, "x", append(slices.Clone(newRowTypes), "ended_id uuid", "ended_epoch bigint", "ended_token uuid", "result text",
 	"waits_epoch bigint", "next_worker uuid", "next_token uuid", "ended_at timestamptz", "position int", "payload text")...)+`
     CROSS JOIN LATERAL (
-        SELECT q.run, q.epoch = x.waits_epoch AND q.history_length = x.position - 1 AND q.deadline_at IS NULL AND `+resumes("q", "x.next_worker", "$34")+` AS fits
+        SELECT q.run, q.epoch = x.waits_epoch AND q.history_length = x.position - 1 AND q.deadline_at IS NULL AND `+waits("q", "x.next_worker")+` AS fits
         FROM workflows.executions q WHERE q.id = x.parent_id OFFSET 0) q
     CROSS JOIN LATERAL (
         SELECT c.*, c.status = 'running' AND c.epoch = x.ended_epoch AND c.token = x.ended_token AND c.parent_id = x.parent_id AND c.parent_run = q.run
@@ -40,7 +41,8 @@ given_rows AS (
     UPDATE workflows.executions p SET
         history_length = p.history_length + 2, suspended_position = p.history_length + 2, epoch = p.epoch + 1, token = x.next_token, crashes = 0
     FROM ended x WHERE p.id = x.parent_id
-    RETURNING x.*, p.run AS parent_run, p.root_id, p.queue AS parent_queue, p.history_length, p.deadline_at AS parent_deadline, clock_timestamp() AS at),
+    RETURNING x.*, p.run AS parent_run, p.root_id, p.queue AS parent_queue, p.history_length, p.deadline_at AS parent_deadline,
+        greatest(x.ended_at, clock_timestamp()) AS at),
 `+holderOfNew(32)+`,
 x AS MATERIALIZED (SELECT x.*, `+holderColumns+`, CASE WHEN me.id IS NOT NULL THEN $33::uuid END AS token FROM given_rows x `+holderJoin+`),
 made AS (
@@ -53,14 +55,11 @@ written AS (
     SELECT parent_id, parent_run, history_length, 'activity_scheduled', sequence, name, payload::json, at FROM given_rows)
 SELECT ord, parent_queue, at, ended_kind, ended_queue, ended_awaited, root_id, CASE WHEN worker IS NOT NULL THEN taken_at END FROM x`)
 
-// resumes says whether a workflow goes on at once: it waits, the worker that has it in memory is
-// here, and has slots to spare for what is due in its queue and ranks before or beside it.
-func resumes(row, worker, spare string) string {
-	return row + `.status = 'suspended' AND ` + row + `.parked IS NULL AND ` + row + `.suspended_position = ` + row + `.history_length AND ` + row + `.crashes < 2
-            AND EXISTS (SELECT FROM workflows.workers w WHERE w.id = ` + worker + ` AND w.id = ` + row + `.worker AND w.status = 'active' AND w.language = ` + row + `.language OFFSET 0)
-            AND NOT EXISTS (SELECT FROM workflows.executions o WHERE o.status = 'pending' AND o.crashes < 2
-                AND o.queue = ` + row + `.queue AND o.priority >= ` + row + `.priority
-                ORDER BY o.priority DESC, o.run_at OFFSET ` + spare + ` LIMIT 1)`
+// waits says whether a workflow waits, and nothing has come to it since, with a worker that has it in memory.
+func waits(row, worker string) string {
+	return strings.NewReplacer("{row}", row, "{worker}", worker).Replace(`{row}.status = 'suspended' AND {row}.parked IS NULL
+            AND {row}.suspended_position = {row}.history_length AND {row}.crashes < 2
+            AND EXISTS (SELECT FROM workflows.workers w WHERE w.id = {worker} AND w.id = {row}.worker AND w.status = 'active' AND w.language = {row}.language OFFSET 0)`)
 }
 
 // Relays answers, by the index of a finish, that of the advance which its parent's next holder has

@@ -194,7 +194,7 @@ class Workload:
     def _sleepers(self, dice: Dice, uid: str) -> Item:
         """Start many timers in one workflow, due over a minute."""
         sleeps = [
-            {"do": "sleep", "uid": f"{uid}.{n}", "ms": dice.between(1, 60_000)} for n in range(200)
+            {"do": "sleep", "uid": f"{uid}.{n}", "ms": dice.between(1, 60_000)} for n in range(100)
         ]
         spec = {"uid": uid, "deeds": [{"do": "all", "uid": f"{uid}.all", "deeds": sleeps}]}
         language = dice.pick(self._languages)

@@ -86,10 +86,6 @@ func (p *plainWrites) unwritten() (rest outcomes) {
 }
 
 func (s *State) plain(now time.Time, p plainWrites, to *store.Claim, f *store.Flushed) error {
-	if err := s.plainRelays(now, &p.relays, to, f); err != nil {
-		return err
-	}
-	s.plainChildren(now, &p.awaited, to, f)
 	for i := range p.own.finishes {
 		s.plainFinish(now, &p.own.finishes[i], p.own.finished[i])
 	}
@@ -215,13 +211,14 @@ func (s *State) tellPlain(p *Execution, out *store.Finished) {
 }
 
 // resumes says whether a parent goes on at once: it waits, the worker that has it in
-// memory is here, and nothing that is due in its queue ranks before or beside it.
+// memory is here, and nothing that is due in its queue ranks before or beside it. Who was told
+// early has a slot already.
 func (s *State) resumes(p *Execution, r *store.Resumption, ahead map[string]int) bool {
 	if r == nil || r.Early != nil && r.Early.Epoch != p.Epoch {
 		return false
 	}
 	w := s.worker(r.Worker)
-	if highest, found := ahead[p.Queue]; found && highest >= p.Priority {
+	if highest, found := ahead[p.Queue]; found && highest >= p.Priority && r.Early == nil {
 		return false
 	}
 	return p.Status == model.Suspended && p.Parked == nil && p.SuspendedPosition != nil && *p.SuspendedPosition == p.HistoryLength && p.Crashes < 2 &&
