@@ -20,7 +20,7 @@ var (
 	earlyPatience = time.Millisecond
 	// parentPatience is how long the end of an activity waits for what its parent's code asks for.
 	// Where there are many, one thread runs the code of all.
-	parentPatience = 5 * time.Millisecond
+	parentPatience = 10 * time.Millisecond
 )
 
 // early is a workflow whose holder was told of it before the commit that starts it, or of
