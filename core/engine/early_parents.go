@@ -63,8 +63,11 @@ func (t *leaseTable) waitsNoMore(id uuid.UUID) {
 // earlyParent lets a parent go on with the result of an activity before that is written, if
 // its worker would be given it by a claim.
 func (e *Engine) earlyParent(parent *waiting, finish *store.Finish) *early {
+	if parent == nil || !finish.OK {
+		return nil
+	}
 	at, known := e.clock.now()
-	if parent == nil || !finish.OK || !known || !e.claiming.TryRLock() {
+	if !known || !e.claiming.TryRLock() {
 		return nil
 	}
 	defer e.claiming.RUnlock()
