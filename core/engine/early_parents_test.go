@@ -366,14 +366,21 @@ func (w *world) isHeldOrDue(flow model.Claimed) {
 	})
 }
 
-// locking keeps whoever writes an execution waiting.
-func (w *world) locking(id uuid.UUID) (unlock func()) {
+// connected answers a connection of the test's own.
+func (w *world) connected() *pgx.Conn {
 	w.Helper()
 	conn, err := pgx.Connect(w.ctx, w.direct)
 	if err != nil {
 		w.Fatal(err)
 	}
 	w.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return conn
+}
+
+// locking keeps whoever writes an execution waiting.
+func (w *world) locking(id uuid.UUID) (unlock func()) {
+	w.Helper()
+	conn := w.connected()
 	if _, err := conn.Exec(w.ctx, w.inSchema(fmt.Sprintf(`BEGIN; SELECT FROM workflows.executions WHERE id = '%s' FOR UPDATE`, id))); err != nil {
 		w.Fatal(err)
 	}

@@ -144,7 +144,7 @@ func (s *Store) flushUnplain(ctx context.Context, plain plainWrites) error {
 		}
 	}
 	p := s.pipeline()
-	p.lock(b)
+	p.lockAll(b) // they are not as plain as they say
 	p.advance(o.advances, nil, o.advanced, nil)
 	p.finish(o.finishes, o.finished)
 	p.readNews(o)
@@ -160,10 +160,14 @@ func queued(rows []NewRow) []NewRow {
 	return rows
 }
 
+// lock locks all that a batch writes but new rows, unless one statement does.
 func (p *pipeline) lock(b Batch) {
-	if b.isPlain() {
-		return
+	if !b.isPlain() {
+		p.lockAll(b)
 	}
+}
+
+func (p *pipeline) lockAll(b Batch) {
 	if ids, parents, sequences := b.targets(); len(ids) > 0 {
 		p.add(lockSQL, nil, ids, orEmpty(parents), orEmpty(sequences))
 	}
