@@ -224,11 +224,14 @@ func impostor(t *testing.T, version string) string {
 	return dir
 }
 
+// installer is found before a test hides what is in PATH.
+var installer, _ = exec.LookPath("install")
+
 // install writes a program by another process: what this one has open to be written is open for a
 // moment in each process that a test beside this one starts, and cannot be run as long.
 func install(t *testing.T, path string, program io.Reader) {
 	t.Helper()
-	cmd := exec.Command("install", "-m", "755", "/dev/stdin", path)
+	cmd := exec.Command(installer, "-m", "755", "/dev/stdin", path)
 	cmd.Stdin = program
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("installing %s: %v: %s", path, err, out)
