@@ -14,20 +14,15 @@ import (
 	"github.com/libworkflows/libworkflows/core/store"
 )
 
-var (
-	// earlyPatience is how long a start waits for what its code asks for first. Most code
-	// takes a tenth of that, and saves the wait for a commit of its own.
-	earlyPatience = time.Millisecond
-	// parentPatience is how long the end of an activity waits for what its parent's code asks for.
-	// Where there are many, one thread runs the code of all.
-	parentPatience = 10 * time.Millisecond
-)
+// earlyPatience is how long a start waits for what its code asks for first. Most code
+// takes a tenth of that, and saves the wait for a commit of its own.
+const earlyPatience = time.Millisecond
 
-// early is a workflow whose holder was told of it before the commit that starts it, or of
-// the end that it waits for. Its code is a function of its history and does nothing by itself,
-// so that it can run while the commit is under way; what it asks for first goes along with it.
-// Should the row not be there in the end, or be somebody else's, the lease was never held, and
-// every write under it is refused.
+// early is a workflow whose holder was told of it before the commit that starts it. Its
+// code is a function of its history and does nothing by itself, so that it can run while
+// the commit is under way; what it asks for first goes along with it. Should the row not
+// be there in the end, or be somebody else's, the lease was never held, and every write
+// under it is refused.
 type early struct {
 	worker  *worker
 	claimed model.Claimed
@@ -35,7 +30,7 @@ type early struct {
 	answered bool
 
 	mu sync.Mutex
-	// over: what became of the commit is known: whether the lease holds, or that only the
+	// over: what became of the start is known: whether the lease holds, or that only the
 	// row can tell, since the answer to a try was lost.
 	over, holds, unsure bool
 	waiting             []*work
@@ -44,14 +39,6 @@ type early struct {
 // start writes a create, and lets a worker of this process have it at once if it can.
 func (e *Engine) start(ctx context.Context, w *work) error {
 	w.early = e.earlyOf(w)
-	if err := e.send(ctx, w); err != nil {
-		return err
-	}
-	return w.wait(ctx)
-}
-
-// send submits a work, and lets the worker have what it brings early.
-func (e *Engine) send(ctx context.Context, w *work) error {
 	if err := e.submit(ctx, w); err != nil {
 		w.finish(err)
 		if w.early != nil {
@@ -62,7 +49,7 @@ func (e *Engine) send(ctx context.Context, w *work) error {
 	if w.early != nil { // not before: what it asks for comes behind it
 		w.early.give()
 	}
-	return nil
+	return w.wait(ctx)
 }
 
 // earlyOf finds a worker with a free slot for the one row of a create.
@@ -98,7 +85,10 @@ func (e *Engine) isSimple(row *store.NewRow) bool {
 func (w *worker) takeEarly(row *store.NewRow, at time.Time) *early {
 	e := w.engine
 	defer e.claiming.RUnlock()
-	if !w.reserveEarly(row.Name) {
+	if suspect, may := e.solo.mode(e.leases.len()); suspect || !may || !w.isIdleQueue() || !w.mayClaim() {
+		return nil
+	}
+	if slices.Contains(w.slots.lacking(), model.FunctionName{Kind: row.Kind, Name: row.Name}) || w.slots.reserve(1, false, false) == 0 {
 		return nil
 	}
 	row.Early = &store.Early{Worker: w.current(), Token: uuid.New(), At: at, Started: w.started}
@@ -111,15 +101,6 @@ func (w *worker) takeEarly(row *store.NewRow, at time.Time) *early {
 	return x
 }
 
-// reserveEarly takes a slot for a workflow, if the worker would be given it by a claim. The
-// caller has locked claiming.
-func (w *worker) reserveEarly(name string) bool {
-	if suspect, may := w.engine.solo.mode(w.engine.leases.len()); suspect || !may || !w.isIdleQueue() || !w.mayClaim() {
-		return false
-	}
-	return !slices.Contains(w.slots.lacking(), model.FunctionName{Kind: model.Workflow, Name: name}) && w.slots.reserve(1, false, false) > 0
-}
-
 // startedBy is the payload of a started event.
 func startedBy(r *model.StartWorkerRequest) []byte {
 	texts := []any{r.Language, r.Runtime, r.SDKVersion}
@@ -129,9 +110,11 @@ func startedBy(r *model.StartWorkerRequest) []byte {
 	return fmt.Appendf(nil, `{"language":%s,"runtime":%s,"sdk_version":%s}`, texts...)
 }
 
-// give lets the worker have it.
+// give lets the worker have it. The slot stays reserved until then, lest a claim counts it
+// as free.
 func (x *early) give() {
-	x.worker.slots.fillReserved(x.claimed)
+	x.worker.slots.fill([]model.Claimed{x.claimed})
+	x.worker.slots.settle(1, 1)
 	if x.worker.draining.Load() {
 		x.worker.returnReady()
 	}
@@ -145,7 +128,7 @@ func (w *worker) isIdleQueue() bool {
 	return w.exhausted.Load() && w.rumour.known == 0 && !w.rumour.beyond
 }
 
-// end says what became of the commit that the holder was told of, once.
+// end says what became of the start, once.
 func (x *early) end(holds, unsure bool) {
 	x.mu.Lock()
 	if x.over {
@@ -156,10 +139,7 @@ func (x *early) end(holds, unsure bool) {
 	waiting := x.waiting
 	x.mu.Unlock()
 	w, c := x.worker, &x.claimed
-	known := w.engine.leases.end(c.ID, c.Lease, holds, c.Position)
-	if holds && !unsure && !known { // it was given up before it was there: it must not be left with nobody
-		w.putBack([]model.Claimed{*c})
-	}
+	w.engine.leases.end(c.ID, c.Lease, holds, c.Position)
 	if !holds {
 		w.notify(model.Notice{ID: c.ID, Lease: c.Lease, Lost: true})
 	}
@@ -172,8 +152,8 @@ func (x *early) end(holds, unsure bool) {
 	}
 }
 
-// join lets a work wait for that commit, and says whether it does: where that has told
-// nothing, the work has to ask the row.
+// join lets a work wait for the end of the start, and says whether it does: where that has
+// told nothing, the work has to ask the row.
 func (x *early) join(w *work) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -210,12 +190,8 @@ func (x *early) advanced() (model.Advanced, error) {
 	return model.Advanced{Status: model.Running, Position: c.Position, Events: []model.Event{}}, nil
 }
 
-// endEarly tells the holder what a flush has made of a start, or of the end that it waits for.
+// endEarly tells the holder of a start what a flush has made of it.
 func (w *work) endEarly() {
-	if w.finished != nil {
-		w.endResumed()
-		return
-	}
 	made := &w.out.made[0]
 	if made.Inserted {
 		w.early.end(model.Status(made.Status) == model.Running, false)
@@ -230,27 +206,25 @@ func (w *work) mayFollow(written *work) bool {
 	return written == nil || written.early != nil && len(w.creates) == 0
 }
 
-// lingers is how much longer a work waits for what the code asks for that it lets begin.
+// lingers is how much longer a start waits for what its code asks for.
 func (w *work) lingers(now time.Time) time.Duration {
-	switch {
-	case w.early == nil || w.early.answered:
+	if w.early == nil || w.early.answered {
 		return 0
-	case w.finished != nil:
-		return w.since.Add(parentPatience).Sub(now)
 	}
 	return w.since.Add(earlyPatience).Sub(now)
 }
 
-// noteEarly notes what begins early, and what its code asks for. The caller holds the lock.
+// noteEarly notes starts, and what their code asks for. The caller holds the lock.
 func (f *flusher) noteEarly(w *work) {
-	if w.early != nil {
-		f.early[w.early.claimed.ID] = w.early
-	} else if x := f.early[w.target()]; x != nil {
-		x.answered = true
+	switch {
+	case w.early != nil:
+		f.early[w.root] = w.early
+	case f.early[w.root] != nil:
+		f.early[w.root].answered = true
 	}
 }
 
-// hasAsked notes that code which began early waits for nothing but that commit.
+// hasAsked notes that a start's code waits for nothing but its commit.
 func (f *flusher) hasAsked(x *early) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -264,20 +238,17 @@ func (f *flusher) rouse() {
 	f.changed.Broadcast()
 }
 
-// setAlarm wakes the lanes for what waits for code that asks for nothing. The caller holds the lock.
+// setAlarm wakes the lanes for starts whose code asks for nothing. The caller holds the lock.
 func (f *flusher) setAlarm() {
-	if len(f.early) == 0 {
+	now := time.Now()
+	if len(f.early) == 0 || f.alarm.After(now) {
 		return
 	}
-	now := time.Now()
-	first := time.Duration(0)
 	for _, w := range f.queue {
-		if left := w.lingers(now); left > 0 && (first == 0 || left < first) {
-			first = left
+		if left := w.lingers(now); left > 0 {
+			f.alarm = now.Add(left)
+			time.AfterFunc(left, f.rouse)
+			return // the oldest
 		}
-	}
-	if at := now.Add(first); first > 0 && (!f.alarm.After(now) || at.Before(f.alarm)) {
-		f.alarm = at
-		time.AfterFunc(first, f.rouse)
 	}
 }

@@ -20,7 +20,6 @@ type story struct {
 	*world
 	client, worker *Engine
 	id             uuid.UUID // of the worker
-	warm           uuid.UUID // of one that keeps workflows in memory
 	running        sync.WaitGroup
 }
 
@@ -32,7 +31,7 @@ var ends = map[string]model.Status{
 	"flaky": model.Completed, "broken": model.Completed, "missing": model.Completed,
 	"slow": model.Cancelled, "early": model.Cancelled, "doomed": model.Failed,
 	"prompt": model.Completed, "flow": model.Completed, "parked": model.Completed, "nurse": model.Completed,
-	"orphan": model.Completed, "hopeless": model.Failed, "suspect": model.Completed, "relay": model.Completed,
+	"orphan": model.Completed, "hopeless": model.Failed, "suspect": model.Completed,
 }
 
 // wreck leaves what a worker held that died an hour ago: once, and for the third time; and
@@ -68,45 +67,34 @@ func newStory(w *world) *story { return &story{world: w} }
 func (s *story) live() {
 	s.Helper()
 	s.client, s.worker = s.another(model.Config{PoolSize: 3}), s.another(model.Config{PoolSize: 3})
-	s.id, s.warm = s.employ("default", false), s.employ("warm", true)
-	var claims sync.WaitGroup
-	for _, id := range []uuid.UUID{s.id, s.warm} {
-		claims.Go(func() { s.work(id) })
-		s.eventually("a claim that waits", func() bool { return s.waits(id) })
-	}
-	s.ask()
-	for name := range ends {
-		s.reaches(name, func(x model.Execution) bool { return x.Status.Final() && (name != "broken" || x.Run > 1) })
-	}
-	for _, id := range []uuid.UUID{s.id, s.warm} {
-		if _, err := s.worker.StopWorker(s.ctx, model.StopWorkerRequest{WorkerID: id}); err != nil {
-			s.Errorf("stop worker: %v", err)
-		}
-	}
-	claims.Wait()
-	s.running.Wait()
-}
-
-func (s *story) employ(queue string, warm bool) uuid.UUID {
-	s.Helper()
 	reply, err := s.worker.StartWorker(s.ctx, model.StartWorkerRequest{
-		Queues: []string{queue}, Language: "test", Concurrency: 20, HeartbeatTimeoutMS: 800, HeartbeatIntervalMS: 150, PollIntervalMS: 40, Early: true, Warm: warm,
+		Queues: []string{"default"}, Language: "test", Concurrency: 20, HeartbeatTimeoutMS: 800, HeartbeatIntervalMS: 150, PollIntervalMS: 40, Early: true,
 	})
 	if err != nil {
 		s.Fatalf("start worker: %v", err)
 	}
-	return reply.WorkerID
-}
-
-func (s *story) waits(id uuid.UUID) bool {
-	w, err := s.worker.findWorker(id)
-	if err != nil {
-		return false
+	s.id = reply.WorkerID
+	var claims sync.WaitGroup
+	claims.Go(s.work)
+	s.eventually("a claim that waits", func() bool {
+		w, err := s.worker.findWorker(s.id)
+		if err != nil {
+			return false
+		}
+		_, timed := s.worker.clock.now()
+		w.slots.mu.Lock()
+		defer w.slots.mu.Unlock()
+		return timed && w.slots.waiting && w.slots.reserved == 0 && w.slots.free > 0
+	})
+	s.ask()
+	for name := range ends {
+		s.reaches(name, func(x model.Execution) bool { return x.Status.Final() && (name != "broken" || x.Run > 1) })
 	}
-	_, timed := s.worker.clock.now()
-	w.slots.mu.Lock()
-	defer w.slots.mu.Unlock()
-	return timed && w.slots.waiting && w.slots.reserved == 0 && w.slots.free > 0
+	if _, err := s.worker.StopWorker(s.ctx, model.StopWorkerRequest{WorkerID: s.id}); err != nil {
+		s.Errorf("stop worker: %v", err)
+	}
+	claims.Wait()
+	s.running.Wait()
 }
 
 // ask is what clients do.
@@ -116,7 +104,6 @@ func (s *story) ask() {
 	with := func(n model.NewExecution, mend func(*model.NewExecution)) model.NewExecution { mend(&n); return n }
 	s.worker.namesAreNew = true
 	s.start(s.worker, model.NewExecution{Kind: model.Workflow, Name: "prompt"})
-	s.start(s.worker, with(model.NewExecution{Kind: model.Workflow, Name: "relay"}, func(n *model.NewExecution) { n.Queue = "warm" }))
 	s.start(s.worker, job("held"))
 	s.start(s.worker, with(job("held_timed"), func(n *model.NewExecution) { n.TimeoutMS = hour }))
 	s.start(s.client, with(job("ok"), func(n *model.NewExecution) { n.IdempotencyKey = pointer("once") }))
@@ -192,9 +179,9 @@ func (s *story) look(name string) model.Execution {
 }
 
 // work claims and runs until the worker is stopped.
-func (s *story) work(id uuid.UUID) {
+func (s *story) work() {
 	for {
-		reply, err := s.worker.Claim(s.ctx, model.ClaimRequest{WorkerID: id, N: 20, WaitMS: 500})
+		reply, err := s.worker.Claim(s.ctx, model.ClaimRequest{WorkerID: s.id, N: 20, WaitMS: 500})
 		if code := fault.CodeOf(err); code == fault.WorkerNotFound || reply.Draining || s.ctx.Err() != nil {
 			return
 		}
@@ -221,8 +208,6 @@ func (s *story) run(c model.Claimed) {
 	switch {
 	case c.Name == "flow":
 		s.flow(c)
-	case c.Name == "relay":
-		s.relay(c)
 	case c.Name == "nurse":
 		child := schedule(1, model.Job, "infant")
 		child.Execution.DelayMS = hour
@@ -250,32 +235,6 @@ func (s *story) slow(c model.Claimed) {
 		x, readErr := s.client.GetExecution(s.ctx, model.GetExecutionRequest{ID: c.ID})
 		asked = err != nil || readErr != nil || x.CancelRequestedAt != nil || x.Status.Final()
 	}
-}
-
-// legs are the activities of a relay, one after another.
-const legs = 6
-
-// relay schedules an activity when the one before has ended: mostly by the commit of that end.
-func (s *story) relay(c model.Claimed) {
-	begun, ended := 0, 0
-	for _, e := range c.Events {
-		switch e.Type {
-		case model.EventActivityScheduled:
-			begun = *e.Sequence
-		case model.EventActivityCompleted:
-			ended = *e.Sequence
-		}
-	}
-	a := model.Advance{Position: c.Position, Then: model.ThenSuspend}
-	switch {
-	case ended == legs:
-		a.Then = model.ThenComplete
-	case begun <= ended:
-		next := schedule(ended+1, model.Activity, "leg")
-		next.Execution.Queue = "warm"
-		a.Commands = []model.Command{next}
-	}
-	s.advanceTo(c, a)
 }
 
 // stage is something that the flow does once, and what it then waits for.
@@ -428,6 +387,6 @@ func (s *story) check() {
 
 // wanted are the counts that are not 0.
 var wanted = map[string]int{
-	"roots": len(ends), "children": 7 + legs, "cancelled children": 2, "completed children": 5 + legs,
+	"roots": len(ends), "children": 7, "cancelled children": 2, "completed children": 5,
 	"runs of the flow": 2, "signals of its runs": 5, "keys of its signals": 5,
 }

@@ -58,9 +58,7 @@ func (e *Engine) prepareFinish(i int, finish store.Finish) (*work, error) {
 		finish.Parent = known.plainParent()
 	}
 	finish.Workflow = known.kind == model.Workflow || finish.Position > 0
-	w := &work{root: known.root, size: len(finish.Result) + len(finish.Error), finished: &finish}
-	w.early = e.earlyParent(known.waiting, &finish)
-	return w, nil
+	return &work{root: known.root, size: len(finish.Result) + len(finish.Error), finished: &finish}, nil
 }
 
 // setError reads of an error what retrying depends on; the rest passes untouched.

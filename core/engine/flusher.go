@@ -43,13 +43,12 @@ type flusher struct {
 	// changed: something was queued, or a flush is over, or it takes long.
 	changed *sync.Cond
 	// busy counts flushes on their way, the last since began, and flying what they write by root:
-	// what follows for one of these waits, so that works of one root are written in order, but for
-	// those that wait for somebody's lock.
+	// what follows for one of these waits, so that works of one root are written in order.
 	busy   int
 	began  time.Time
 	flying map[uuid.UUID]int
-	// early are those who were told of something that is queued, and have not asked for anything
-	// yet; alarm is when the next of it departs all the same.
+	// early are queued starts whose holders have not asked for anything yet, and alarm is when
+	// the next of them departs all the same.
 	early map[uuid.UUID]*early
 	alarm time.Time
 	// beside counts works that wait for somebody else's lock.
@@ -159,8 +158,8 @@ func (f *flusher) depart() []*work {
 	}
 	for _, w := range works {
 		f.flying[w.root]++
-		if w.early != nil && f.early[w.early.claimed.ID] == w.early {
-			delete(f.early, w.early.claimed.ID)
+		if w.early != nil && f.early[w.root] == w.early {
+			delete(f.early, w.root)
 		}
 	}
 	return works
@@ -180,11 +179,11 @@ func (f *flusher) over(works []*work) {
 
 // take removes the next batch from the queue. A work that writes an execution
 // which the batch already writes stays for the next one, and so does all that
-// follows it for that execution. What somebody asks for who was told early goes along
-// with what he was told of, and never before. The caller holds the lock.
+// follows it for that execution. What the holder of a start asks for first goes along
+// with it. The caller holds the lock.
 func (f *flusher) take() []*work {
 	var batch, rest []*work
-	written, behind := map[uuid.UUID]*work{}, map[uuid.UUID]bool{}
+	written := map[uuid.UUID]*work{}
 	size, now := 0, time.Now()
 	for i, w := range f.queue {
 		if len(batch) >= batchItems || size >= batchBytes {
@@ -192,11 +191,8 @@ func (f *flusher) take() []*work {
 			break
 		}
 		id := w.target()
-		if f.flying[w.root] > 0 || behind[id] || id != uuid.Nil && !w.mayFollow(written[id]) || w.lingers(now) > 0 {
+		if f.flying[w.root] > 0 || id != uuid.Nil && !w.mayFollow(written[id]) || w.lingers(now) > 0 {
 			rest = append(rest, w)
-			if w.early != nil { // what its holder asks for stays behind it
-				behind[w.early.claimed.ID] = true
-			}
 			continue
 		}
 		written[id] = w
@@ -331,7 +327,6 @@ func (f *flusher) attempt(ctx context.Context, works []*work) error {
 			w.endEarly()
 		}
 		e.effects(w, claimed)
-		e.noteWaiting(w, claimed)
 		w.written = true
 		w.finish(nil)
 	}

@@ -52,7 +52,7 @@ func (w *worker) wants(works []*work) (n int) {
 				n += w.wantsRow(&x.advance.Children[i])
 			}
 		}
-		if x.endsForAnother() && x.early == nil {
+		if x.endsForAnother() {
 			n++
 		}
 	}
@@ -100,18 +100,13 @@ func (h *handover) attach(works []*work, b *store.Batch) {
 	b.Claim, b.Look = &h.claim, b.Look && h.claim.N > 0
 }
 
-// resume lets the end of a child give its parent a slot, unless its holder was told early: that
-// has one.
+// resume lets the end of a child give its parent a slot.
 func (h *handover) resume(child *store.Finish) bool {
-	if child.IsEarly() {
-		return true
-	}
-	child.Resume = nil
-	if child.Plain && child.Parent != uuid.Nil && h != nil && h.claim.Warm && h.claim.N > 0 {
-		child.Resume = &store.Resumption{Worker: h.claim.Worker, Token: h.claim.Token}
+	child.Resume = child.Plain && child.Parent != uuid.Nil && h != nil && h.claim.Warm && h.claim.N > 0
+	if child.Resume {
 		h.claim.N--
 	}
-	return child.Resume != nil
+	return child.Resume
 }
 
 // mark hands a row over, unless it is there already perhaps: a try before this one may

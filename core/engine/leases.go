@@ -14,8 +14,6 @@ import (
 type leaseTable struct {
 	mu     sync.Mutex
 	leases map[uuid.UUID]*lease
-	// waiting are the activities that workflows wait for, by workflow; see wait.
-	waiting map[uuid.UUID]*lease
 }
 
 type lease struct {
@@ -39,15 +37,9 @@ type lease struct {
 	cancelTold bool
 	// early, if the holder was told of it before the commit that starts it.
 	early *early
-	// claimed is what the holder of a workflow was told, without its history, if it may go on early.
-	claimed *model.Claimed
-	// waiting is who waits for this activity, and for nothing else as far as is known here.
-	waiting *waiting
 }
 
-func newLeaseTable() *leaseTable {
-	return &leaseTable{leases: map[uuid.UUID]*lease{}, waiting: map[uuid.UUID]*lease{}}
-}
+func newLeaseTable() *leaseTable { return &leaseTable{leases: map[uuid.UUID]*lease{}} }
 
 func (t *leaseTable) add(w *worker, claimed []model.Claimed) {
 	t.mu.Lock()
@@ -61,12 +53,6 @@ func (t *leaseTable) add(w *worker, claimed []model.Claimed) {
 		if c.ParentID != nil {
 			held.parent = *c.ParentID
 		}
-		if c.Kind == model.Workflow && w.request.Early && w.request.Warm {
-			told := *c
-			told.Events = nil
-			held.claimed = &told
-		}
-		t.waitsNoMore(c.ID)
 		t.leases[c.ID] = held
 	}
 }
@@ -97,8 +83,6 @@ type written struct {
 	// opened: there may be children or timers, by what came before this write.
 	opened bool
 	early  *early
-	// waiting is the parent of an activity, if it waits with a worker of this process.
-	waiting *waiting
 }
 
 // isRoot: only of a lease of this process is the root known.
@@ -124,7 +108,7 @@ func (t *leaseTable) begin(id uuid.UUID, l model.Lease, opens bool) written {
 	if !ok || held.lease != l {
 		return written{root: id}
 	}
-	w := written{root: held.root, parent: held.parent, kind: held.kind, opened: held.opened, waiting: held.waiting}
+	w := written{held.root, held.parent, held.kind, held.opened, nil}
 	if x := held.early; x != nil && held.known <= x.claimed.Position { // else there is news to be told
 		w.early = x
 	}
@@ -134,14 +118,13 @@ func (t *leaseTable) begin(id uuid.UUID, l model.Lease, opens bool) written {
 	return w
 }
 
-// end notes that a write has its answer: the lease goes on at a position, or is over. It says
-// whether the lease was known.
-func (t *leaseTable) end(id uuid.UUID, l model.Lease, goesOn bool, position int) (known bool) {
+// end notes that a write has its answer: the lease goes on at a position, or is over.
+func (t *leaseTable) end(id uuid.UUID, l model.Lease, goesOn bool, position int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	held, ok := t.leases[id]
 	if !ok || held.lease != l {
-		return false
+		return
 	}
 	held.writing--
 	held.touched = time.Now()
@@ -149,10 +132,9 @@ func (t *leaseTable) end(id uuid.UUID, l model.Lease, goesOn bool, position int)
 	if !goesOn {
 		t.drop(held)
 		held.worker.slots.freed()
-		return true
+		return
 	}
 	held.announce(false)
-	return true
 }
 
 // tell passes news on to the holder, if it is in this process.
@@ -186,9 +168,6 @@ func (l *lease) announce(cancel bool) {
 // drop forgets a lease. The caller holds the lock.
 func (t *leaseTable) drop(held *lease) {
 	delete(t.leases, held.id)
-	if held.waiting != nil {
-		t.waitsNoMore(held.waiting.claimed.ID)
-	}
 	held.worker.freed()
 }
 

@@ -62,35 +62,21 @@ func (a *audit) flushed(b *store.Batch, f *store.Flushed) {
 	}
 }
 
-// begun: holders who were told of a start, or of the end of an activity, before it was written.
+// begun: holders who were told of a start before it was written.
 func (a *audit) begun(b *store.Batch, f *store.Flushed) {
-	a.early = map[uuid.UUID]int{}
+	a.early = map[uuid.UUID]bool{}
 	for i := range b.Creates {
 		row := &b.Creates[i]
 		if made := f.Made[row.ID]; row.Early != nil && made.Inserted && model.Status(made.Status) == model.Running {
-			a.early[row.ID], a.holders[row.ID] = 1, model.Lease{Epoch: 1, Token: row.Early.Token}
+			a.early[row.ID], a.holders[row.ID] = true, model.Lease{Epoch: 1, Token: row.Early.Token}
 		}
 	}
-	for i := range b.Finishes {
-		if x := &b.Finishes[i]; f.Finishes[i].Resumed {
-			a.resumed(x.Parent, x.Resume)
-		}
-	}
-}
-
-// resumed: I5 and I7, nobody else held it meanwhile, and nothing came to it that its holder has not seen.
-func (a *audit) resumed(id uuid.UUID, r *store.Resumption) {
-	old, was := a.known[id], r.Early
-	if old.Status != model.Suspended || old.Epoch != was.Epoch || *old.SuspendedPosition != old.HistoryLength {
-		a.fail("I5: %s went on with who was told early, and was %s under epoch %d at position %d", a.name(id), old.Status, old.Epoch, old.HistoryLength)
-	}
-	a.early[id], a.holders[id] = old.HistoryLength+1, model.Lease{Epoch: was.Epoch + 1, Token: r.Token}
 }
 
 // then answers what an execution was, to those who write to it in this batch.
 func (a *audit) then(id uuid.UUID) memory.Execution {
-	if length := a.early[id]; length > 0 {
-		return memory.Execution{Status: model.Running, HistoryLength: length}
+	if a.early[id] {
+		return memory.Execution{Status: model.Running, HistoryLength: 1}
 	}
 	return a.known[id]
 }

@@ -28,8 +28,8 @@ type audit struct {
 
 	known   map[uuid.UUID]memory.Execution
 	holders map[uuid.UUID]model.Lease
-	// early: begun by the batch that is looked at, and how much of it was told before.
-	early map[uuid.UUID]int
+	// early: started by the batch that is looked at, and told before.
+	early map[uuid.UUID]bool
 	// beats are when workers were last heard, by the machine's clock.
 	beats map[uuid.UUID]time.Time
 	// deceived are holders who have seen what a failover has lost; isOver once one has

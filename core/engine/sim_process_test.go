@@ -127,29 +127,7 @@ func (p *process) flush(again bool) bool {
 	}
 	p.flusher.over(f.all)
 	p.hear()
-	p.keepsHold(f.left)
 	return true
-}
-
-// keepsHold: who goes on because it was told early is held by somebody here, or given back.
-func (p *process) keepsHold(works []*work) {
-	for _, w := range works {
-		if w.finished == nil || w.early == nil || !w.out.finished.Resumed {
-			continue
-		}
-		c := &w.early.claimed
-		if p.sim.db.state.IsHeld(p.sim.db.state.Find(c.ID), c.Lease) && !p.leases.knows(c.ID, c.Lease) && !p.givesBack(c.ID) {
-			p.sim.audit.fail("%s goes on, and nobody has it", p.sim.name(c.ID))
-		}
-	}
-}
-
-func (p *process) givesBack(id uuid.UUID) bool {
-	releases := func(w *work) bool { return w.release != nil && w.release.ID == id }
-	p.flusher.mu.Lock()
-	defer p.flusher.mu.Unlock()
-	return slices.ContainsFunc(p.flusher.queue, releases) ||
-		slices.ContainsFunc(p.inFlight, func(f *flight) bool { return slices.ContainsFunc(f.left, releases) })
 }
 
 func (p *process) depart(again bool) *flight {
@@ -160,7 +138,7 @@ func (p *process) depart(again bool) *flight {
 	}
 	works := p.departing()
 	if len(works) == 0 { // a start may wait for what its code asks for
-		time.Sleep(parentPatience)
+		time.Sleep(earlyPatience)
 		works = p.departing()
 	}
 	if len(works) == 0 {
@@ -286,22 +264,8 @@ func (p *process) die() {
 	synctest.Wait()
 }
 
-// offer has flushes fill the slots that are free, as if the worker had just claimed and found the
-// queue empty: in a random order of things hardly anything would begin early.
-func (p *process) offer() {
-	n := simSlots - len(p.bodies)
-	if n <= 0 || p.number != 0 {
-		return
-	}
-	p.worker.slots.open(model.ClaimRequest{WorkerID: p.worker.handle, N: n})
-	p.worker.slots.close(true)
-	p.worker.exhausted.Store(true)
-	p.worker.rumour.take()
-}
-
 // act takes a body one write further. Choices other than 0 are what goes wrong.
 func (p *process) act(b *body, choice int) {
-	p.offer()
 	switch {
 	case b.writing != nil && choice == 4: // it gives the call up, and will repeat it
 		b.writing.cancel()

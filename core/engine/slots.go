@@ -99,15 +99,6 @@ func (s *slots) fill(claimed []model.Claimed) {
 	poke(s.filled)
 }
 
-// fillReserved leaves one for the next claim, in a slot that was reserved for it: no claim may
-// count that as free, nor as taken twice.
-func (s *slots) fillReserved(c model.Claimed) {
-	s.mu.Lock()
-	s.ready, s.reserved = append(s.ready, c), s.reserved-1
-	s.mu.Unlock()
-	poke(s.filled)
-}
-
 // collect takes what is ready, highest priority first.
 func (s *slots) collect(n int) []model.Claimed {
 	s.mu.Lock()

@@ -3,6 +3,8 @@ package engine
 import (
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/libworkflows/libworkflows/core/model"
 )
 
@@ -16,7 +18,11 @@ func TestAResultThatGoesTheLongWayWaitsForWhoEndsItFirst(t *testing.T) {
 	flow := w.claimOne(w.Engine, worker)
 	w.signal(flow.ID, "s", "1")
 
-	conn := w.connected()
+	conn, err := pgx.Connect(w.ctx, w.direct)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(w.ctx) }()
 	if _, err := conn.Exec(w.ctx, w.inSchema(`BEGIN; UPDATE workflows.executions SET status = 'cancelled', finished_at = now()`)); err != nil {
 		t.Fatal(err)
 	}

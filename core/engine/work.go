@@ -19,7 +19,7 @@ type work struct {
 	// size in bytes, roughly.
 	size int
 
-	// early is the holder of its one create, or of the parent of what ends; awaits is one whose start it asks for. What it asks
+	// early is the holder of its one create, and awaits one whose start it asks for. What it asks
 	// becomes its advance only if the start does not tell.
 	early, awaits *early
 	asked         *store.Advance
@@ -167,7 +167,7 @@ func each[I, R any](ctx context.Context, e *Engine, items []I, prepare func(i in
 	for i, item := range items {
 		w, err := prepare(i, item)
 		if err == nil {
-			if err = e.send(ctx, w); err != nil {
+			if err = e.submit(ctx, w); err != nil {
 				e.abandon(w)
 			}
 		}

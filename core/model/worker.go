@@ -106,7 +106,7 @@ type Claimed struct {
 	// Seen is the position at which the workflow was suspended last: its code has not run on what came
 	// after. Absent or 0 if that is not known.
 	Seen int `json:"seen,omitempty"`
-	// Early: the commit that starts it, or of the end that it waits for, is under way. What the code asks for waits for it by itself; a
+	// Early: the commit that starts it is under way. What the code asks for waits for it by itself; a
 	// step's body must not start before an advance, which may be empty, was answered. Only for workers
 	// that have said Early.
 	Early bool `json:"early,omitempty"`

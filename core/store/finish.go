@@ -36,26 +36,9 @@ type Finish struct {
 	// Plain: a result of what has, as far as is known, neither children nor timers: only its
 	// own row decides, and that of its parent is told. Of one parent a batch has one such child.
 	Plain bool
-	// Resume the parent of a plain one, if it can be: under this lease.
-	Resume *Resumption
+	// Resume the parent of a plain one, if it can be.
+	Resume bool
 }
-
-// Resumption is the lease with which a suspended parent goes on as its child ends.
-type Resumption struct {
-	Worker, Token uuid.UUID
-	// Early, if the holder was told before the commit.
-	Early *ToldEarly
-}
-
-// ToldEarly is what the holder of a parent has relied on: that nobody has held it since the
-// epoch in which it was suspended, and when its child ended.
-type ToldEarly struct {
-	Epoch int64
-	At    time.Time
-}
-
-// IsEarly says whether the holder of the parent was told already: it writes in the same batch, perhaps.
-func (f *Finish) IsEarly() bool { return f.Resume != nil && f.Resume.Early != nil }
 
 // Finished is what became of an outcome.
 type Finished struct {
@@ -74,8 +57,6 @@ type Finished struct {
 	Continued bool
 	// Events after the position, when a workflow's end came too early.
 	Events []model.Event
-	// Resumed: its parent went on, with a holder who was told early.
-	Resumed bool
 	Told
 }
 

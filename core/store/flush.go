@@ -48,8 +48,7 @@ type Flushed struct {
 // Flush writes a batch in one round trip, unless some of it turns out not to be as plain
 // as it looked: that takes another. Keyed inserts come first and in key order, then the
 // one lock, then signals before outcomes, advances before new runs, and those before ends,
-// so that each sees what the ones before it wrote; but ends whose parents were told already
-// go before all that these may write. A claim is last: it waits for no lock,
+// so that each sees what the ones before it wrote. A claim is last: it waits for no lock,
 // so its rows may be out of order.
 func (s *Store) Flush(ctx context.Context, b Batch) (Flushed, error) {
 	f := Flushed{
@@ -68,8 +67,6 @@ func (s *Store) Flush(ctx context.Context, b Batch) (Flushed, error) {
 	p.create(b.Creates, plain.endsOf(&b), b.Claim, f.Made, &f.Claimed)
 	p.lock(b)
 	p.signal(b.Signals, b.MaxHistory, f.Signals)
-	p.plainRelays(plain.relays, b.Claim, &f.Claimed)
-	p.plainChildren(plain.awaited, b.Claim, &f.Claimed)
 	p.progress(b.Progress, f.Progress)
 	p.release(b.Releases, f.Releases)
 	p.plain(plain.others())
@@ -126,10 +123,7 @@ func outcomesOf(b *Batch, f *Flushed) (o outcomes) {
 func (s *Store) flushUnplain(ctx context.Context, plain plainWrites) error {
 	var b Batch
 	var o outcomes
-	writes := slices.Concat(plain.own, plain.schedules, plain.children, plain.awaited)
-	for i := range plain.relays {
-		writes = append(writes, plain.relays[i].end, plain.relays[i].next)
-	}
+	writes := slices.Concat(plain.own, plain.schedules, plain.children)
 	for i := range writes {
 		switch w := &writes[i]; {
 		case w.isWritten():

@@ -83,41 +83,26 @@ func (w *plainWrite) id() uuid.UUID {
 }
 
 // plainWrites are what is plain in a batch, by statement, each in the order of ids.
-type plainWrites struct {
-	own, schedules, children []plainWrite
-	// awaited are the children whose parents' holders were told, and may write in the same batch.
-	awaited []plainWrite
-	relays  []relay
-}
+type plainWrites struct{ own, schedules, children []plainWrite }
 
 func plainOf(b *Batch, f *Flushed) (p plainWrites) {
-	relayed := map[int]bool{}
-	relays := b.Relays()
 	for i := range b.Finishes {
-		j, isRelay := relays[i]
 		switch x := &b.Finishes[i]; {
-		case isRelay:
-			relayed[j] = true
-			p.relays = append(p.relays, relay{plainWrite{finish: x, finished: &f.Finishes[i]}, plainWrite{advance: &b.Advances[j], advanced: &f.Advances[j]}})
 		case x.Plain && x.Root:
 			p.own = append(p.own, plainWrite{finish: x, finished: &f.Finishes[i]})
-		case x.Plain && x.IsEarly():
-			p.awaited = append(p.awaited, plainWrite{finish: x, finished: &f.Finishes[i]})
 		case x.Plain:
 			p.children = append(p.children, plainWrite{finish: x, finished: &f.Finishes[i]})
 		}
 	}
 	for i := range b.Advances {
 		switch x := &b.Advances[i]; {
-		case relayed[i]:
 		case x.IsPlain():
 			p.own = append(p.own, plainWrite{advance: x, advanced: &f.Advances[i]})
 		case x.IsPlainSchedule():
 			p.schedules = append(p.schedules, plainWrite{advance: x, advanced: &f.Advances[i]})
 		}
 	}
-	sortRelays(p.relays)
-	for _, writes := range [][]plainWrite{p.own, p.schedules, p.children, p.awaited} {
+	for _, writes := range [][]plainWrite{p.own, p.schedules, p.children} {
 		slices.SortFunc(writes, func(a, b plainWrite) int {
 			x, y := a.id(), b.id()
 			return bytes.Compare(x[:], y[:])

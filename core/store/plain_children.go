@@ -36,34 +36,34 @@ SELECT ord, parent_queue, at, root_id, CASE WHEN worker IS NOT NULL THEN taken_a
 
 // plainChildSQL ends an activity with a result, tells its parent, and lets the parent go
 // on at once where it waits, the worker that has it in memory is here and has a slot for
-// it, and slots to spare for what is due in its queue and ranks before or beside it; one that was
-// told early has its slot. No two may have the same parent, and parents are locked already.
+// it, and slots to spare for what is due in its queue and ranks before or beside it. No two may have the
+// same parent, and parents are locked already.
 var plainChildSQL = define("plain_child", `
 WITH done AS (
     UPDATE workflows.executions e SET
         status = 'completed', result = x.payload::json, error = NULL, failed_sequence = NULL, finished_at = clock_timestamp(), crashes = 0
-    FROM `+unnest(1, "x", "id uuid", "epoch bigint", "token uuid", "payload text", "worker uuid", "next_token uuid", "waits_epoch bigint", "at timestamptz")+`
+    FROM `+unnest(1, "x", "id uuid", "epoch bigint", "token uuid", "payload text", "resume boolean")+`
     WHERE e.id = x.id AND `+holds("e", "x")+`
         AND e.kind <> 'workflow' AND NOT e.reported AND e.cancel_requested_at IS NULL AND e.deadline_at IS NULL
         AND EXISTS (SELECT FROM workflows.executions p WHERE p.id = e.parent_id AND p.run = e.parent_run
             AND p.status IN ('scheduled', 'pending', 'running', 'suspended') OFFSET 0)
-    RETURNING x.ord, x.payload, x.worker, x.next_token, x.waits_epoch, x.at, e.kind, e.queue, e.awaited, e.parent_id, e.sequence, e.name),
+    RETURNING x.ord, x.payload, x.resume, e.kind, e.queue, e.awaited, e.parent_id, e.sequence, e.name),
 told AS (
     UPDATE workflows.executions p SET
         history_length = p.history_length + 1,
         run_at = CASE WHEN p.status = 'suspended' THEN now() ELSE p.run_at END,
         status = CASE WHEN was.resumes THEN 'running' WHEN p.status = 'suspended' AND p.parked IS NULL THEN 'pending' ELSE p.status END,
         epoch = p.epoch + was.resumes::int,
-        token = CASE WHEN was.resumes THEN d.next_token ELSE p.token END
+        token = CASE WHEN was.resumes THEN $7 ELSE p.token END
     FROM done d CROSS JOIN LATERAL (
-        SELECT q.token, d.worker IS NOT NULL AND `+waits("q", "d.worker")+`
-            AND CASE WHEN d.at IS NOT NULL THEN q.epoch = d.waits_epoch
-                ELSE NOT EXISTS (SELECT FROM workflows.executions o WHERE o.status = 'pending' AND o.crashes < 2
-                    AND o.queue = q.queue AND o.priority >= q.priority
-                    ORDER BY o.priority DESC, o.run_at OFFSET $9 LIMIT 1) END AS resumes
+        SELECT q.token, d.resume AND q.status = 'suspended' AND q.parked IS NULL AND q.suspended_position = q.history_length AND q.crashes < 2
+            AND EXISTS (SELECT FROM workflows.workers w WHERE w.id = $6 AND w.id = q.worker AND w.status = 'active' AND w.language = q.language OFFSET 0)
+            AND NOT EXISTS (SELECT FROM workflows.executions o WHERE o.status = 'pending' AND o.crashes < 2
+                AND o.queue = q.queue AND o.priority >= q.priority
+                ORDER BY o.priority DESC, o.run_at OFFSET $8 LIMIT 1) AS resumes
         FROM workflows.executions q WHERE q.id = d.parent_id OFFSET 0) was
     WHERE p.id = d.parent_id
-    RETURNING p.*, p.suspended_position AS seen, was.token AS previous_token, was.resumes, coalesce(CASE WHEN was.resumes THEN d.at END, clock_timestamp()) AS at,
+    RETURNING p.*, p.suspended_position AS seen, was.token AS previous_token, was.resumes, clock_timestamp() AS at,
         d.ord, d.kind AS child_kind, d.queue AS child_queue, d.awaited AS child_awaited, d.sequence AS child_sequence, d.name AS child_name, d.payload),
 written AS (
     INSERT INTO workflows.history (execution_id, run, position, type, sequence, name, payload, at)
@@ -120,21 +120,20 @@ func (p *pipeline) plainChildren(writes []plainWrite, to *Claim, claimed *[]mode
 	if len(writes) == 0 {
 		return
 	}
-	_, _, spare := to.holder()
+	_, token, _ := to.holder()
 	p.add(plainChildSQL, func(row pgx.CollectableRow) error {
 		var ord int
 		var x plainParent
-		parent, err := scanClaimed(offsetRow{row, x.targets(&ord)}, uuid.Nil)
+		parent, err := scanClaimed(offsetRow{row, x.targets(&ord)}, token)
 		if err != nil {
 			return err
 		}
-		w := &writes[ord-1]
-		w.answerChild(&x, &parent)
-		if x.resumes && !w.finished.Resumed {
+		writes[ord-1].answerChild(&x, &parent)
+		if x.resumes {
 			*claimed = append(*claimed, parent)
 		}
 		return nil
-	}, plainChildArgs(writes, spare)...)
+	}, plainChildArgs(writes, to)...)
 }
 
 // plainParent is what the end of a child meant to its parent.
@@ -158,28 +157,21 @@ func (w *plainWrite) answerChild(x *plainParent, parent *model.Claimed) {
 		Parent: &id, ParentQueue: &queue, ParentStatus: &x.status, ParentWorker: x.worker, HistoryLength: &length, Awaited: x.child.awaited,
 	}
 	if x.resumes {
-		w.finished.Resumed = w.finish.IsEarly()
-		parent.Lease.Token = w.finish.Resume.Token
 		parent.Events = []model.Event{{
 			Position: length, Type: model.EventActivityCompleted, Sequence: &x.sequence, Name: x.name, At: x.child.at, Payload: orNull(w.finish.Result),
 		}}
 	}
 }
 
-func plainChildArgs(writes []plainWrite, spare int) []any {
+func plainChildArgs(writes []plainWrite, to *Claim) []any {
 	n := len(writes)
-	ids, epochs, tokens, payloads := make([]uuid.UUID, n), make([]int64, n), make([]uuid.UUID, n), make([]*string, n)
-	workers, nexts, waits, ats := make([]*uuid.UUID, n), make([]*uuid.UUID, n), make([]int64, n), make([]*time.Time, n)
+	ids, epochs, tokens := make([]uuid.UUID, n), make([]int64, n), make([]uuid.UUID, n)
+	payloads, resumes := make([]*string, n), make([]bool, n)
 	for i := range writes {
 		f := writes[i].finish
-		ids[i], epochs[i], tokens[i], payloads[i] = f.ID, f.Lease.Epoch, f.Lease.Token, text(orNull(f.Result))
-		if f.Resume == nil {
-			continue
-		}
-		workers[i], nexts[i] = &f.Resume.Worker, &f.Resume.Token
-		if told := f.Resume.Early; told != nil {
-			waits[i], ats[i] = told.Epoch, &told.At
-		}
+		ids[i], epochs[i], tokens[i] = f.ID, f.Lease.Epoch, f.Lease.Token
+		payloads[i], resumes[i] = text(orNull(f.Result)), f.Resume
 	}
-	return []any{ids, epochs, tokens, payloads, workers, nexts, waits, ats, spare}
+	worker, token, spare := to.holder()
+	return []any{ids, epochs, tokens, payloads, resumes, worker, token, spare}
 }

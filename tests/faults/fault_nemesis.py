@@ -253,7 +253,6 @@ STATEMENTS = (
     "plain",
     "plain_schedule",
     "plain_child",
-    "plain_relay",
     "finish",
     "advance",
     "signal",

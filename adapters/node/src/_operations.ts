@@ -368,9 +368,9 @@ export interface Claimed {
    */
   seen?: number
   /**
-   * early: the commit that starts it, or of the end that it waits for, is under way. What the code
-   * asks for waits for it by itself; a step's body must not start before an advance, which may be
-   * empty, was answered. Only for workers that have said early.
+   * early: the commit that starts it is under way. What the code asks for waits for it by itself;
+   * a step's body must not start before an advance, which may be empty, was answered. Only for
+   * workers that have said early.
    */
   early?: boolean
   /** events are a workflow's history of this run, from after on. */

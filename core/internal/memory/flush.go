@@ -44,10 +44,6 @@ func (s *State) flush(now time.Time, b store.Batch) (f store.Flushed, plain plai
 	plain, rest := plainOf(&b, &f)
 	s.create(now, b.Creates, b.Claim, &f)
 	s.signal(now, b.Signals, b.MaxHistory, f.Signals)
-	if err := s.plainRelays(now, &plain.relays, b.Claim, &f); err != nil {
-		return f, plain, err
-	}
-	s.plainChildren(now, &plain.awaited, b.Claim, &f)
 	s.progress(b.Progress, f.Progress)
 	s.release(now, b.Releases, f.Releases)
 	if err := s.plain(now, plain, b.Claim, &f); err != nil {

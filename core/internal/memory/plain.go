@@ -4,6 +4,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/libworkflows/libworkflows/core/model"
 	"github.com/libworkflows/libworkflows/core/store"
 )
@@ -27,32 +29,19 @@ func (o *outcomes) addAdvance(x store.Advance, to *store.Advanced) {
 
 // plainWrites are those of a batch that have, as far as is known, nothing to mind but
 // their own row, by statement.
-type plainWrites struct {
-	own, schedules, children, awaited outcomes
-	// relays have an end and an advance each, in the same order.
-	relays outcomes
-}
+type plainWrites struct{ own, schedules, children outcomes }
 
 func plainOf(b *store.Batch, f *store.Flushed) (p plainWrites, rest outcomes) {
-	relayed, relays := map[int]bool{}, b.Relays()
 	for i := range b.Finishes {
 		to := &rest
-		if j, found := relays[i]; found {
-			relayed[j], to = true, &p.relays
-			to.addAdvance(b.Advances[j], &f.Advances[j])
-		} else if x := &b.Finishes[i]; x.Plain && x.Root {
+		if x := &b.Finishes[i]; x.Plain && x.Root {
 			to = &p.own
-		} else if x.Plain && x.IsEarly() {
-			to = &p.awaited
 		} else if x.Plain {
 			to = &p.children
 		}
 		to.addFinish(b.Finishes[i], &f.Finishes[i])
 	}
 	for i := range b.Advances {
-		if relayed[i] {
-			continue
-		}
 		to := &rest
 		if x := &b.Advances[i]; x.IsPlain() {
 			to = &p.own
@@ -66,7 +55,7 @@ func plainOf(b *store.Batch, f *store.Flushed) (p plainWrites, rest outcomes) {
 
 // unwritten are those that had more to mind: they go the long way, and hand nothing over.
 func (p *plainWrites) unwritten() (rest outcomes) {
-	for _, o := range []*outcomes{&p.own, &p.schedules, &p.children, &p.awaited, &p.relays} {
+	for _, o := range []*outcomes{&p.own, &p.schedules, &p.children} {
 		for i := range o.finishes {
 			if !o.finished[i].Held {
 				rest.addFinish(o.finishes[i], o.finished[i])
@@ -96,48 +85,19 @@ func (s *State) plain(now time.Time, p plainWrites, to *store.Claim, f *store.Fl
 	}
 	ahead := s.ahead(to)
 	for i := range p.schedules.advances {
-		if err := s.plainSchedule(now, &p.schedules.advances[i], p.schedules.advanced[i], to, ahead, f); err != nil {
+		a := &p.schedules.advances[i]
+		e := s.Find(a.ID)
+		if !s.isUpToDate(a) || e.DeadlineAt != nil {
+			continue
+		}
+		s.plainAdvance(now, a, p.schedules.advanced[i])
+		if err := s.handChild(now, e, &a.Children[0], to, a.Children[0].HandOver, ahead, f); err != nil {
 			return err
 		}
 	}
-	s.plainChildren(now, &p.children, to, f)
-	return nil
-}
-
-func (s *State) plainChildren(now time.Time, children *outcomes, to *store.Claim, f *store.Flushed) {
-	ahead := s.ahead(to)
-	for i := range children.finishes {
-		s.plainChild(now, &children.finishes[i], children.finished[i], ahead, f)
-	}
-}
-
-func (s *State) plainSchedule(now time.Time, a *store.Advance, out *store.Advanced, to *store.Claim, ahead map[string]int, f *store.Flushed) error {
-	e := s.Find(a.ID)
-	if !s.isUpToDate(a) || e.DeadlineAt != nil {
-		return nil
-	}
-	s.plainAdvance(now, a, out)
-	return s.handChild(now, e, &a.Children[0], to, a.Children[0].HandOver, ahead, f)
-}
-
-// plainRelays end activities and schedule what their parents ask for then, both or neither.
-func (s *State) plainRelays(now time.Time, relays *outcomes, to *store.Claim, f *store.Flushed) error {
-	ahead := s.ahead(to)
-	for i := range relays.finishes {
-		x := &relays.finishes[i]
-		p := s.Find(x.Parent)
-		if p == nil || p.DeadlineAt != nil || p.HistoryLength != relays.advances[i].Position-1 || !s.resumes(p, x.Resume, ahead) {
-			continue
-		}
-		due := p.RunAt
-		s.plainChild(now, x, relays.finished[i], ahead, f)
-		if !relays.finished[i].Resumed {
-			continue
-		}
-		p.RunAt = due // it never was
-		if err := s.plainSchedule(now, &relays.advances[i], relays.advanced[i], to, ahead, f); err != nil {
-			return err
-		}
+	ahead = s.ahead(to)
+	for i := range p.children.finishes {
+		s.plainChild(now, &p.children.finishes[i], p.children.finished[i], to, ahead, f)
 	}
 	return nil
 }
@@ -177,7 +137,7 @@ func (s *State) plainEnd(now time.Time, e *Execution, f *store.Finish, out *stor
 }
 
 // plainChild ends an activity with a result and tells its parent, who may go on at once.
-func (s *State) plainChild(now time.Time, f *store.Finish, out *store.Finished, ahead map[string]int, flushed *store.Flushed) {
+func (s *State) plainChild(now time.Time, f *store.Finish, out *store.Finished, to *store.Claim, ahead map[string]int, flushed *store.Flushed) {
 	e := s.Find(f.ID)
 	if !s.IsHeld(e, f.Lease) || e.isWorkflow() || e.Reported || e.CancelRequestedAt != nil || e.DeadlineAt != nil || e.ParentID == nil {
 		return
@@ -187,20 +147,14 @@ func (s *State) plainChild(now time.Time, f *store.Finish, out *store.Finished, 
 		return
 	}
 	s.plainEnd(now, e, f, out)
-	if !s.resumes(p, f.Resume, ahead) {
-		p.append(endOf(e, now))
-		s.wake(p, now)
-		s.tellPlain(p, out)
-		return
-	}
-	at, previous, token := now, p.Token, f.Resume.Token
-	if f.Resume.Early != nil {
-		at, out.Resumed = f.Resume.Early.At, true
-	}
-	p.append(endOf(e, at))
-	p.Status, p.RunAt, p.Epoch, p.Token = model.Running, now, p.Epoch+1, &token
-	if !out.Resumed {
+	resumes := f.Resume && s.resumes(p, to, ahead)
+	p.append(endOf(e, now))
+	if previous := p.Token; resumes {
+		token := to.Token
+		p.Status, p.RunAt, p.Epoch, p.Token = model.Running, now, p.Epoch+1, &token
 		flushed.Claimed = append(flushed.Claimed, p.claimed(p.SuspendedPosition, previous))
+	} else {
+		s.wake(p, now)
 	}
 	s.tellPlain(p, out)
 }
@@ -211,16 +165,19 @@ func (s *State) tellPlain(p *Execution, out *store.Finished) {
 }
 
 // resumes says whether a parent goes on at once: it waits, the worker that has it in
-// memory is here, and nothing that is due in its queue ranks before or beside it. Who was told
-// early has a slot already.
-func (s *State) resumes(p *Execution, r *store.Resumption, ahead map[string]int) bool {
-	if r == nil || r.Early != nil && r.Early.Epoch != p.Epoch {
-		return false
-	}
-	w := s.worker(r.Worker)
-	if highest, found := ahead[p.Queue]; found && highest >= p.Priority && r.Early == nil {
+// memory is here, and nothing that is due in its queue ranks before or beside it.
+func (s *State) resumes(p *Execution, to *store.Claim, ahead map[string]int) bool {
+	w := s.worker(holderOf(to))
+	if highest, found := ahead[p.Queue]; found && highest >= p.Priority {
 		return false
 	}
 	return p.Status == model.Suspended && p.Parked == nil && p.SuspendedPosition != nil && *p.SuspendedPosition == p.HistoryLength && p.Crashes < 2 &&
 		w != nil && p.Worker != nil && w.ID == *p.Worker && w.Status == "active" && p.Language != nil && *p.Language == w.Request.Language
+}
+
+func holderOf(to *store.Claim) uuid.UUID {
+	if to == nil {
+		return uuid.Nil
+	}
+	return to.Worker
 }

@@ -179,7 +179,7 @@ var brokenLeases = []brokenRun{
 		c := l.child(1, "ship")
 		l.advance(true)
 		c.claim(w).runs().complete("1")
-		resumed(x, w, "claim", 1).complete("1")
+		resumed(x, w, "claim").complete("1")
 	}},
 	{"I5: a new row has an epoch", []int{5}, func(s *story) {
 		x := s.make("job", "charge")

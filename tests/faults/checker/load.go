@@ -115,8 +115,6 @@ func tellLives(audit []row) []row {
 				told = append(told, end, r)
 			}
 			delete(ends, r.x)
-		case r.statement == stPlainRelay:
-			told = append(told, relayed(r)...)
 		default:
 			told = append(told, r)
 		}
@@ -132,23 +130,6 @@ func lived(r row) (begun, ended row) {
 	begun.newStatus, begun.hash = running, id{}
 	ended.op, ended.oldStatus, ended.oldEpoch, ended.oldToken = updated, running, r.newEpoch, r.newToken
 	return begun, ended
-}
-
-// relayed tells what one statement wrote as the two would that it stands for: the end of an activity,
-// with which its parent goes on, and what that does next.
-func relayed(r row) []row {
-	isParents := r.tab == executionsTable && r.op == updated && r.newStatus == suspended
-	if !isParents {
-		r.statement = stPlainSchedule
-		if r.newStatus == completed || r.event == evActivityCompleted {
-			r.statement = stPlainChild
-		}
-		return []row{r}
-	}
-	resumed, again := r, r
-	resumed.newStatus, resumed.length, resumed.statement = running, r.length-1, stPlainChild
-	again.oldStatus, again.oldEpoch, again.oldToken, again.statement = running, r.newEpoch, r.newToken, stPlainSchedule
-	return []row{resumed, again}
 }
 
 // payloads keeps texts until the journals have told which unique ids to look for.

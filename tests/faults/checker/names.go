@@ -96,7 +96,6 @@ const (
 	stPlain
 	stPlainSchedule
 	stPlainChild
-	stPlainRelay
 	stAdvancePlain
 	stAdvanceTimers
 	stAdvanceChildren
@@ -143,7 +142,7 @@ var known = []string{
 	"child_started", "child_completed", "child_failed", "child_cancelled", "step_completed", "step_failed",
 	"timer_started", "timer_fired", "timer_cancelled", "signal_received", "version_marked", "state_set",
 	"cancel_requested", "retried", "continued",
-	"claim", "claim_suspect", "finish", "finish_roots", "finish_lone", "plain", "plain_schedule", "plain_child", "plain_relay",
+	"claim", "claim_suspect", "finish", "finish_roots", "finish_lone", "plain", "plain_schedule", "plain_child",
 	"advance_plain", "advance_timers", "advance_children", "advance_held", "advance",
 	"create_early", "continue", "release", "end_released", "progress", "requeue_lost", "end_lost", "expire", "end", "retry",
 	"active", "draining", "stopped", "dead",

@@ -388,7 +388,7 @@ class Claimed(TypedDict):
     Its code has not run on what came after. Absent or 0 if that is not known.
     """
     early: NotRequired[bool]
-    """early: the commit that starts it, or of the end that it waits for, is under way.
+    """early: the commit that starts it is under way.
 
     What the code asks for waits for it by itself; a step's body must not start before an
     advance, which may be empty, was answered. Only for workers that have said early.
