@@ -165,7 +165,7 @@ func (w *worker) mayClaim() bool {
 		return false
 	}
 	if w.engine.behind() > writeLag {
-		time.AfterFunc(writeLag/10, func() { w.rouse(0) })
+		w.engine.after(writeLag/10, "a claim", func() { w.rouse(0) })
 		return false
 	}
 	return true

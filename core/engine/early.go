@@ -247,7 +247,7 @@ func (f *flusher) setAlarm() {
 	for _, w := range f.queue {
 		if left := w.lingers(now); left > 0 {
 			f.alarm = now.Add(left)
-			time.AfterFunc(left, f.rouse)
+			f.engine.after(left, "the start of what is early", f.rouse)
 			return // the oldest
 		}
 	}

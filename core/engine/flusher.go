@@ -116,7 +116,7 @@ func poke(c chan struct{}) {
 
 // loop flushes what gathers; each lane has one.
 func (f *flusher) loop(ctx context.Context) {
-	stop := context.AfterFunc(ctx, f.refuse)
+	stop := f.engine.whenDone(ctx, "the end of the flusher", f.refuse)
 	defer stop()
 	for works := f.next(); works != nil; works = f.next() {
 		f.flushNext(ctx, works)
@@ -136,7 +136,7 @@ func (f *flusher) next() []*work {
 	for !f.refused {
 		if f.busy > 0 && len(f.queue) > 0 {
 			if left := stagger - time.Since(f.began); left > 0 {
-				time.AfterFunc(left, f.changed.Broadcast)
+				f.engine.after(left, "the next flush", f.changed.Broadcast)
 				f.changed.Wait()
 				continue
 			}
@@ -435,7 +435,7 @@ func blame(err error) error {
 // drainFlusher waits until nothing is queued or on its way.
 func (e *Engine) drainFlusher(ctx context.Context) {
 	f := e.flusher
-	stop := context.AfterFunc(ctx, f.changed.Broadcast)
+	stop := e.whenDone(ctx, "the end of a drain", f.changed.Broadcast)
 	defer stop()
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -250,7 +250,7 @@ func (e *Engine) waitTold(ctx context.Context, req model.WaitExecutionRequest, t
 		read, err := e.get(ctx, req.ID)
 		if err != nil && !ended && fault.From(err).Retryable {
 			// The database restarts, perhaps; that is no reason to end the wait.
-			time.AfterFunc(waiterRetry, func() { pass(told, nil) })
+			e.after(waiterRetry, "a wait", func() { pass(told, nil) })
 			continue
 		}
 		if err != nil || ended || read.Status.Final() {

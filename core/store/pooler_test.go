@@ -95,7 +95,7 @@ func wanted() map[string]string {
 // parameter or pass over it in silence.
 func TestO17SettingsHoldInEveryTransactionThroughAPooler(t *testing.T) {
 	t.Parallel()
-	ignored := append(slices.Sorted(maps.Keys(sessionSettings)), sessionKey, "extra_float_digits")
+	ignored := slices.Concat(slices.Collect(maps.Keys(sessionSettings)), slices.Collect(maps.Keys(connectionSettings)), []string{sessionKey, "extra_float_digits"})
 	for name, settings := range map[string][]string{
 		"that refuses them": {"default_pool_size = 1"},
 		"that ignores them": {"default_pool_size = 1", "ignore_startup_parameters = " + strings.Join(ignored, ", ")},

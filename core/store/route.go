@@ -38,6 +38,16 @@ var sessionSettings = map[string]string{
 	"jit":             "off",
 }
 
+// connectionSettings have PostgreSQL notice as soon as we do that the other side is
+// gone without a word, and free the locks of a transaction that it left. Behind a
+// pooler the session's other side is the pooler, and not ours to judge.
+var connectionSettings = map[string]string{
+	"tcp_keepalives_idle":     "5",
+	"tcp_keepalives_interval": "2",
+	"tcp_keepalives_count":    "3",
+	"tcp_user_timeout":        "11000",
+}
+
 const (
 	applicationName  = "application_name"
 	defaultIsolation = "default_transaction_isolation"
@@ -73,7 +83,7 @@ type route struct {
 	asked atomic.Bool
 }
 
-// dialer notices within some ten seconds that the other side is gone without a word.
+// dialer notices within eleven seconds that the other side is gone without a word.
 var dialer = &net.Dialer{
 	Timeout:         connectTimeout,
 	KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3},
@@ -89,6 +99,7 @@ func newRoute(c *pgx.ConnConfig) *route {
 	c.DefaultQueryExecMode, c.StatementCacheCapacity, c.DescriptionCacheCapacity = pgx.QueryExecModeCacheStatement, statementCache, statementCache
 	c.ConnectTimeout, c.DialFunc = connectTimeout, dialer.DialContext
 	maps.Copy(c.RuntimeParams, sessionSettings)
+	maps.Copy(c.RuntimeParams, connectionSettings)
 	c.RuntimeParams[sessionKey] = r.key
 	return r
 }
@@ -102,6 +113,9 @@ func (r *route) prepare(_ context.Context, c *pgx.ConnConfig) error {
 		if name != applicationName { // which every pooler takes
 			delete(c.RuntimeParams, name)
 		}
+	}
+	for name := range connectionSettings {
+		delete(c.RuntimeParams, name)
 	}
 	delete(c.RuntimeParams, sessionKey)
 	if !r.named.Load() {

@@ -176,13 +176,17 @@ class Stage:
     async def start(self, name: str, *queues: str, **options: Any) -> WorkerProcess:
         """Start a worker, and wait until it is registered."""
         worker = self.spawn(name, *queues, **options)
+        await self.serves(worker)
+        return worker
 
-        def serves() -> bool:
+    async def serves(self, worker: WorkerProcess) -> None:
+        """Wait until a worker is registered."""
+
+        def says() -> bool:
             assert worker.exit_code is None, worker.output
             return " serves " in worker.output
 
-        await self.until(serves, f"worker {name} to serve")
-        return worker
+        await self.until(says, f"worker {worker.name} to serve")
 
     async def exits(self, worker: WorkerProcess, within: float = PATIENCE) -> int:
         """Wait for the end of a worker, and answer its exit code."""

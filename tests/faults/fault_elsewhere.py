@@ -61,6 +61,21 @@ ELSEWHERE = {
             environment={"LIBWORKFLOWS_TEST_TIMES": "3"},
         ),
         Elsewhere(
+            "cable",
+            "20",
+            "the host of a worker is gone without a word, and comes back; TCP keepalive of both"
+            " sides, which a proxy would answer",
+            (*_PYTEST, "-s", "tests/faults/test_cable.py"),
+            counts={
+                name: rf"(\d+) {name}"
+                for name in (
+                    "ms until taken over",
+                    "ms until sessions freed",
+                    "ms until back at work",
+                )
+            },
+        ),
+        Elsewhere(
             "programs",
             "53",
             "random workflow programs in Python and Node, which call each other, on workers that"
