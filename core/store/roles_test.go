@@ -173,6 +173,9 @@ func privilegesPage(allowed map[string]map[string]bool) string {
 			}
 		}
 	}
+	for _, sql := range historyPolicies("workflows") {
+		sqls.WriteString(strings.ReplaceAll(sql, `"`, "") + ";\n")
+	}
 	fmt.Fprintf(&page, privilegesHead, sqls.String())
 	names := []string{}
 	for name := range allowed[workerRole] {
@@ -245,6 +248,36 @@ func TestNobodyButTheOwnerMayDoWhatNoStatementDoes(t *testing.T) {
 		}
 	})
 	t.Logf("deeds of no statement: %d refused", refused)
+}
+
+// I4: what was recorded stays, whatever SQL a worker makes up. Only the start of a run may name
+// another language, as a claim has it.
+func TestAWorkerMayNotChangeWhatWasRecorded(t *testing.T) {
+	t.Parallel()
+	s := withRoles(t)
+	history := quoteSchema(s.schema) + ".history"
+	for range 2 { // the second time it is a table in use
+		if err := s.MigrateRoles(t.Context(), s.schema); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.as(t, s.schema+workerRole, func(tx pgx.Tx) {
+		const add = " (execution_id, run, position, type, payload, at) VALUES (gen_random_uuid(), 1, 1, 'started', '{}', now()), (gen_random_uuid(), 1, 2, 'step_completed', '1', now())"
+		if _, err := tx.Exec(t.Context(), "INSERT INTO "+history+add); err != nil {
+			t.Fatal(err)
+		}
+		for sql, want := range map[string]string{
+			"UPDATE " + history + " SET payload = '2' WHERE type = 'started'":        "",
+			"UPDATE " + history + " SET payload = '2' WHERE type = 'step_completed'": "42501",
+			"UPDATE " + history + " SET payload = '2'":                               "42501",
+			"ALTER TABLE " + history + " DISABLE ROW LEVEL SECURITY":                 "42501",
+			"DROP POLICY " + keepsHistory + " ON " + history:                         "42501",
+		} {
+			if code := s.attemptIn(t, tx, sql); code != want {
+				t.Errorf("%s: %q, want %q", sql, code, want)
+			}
+		}
+	})
 }
 
 // No grant is idle: without any one of them some statement is refused.
