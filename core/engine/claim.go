@@ -185,6 +185,7 @@ func (w *worker) ask(ctx context.Context, n int, suspect bool) (claimed []model.
 	err = errUnsettled // what a panic leaves behind is looked for like what an error does
 	defer func() { claimed = w.took(claim, claimed, err) }()
 	claimed, err = w.engine.store.Claim(limited, claim)
+	w.engine.mindRoom(err)
 	w.isScarce = err == nil && len(claimed) < n
 	w.exhausted.Store(err == nil && !suspect && (w.isScarce || isKnown && n == w.known))
 	return claimed, err

@@ -248,6 +248,35 @@ func TestADatabaseThatTakesNoHeartbeatsMakesNobodyDead(t *testing.T) {
 	}
 }
 
+// A disk may be full for some and not for others: a page with room takes another beat.
+func TestADatabaseWithoutRoomForOurWritesMakesNobodyDead(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	other := w.another(model.Config{})
+	w.worker(w.Engine)
+	silent := w.worker(other)
+	w.createOne(model.Job, "j")
+	c := w.claimOne(other, silent)
+	w.exec(fmt.Sprintf(`CREATE FUNCTION workflows.full() RETURNS trigger LANGUAGE plpgsql AS $$
+		BEGIN RAISE disk_full; END $$;
+		CREATE TRIGGER no_beats BEFORE UPDATE OF heartbeat_at ON workflows.workers FOR EACH ROW WHEN (OLD.id = '%s') EXECUTE FUNCTION workflows.full();
+		CREATE TRIGGER no_starts BEFORE INSERT ON workflows.executions FOR EACH ROW EXECUTE FUNCTION workflows.full()`, silent))
+	created := make(chan struct{})
+	go func() {
+		defer close(created)
+		w.create(model.NewExecution{Kind: model.Job, Name: "no room", Queue: "nobody's"})
+	}()
+	w.eventually("the silence of one", func() bool {
+		return w.count(`SELECT count(*) FROM workflows.workers WHERE heartbeat_at < now() - interval '3 s'`) == 1
+	})
+	w.exec(`DROP TRIGGER no_beats ON workflows.workers; DROP TRIGGER no_starts ON workflows.executions`)
+	<-created
+	w.complete(other, c, `1`)
+	if got := w.wants(c.ID, model.Completed); got.Attempts != 1 || got.Crashes != 0 {
+		t.Fatalf("it took %d attempts, with %d crashes", got.Attempts, got.Crashes)
+	}
+}
+
 func TestBadRequestsAreRefusedByPathAndNothingIsWritten(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

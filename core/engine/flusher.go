@@ -248,6 +248,7 @@ func (f *flusher) flush(ctx context.Context, works []*work) {
 		if works = withPatience(works, err); len(works) == 0 {
 			return
 		}
+		f.engine.mindRoom(err)
 		slog.Warn("a write is tried again", "writes", len(works), "error", err)
 		select {
 		case <-ctx.Done():

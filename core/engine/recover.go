@@ -20,6 +20,8 @@ type watch struct {
 	mu   sync.Mutex
 	seen map[uuid.UUID]sighting
 	last time.Time
+	// blind until then: there was no room for a write.
+	blind time.Time
 }
 
 type sighting struct {
@@ -31,6 +33,21 @@ type sighting struct {
 // observations start anew.
 const gapSlack = 2 * time.Second
 
+// blindness outlasts the pause between two tries of a write.
+const blindness = 2 * time.Second
+
+// mindRoom: a database that had no room for a write of this process may have none for the
+// heartbeats of others, although it takes ours.
+func (e *Engine) mindRoom(err error) {
+	if !store.IsDiskFull(err) {
+		return
+	}
+	x := &e.ticker.watch
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.blind = time.Now().Add(blindness)
+}
+
 // forget starts all observations anew.
 func (x *watch) forget() {
 	x.mu.Lock()
@@ -38,12 +55,12 @@ func (x *watch) forget() {
 	clear(x.seen)
 }
 
-// dead notes what was seen and answers which workers count as dead now. After a
-// gap in which nobody looked, observations start anew.
+// dead notes what was seen and answers which workers count as dead now. After a gap in
+// which nobody looked, or could trust what he saw, observations start anew.
 func (x *watch) dead(silences []store.Silence, now time.Time, gap time.Duration) (dead []store.Silence) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if now.Sub(x.last) > gap {
+	if now.Sub(x.last) > gap || now.Before(x.blind) {
 		clear(x.seen)
 	}
 	x.last = now

@@ -133,6 +133,7 @@ func (t *ticker) loop(ctx context.Context) {
 		}
 		if err := t.tick(ctx); err != nil && ctx.Err() == nil {
 			t.relax()
+			t.engine.mindRoom(err)
 			slog.Warn("a look for what is due failed; the next poll tries again", "error", err)
 		}
 	}

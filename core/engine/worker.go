@@ -234,6 +234,7 @@ func (w *worker) beat(ctx context.Context) error {
 	sent, asked, id, underWay := bootTime(), time.Now(), w.current(), w.claimsNow()
 	alive, rows, err := w.engine.store.Beat(ctx, id)
 	if err != nil {
+		w.engine.mindRoom(err)
 		return err
 	}
 	if !alive {

@@ -137,6 +137,12 @@ func IsLockTimeout(err error) bool {
 	return errors.As(err, &server) && server.Code == "55P03"
 }
 
+// IsDiskFull says whether there was no room for what was written.
+func IsDiskFull(err error) bool {
+	var server *pgconn.PgError
+	return errors.As(err, &server) && server.Code == "53100"
+}
+
 func isDeadlock(err error) bool {
 	var server *pgconn.PgError
 	return errors.As(err, &server) && server.Code == "40P01"

@@ -7,7 +7,7 @@
 -- numbered in the order in which they were written.
 
 CREATE TABLE workflows.audit (
-    n              bigserial   PRIMARY KEY,
+    n              bigserial   PRIMARY KEY USING INDEX TABLESPACE pg_default,
     at             timestamptz NOT NULL DEFAULT clock_timestamp(),
     txid           bigint      NOT NULL DEFAULT txid_current(),
     tab            text        NOT NULL,   -- executions, history or workers
@@ -39,7 +39,7 @@ CREATE TABLE workflows.audit (
     alone          boolean,                -- the claim is the only one of its worker
     statement      text,                   -- the engine's name of it
     writer         text                    -- one for each engine, however many connections it has
-);
+) TABLESPACE pg_default;                   -- which has room when the disk of the tables under test is full
 
 -- What the engine's statements say of themselves in their first comment, and its sessions in a setting, whose
 -- name is put together here so that it stays what it is when the schema's is replaced.

@@ -120,6 +120,7 @@ _DATABASE = (
         "the disk of the data is full again and again",
         disk_mb=300,
         also=extras.disk_full,
+        limits={"crashes_counted": 0},
     ),
     Scenario(
         "failover",
