@@ -145,12 +145,14 @@ func (w *world) program(play, rules string) *exec.Cmd {
 	return cmd
 }
 
-// play runs a program, and says whether it was killed. To fail it may not.
+// play runs a program, and says whether it was killed, which it logs for docs/reliability.md.
+// To fail it may not.
 func (w *world) play(play, rules string) (killed bool) {
 	w.Helper()
 	out, err := w.program(play, rules).CombinedOutput()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL && w.ctx.Err() == nil {
+		w.Logf("a death at %s", rules)
 		return true
 	}
 	if err != nil {

@@ -34,7 +34,7 @@ def main(calls: str, seed: str, *builds: str) -> None:
             command = [build, configuration(directory), calls, seed]
             done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True)
             if done.returncode != 0:
-                sys.exit(f"{done.stderr[-20_000:]}\n{build} ended with {done.returncode}")
+                sys.exit(f"{done.stderr[-20_000:]}\n1 crash: {build} ended with {done.returncode}")
 
 
 if __name__ == "__main__":

@@ -198,15 +198,18 @@ def published(
         broken: such as came to no report, which is as bad as a violation.
     """
     kinds = _counts(reports, "faults")
+    programs = build / "elsewhere.json"
     mutants = build / "mutants.json", mutants_section, before
     peers = build / "peers.json", fault_peers.section, before
-    others = build / "elsewhere.json", fault_elsewhere.section, before
+    others = programs, fault_elsewhere.section, before
     page = _PAGE.format(
         **_run(reports),
         **_sums(reports),
         by_hand=_by_hand(before),
         table=markdown(reports),
-        targets=fault_targets.section(reports),
+        targets=fault_targets.section(
+            reports, json.loads(programs.read_text()) if programs.exists() else ()
+        ),
         invariants=fault_invariants.section(reports),
         kinds=_kinds(kinds, _counts(reports, "faults_ended")),
         notes="\n".join([*map(_note, reports), *_skipped(reports, skipped)]),

@@ -151,7 +151,8 @@ class Rig:
         for figure, n in played.figures.items():
             print(f"{figure}: {n:,}")
         told = f"VIOLATED: {played.wrong}" if played.wrong else "ok"
-        print(f"verdict of {name}: {told}, with seed {played.seed}\n", flush=True)
+        seeded = "" if played.seed is None else f", with seed {played.seed}"
+        print(f"verdict of {name}: {told}{seeded}\n", flush=True)
 
     def _directory(self, scenario: Scenario) -> Path:
         parent: Path = self._arguments.keep or _BUILD

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fault_elsewhere import Played
 from fault_page import in_words, published, told, verdict
 from fault_report import Report, completed, keep, kept
 
@@ -220,10 +221,28 @@ def test_targets_are_reached_or_missed_or_not_played(tmp_path: Path) -> None:
     poison = targets["crashes until a poison is parked"]
     assert poison == ["3 at most", "", "`poison`", "not played"]
     assert targets["payloads changed (I25)"] == ["0", "", "all", "not counted"]
-    assert targets["crashes of the library in 10,000,000 calls"][2:] == [
-        "`calls`",
-        "see below",
-    ]
+    assert targets[_CRASHES] == ["0", "", "`calls`", "not played"]
+
+
+_CRASHES = "crashes of the library in 10,000,000 calls"
+
+
+@pytest.mark.parametrize(
+    ("address", "race", "crashes", "figure", "reached"),
+    [
+        (10_000_000, 10_000_000, 0, "0", "yes"),
+        (10_000_000, 9_999_999, 0, "", "not counted"),
+        (10_000_000, 0, 1, "1", "**no**"),
+    ],
+)
+def test_a_target_may_be_that_of_a_program(
+    tmp_path: Path, address: int, race: int, crashes: int, figure: str, reached: str
+) -> None:
+    figures = {"calls under AddressSanitizer": address, "calls under the race detector": race}
+    played = Played("calls", "75", "calls", 7, "c0ffee", 1.0, {**figures, "crashes": crashes})
+    (tmp_path / "elsewhere.json").write_text(json.dumps([asdict(played)]))
+    targets = _targets(published([_report()], tmp_path))
+    assert targets[_CRASHES] == ["0", figure, "`calls`", reached]
 
 
 def test_a_target_tells_how_many_scenarios_its_figure_is_of(tmp_path: Path) -> None:
