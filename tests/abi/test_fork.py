@@ -120,6 +120,35 @@ def test_a_preloaded_application_that_uses_nothing_at_import_works(
         assert list(answers(port).values()) == ["works", "works"]
 
 
+POOL = """
+import multiprocessing
+from app import use
+
+if __name__ == "__main__":
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        calls = [pool.apply_async(use) for _ in range(4)]
+        print(*(call.get(40) for call in calls))
+"""
+
+
+def test_a_pool_that_is_forked_before_anything_was_used_works(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """O16: as Celery forks, whose parent imports the tasks and their client."""
+    (tmp_path / "app.py").write_text(APP)
+    (tmp_path / "pool.py").write_text(POOL)
+    done = subprocess.run(
+        [sys.executable, "pool.py"],
+        cwd=tmp_path,
+        env={**environment, "USE_AT_IMPORT": ""},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout == "works works works works\n", done.stderr
+
+
 def test_processes_of_a_cluster_in_node_begin_anew(environment: dict[str, str]) -> None:
     """O16."""
     done = subprocess.run(
