@@ -94,6 +94,9 @@ func (s *Store) classifyServer(server *pgconn.PgError, err error) error {
 	case code == "3D000":
 		return fault.New(fault.DatabaseUnavailable, fault.Details{"sqlstate": code},
 			"PostgreSQL answers, but the database in the URL does not exist; create it or mend the URL").Because(err)
+	case code == "25006": // every transaction begins with READ WRITE, so that no setting says this
+		return fault.New(fault.DatabaseUnavailable, fault.Details{"sqlstate": code},
+			"PostgreSQL is a standby, which takes no writes until it is promoted; have the database URL lead to the primary, or name all servers in it with target_session_attrs=read-write").Because(err)
 	case isTransient(code):
 		return fault.New(fault.DatabaseUnavailable, fault.Details{"sqlstate": code},
 			"PostgreSQL cannot serve this now (%s); it is tried again", code).Because(err)
@@ -111,7 +114,7 @@ func isTransient(code string) bool {
 		return true
 	case code == "0A000", isStrayName(code): // a plan or a statement that a migration or a pooler took away
 		return true
-	case code == "40001", code == "40P01", code == "55P03", code == "25P03", code == "25006":
+	case code == "40001", code == "40P01", code == "55P03", code == "25P03":
 		return true
 	}
 	return false

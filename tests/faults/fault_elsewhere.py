@@ -88,6 +88,20 @@ ELSEWHERE = {
             },
         ),
         Elsewhere(
+            "standby",
+            "28",
+            "a standby that nobody has promoted: it is read from, a write to it is tried again for"
+            " half a minute and then refused, and a worker waits; once promoted, it serves them",
+            (*_PYTEST, "-s", "tests/faults/test_standby.py"),
+            counts={
+                name: rf"(\d+) {name}"
+                for name in (
+                    "ms until a write was refused",
+                    "ms of a processor a waiting worker used",
+                )
+            },
+        ),
+        Elsewhere(
             "programs",
             "53",
             "random workflow programs in Python and Node, which call each other, on workers that"
