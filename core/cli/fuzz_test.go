@@ -5,6 +5,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
+
+	"github.com/libworkflows/libworkflows/core/ops"
 )
 
 func FuzzDurations(f *testing.F) {
@@ -53,6 +56,38 @@ func FuzzIDs(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		if id, err := parseID(text); err == nil && !strings.EqualFold(id.String(), text) {
 			t.Errorf("%q is %s", text, id)
+		}
+	})
+}
+
+// Names, errors and payloads are other people's: no terminal may take them for orders.
+func FuzzReplies(f *testing.F) {
+	for _, seed := range []string{
+		`{"run":1,"more":true,"events":[{"position":1,"type":"step_failed","sequence":1,"name":"\u001b[31m","payload":{"type":"E\u009b","message":"m\u0007"},"at":"2026-11-23T12:00:00Z"}]}`,
+		`{"id":"` + anID + `","kind":"job","name":"\r","queue":"q","status":"failed","error":{"type":"E","message":"\u001b]0;x","stack":"a\tb\n\u009b"},"parked":"a\n\u001b"}`,
+		`{"executions":[{"name":"\u0085","status":"running","progress":"\u007f"}],"cursor":"c"}`,
+		`{"status":"running","attempts":2,"progress":""}`, `null`, `[]`, `{"events":[1,null,"\ud800"]}`,
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, reply string) {
+		if !json.Valid([]byte(reply)) {
+			return
+		}
+		for _, command := range [][]string{{"history", anID}, {"status", anID}, {"list"}, {"result", anID, "--timeout", "1ms"}} {
+			fake := &fake{t: t, replies: map[string][]any{}, step: time.Second}
+			for _, o := range ops.Table() { // the second is the last page, and the end
+				fake.replies[o.Name] = []any{json.RawMessage(reply), json.RawMessage(`{"status":"completed"}`)}
+			}
+			out := fake.run(command...)
+			if command[0] == "result" {
+				out.stdout = "" // JSON, for programs
+			}
+			for _, text := range []string{out.stdout, out.stderr} {
+				if at := strings.IndexFunc(text, func(r rune) bool { return r != '\n' && unicode.IsControl(r) }); at >= 0 {
+					t.Errorf("%s printed %q", command[0], text[at:])
+				}
+			}
 		}
 	})
 }
