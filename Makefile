@@ -41,8 +41,10 @@ DURATION     ?=
 FAULTS_FLAGS ?= $(if $(SCENARIO),,--publish docs/reliability.md)
 
 # What `make simulate` plays: schedules from seed FIRST on for SIMULATE_FOR, and then some on PostgreSQL, too; or
-# with SEED=7 that one, step by step.
-SIMULATE_FOR ?= 1m
+# with SEED=7 that one, step by step. It fails if the processors, were
+# they only here for that, would play fewer than SIMULATE_LEAST a minute.
+SIMULATE_FOR   ?= 1m
+SIMULATE_LEAST ?= 100000
 
 # What `make bench` measures: this project, with PEERS=1 others, too, which it fetches; with SUSTAINED=1 only
 # minutes of load over a million finished rows. BENCH_FLAGS are more of bench/run.py's, as --quick.
@@ -325,7 +327,7 @@ ifneq ($(SEED),)
 	$(SIMULATE) -run TestNoScheduleBreaksAnInvariant -simulate.from $(SEED) -simulate.one
 else
 	$(SIMULATE) -run 'TestNoScheduleBreaksAnInvariant|TestEveryMutantIsCaught|TestPostgreSQLDoesWhatTheModelDoes' \
-		-simulate.from $(FIRST) -simulate.for $(SIMULATE_FOR) -simulate.conform $(SIMULATE_FOR)
+		-simulate.from $(FIRST) -simulate.for $(SIMULATE_FOR) -simulate.least $(SIMULATE_LEAST) -simulate.conform $(SIMULATE_FOR)
 endif
 
 # ThreadSanitizer cannot map its memory in a process that loads it late, so that with it the library is

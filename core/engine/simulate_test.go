@@ -17,10 +17,11 @@ import (
 // The simulation plays schedules of clients, workers, crashes, lost replies and clocks on
 // engines whose database is package memory. A seed is a schedule: `make simulate SEED=7`.
 var (
-	simulateFrom = flag.Uint64("simulate.from", 1, "the first seed")
-	simulateFor  = flag.Duration("simulate.for", 4*time.Second, "how long to simulate")
-	simulateOne  = flag.Bool("simulate.one", false, "play only the first seed, and print it")
-	conformFor   = flag.Duration("simulate.conform", 0, "how long to compare with PostgreSQL, instead of a few schedules")
+	simulateFrom  = flag.Uint64("simulate.from", 1, "the first seed")
+	simulateFor   = flag.Duration("simulate.for", 4*time.Second, "how long to simulate")
+	simulateOne   = flag.Bool("simulate.one", false, "play only the first seed, and print it")
+	simulateLeast = flag.Float64("simulate.least", 0, "how many schedules a minute are played at least by all processors, were they only here for that")
+	conformFor    = flag.Duration("simulate.conform", 0, "how long to compare with PostgreSQL, instead of a few schedules")
 )
 
 // found is a schedule that breaks an invariant.
@@ -107,10 +108,14 @@ func TestNoScheduleBreaksAnInvariant(t *testing.T) {
 		t.Fatal(explain(t, bad.seed, options{}))
 	}
 	n := float64(schedules)
+	ofOne := n / (processorTime() - used).Minutes()
 	t.Logf("%d schedules of %d commits, none breaks an invariant; %.0f schedules a minute, %.0f a minute of one processor",
-		schedules, commits, n/time.Since(began).Minutes(), n/(processorTime()-used).Minutes())
+		schedules, commits, n/time.Since(began).Minutes(), ofOne)
 	if schedules < 10 {
 		t.Fatalf("only %d schedules were played", schedules)
+	}
+	if quiet := ofOne * float64(runtime.GOMAXPROCS(0)); quiet < *simulateLeast {
+		t.Errorf("%.0f schedules a minute of all processors, and not %.0f", quiet, *simulateLeast)
 	}
 }
 
