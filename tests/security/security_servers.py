@@ -31,6 +31,7 @@ class Place:
     port: int
     authority: Path
     stranger: Path
+    server: Guarded
 
     def url(
         self, user: str = "app", password: str = QUOTED, host: str = "127.0.0.1", **parameters: str
@@ -68,10 +69,9 @@ def serve(binaries: Path, *, tls: bool) -> Generator[Place]:
                 "ssl_cert_file": str(directory / "localhost.crt"),
                 "ssl_key_file": str(directory / "localhost.key"),
             }
-        with Guarded(binaries, directory, **settings):
-            yield Place(
-                int(settings["port"]), directory / "authority.crt", directory / "stranger.crt"
-            )
+        with Guarded(binaries, directory, **settings) as server:
+            authority, stranger = directory / "authority.crt", directory / "stranger.crt"
+            yield Place(int(settings["port"]), authority, stranger, server)
 
 
 class Guarded(Server):
