@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,8 +39,7 @@ class Caller:
             told = {"outcome": "ok", "to": now(), "code": None, **_answer(op, value)}
             return value
         except WorkflowsError as error:
-            outcome = "unknown" if error.code in _UNKNOWN else "fail"
-            told = {"outcome": outcome, "to": now(), "code": error.code}
+            told = _failed(error)
             raise
         finally:
             self._write(op, began, fields, told)
@@ -61,8 +60,7 @@ class Caller:
             ]
             return [each["id"] for each in made]
         except WorkflowsError as error:
-            outcome = "unknown" if error.code in _UNKNOWN else "fail"
-            told = [{"outcome": outcome, "to": now(), "code": error.code}] * len(new)
+            told = [_failed(error)] * len(new)
             raise
         finally:
             for each, came in zip(new, told, strict=True):
@@ -85,6 +83,7 @@ class Caller:
             sent = await operations.send_signal(channel, {"items": items})
             told = [_sent(each) for each in sent["results"]]
         except WorkflowsError as error:
+            told = [_failed(error)] * len(xs)
             if not error.retryable:
                 raise
         finally:
@@ -110,8 +109,17 @@ _BLANK: dict[str, Any] = dict.fromkeys(
 def _sent(result: Any) -> dict[str, Any]:
     if "ok" in result:
         return {"outcome": "ok", "to": now(), "code": None}
-    code = result["error"]["code"]
-    return {"outcome": "unknown" if code in _UNKNOWN else "fail", "to": now(), "code": code}
+    error = result["error"]
+    return _told(error["code"], error.get("details") or {})
+
+
+def _failed(error: WorkflowsError) -> dict[str, Any]:
+    return _told(error.code, error.details)
+
+
+def _told(code: str, details: Mapping[str, Any]) -> dict[str, Any]:
+    outcome = "unknown" if code in _UNKNOWN else "fail"
+    return {"outcome": outcome, "to": now(), "code": code, "sqlstate": details.get("sqlstate")}
 
 
 def _answer(op: str, value: Any) -> dict[str, Any]:

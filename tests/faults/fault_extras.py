@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import random
-import signal
 import subprocess
 import time
 import uuid
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fault_clients import Caller, insisted, within
-from fault_server import ROOT, SCHEMA
+from fault_server import SCHEMA
 from fault_workload import Item, Signal
 from program_generator import Dice
 from workflows import Client
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from fault_world import World
 
 _DATABASE = "faults"
-_COMMAND = ROOT / "build" / "faults" / "workflows"
 
 
 async def lose_notifications(world: World) -> None:
@@ -31,61 +29,6 @@ async def lose_notifications(world: World) -> None:
     assert world.proxy is not None
     await world.proxy.do("swallow_notifications")
     world.fleet.note("swallow_notifications")
-
-
-# --- many starts on an empty database ------------------------------------------------------
-
-
-async def first_starts(world: World) -> None:
-    """Fifty processes migrate an empty database at once; in every other round some are killed."""
-    await asyncio.to_thread(_build_command)
-    dice, took, rounds, errors = Dice(world.seed), [0.0], 0, 0
-    deadline = time.monotonic() + world.duration
-    while time.monotonic() < deadline or rounds < 2:
-        rounds += 1
-        name = f"empty{rounds}"
-        await asyncio.to_thread(world.server.query, f"CREATE DATABASE {name} TEMPLATE template0")
-        began = time.monotonic()
-        url = world.server.url(name)
-        killing = rounds % 2 == 0
-        after = [dice.between(5, 80) / 1000 if killing and n % 3 == 0 else None for n in range(50)]
-        codes = await asyncio.gather(*(_start_once(world, url, each) for each in after))
-        if rounds % 2:
-            took.append(time.monotonic() - began)
-        errors += sum(code not in (0, -9) for code in codes)
-        if await (await _migrate(url)).wait() != 0:
-            world.wrong.append(f"database {name} cannot be migrated any more")
-    world.figures |= {"first_starts": 50 * rounds, "start_errors": errors}
-    world.figures["first_starts_max_s"] = round(max(took), 1)
-    if errors:
-        world.wrong.append(f"{errors} of {50 * rounds} first starts failed")
-
-
-async def _start_once(world: World, url: str, killed_after: float | None) -> int:
-    """Migrate in a process of its own, which may be killed on its way, and answer its code."""
-    process = await _migrate(url)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(killed_after):
-            return await process.wait()
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(process.pid, signal.SIGKILL)  # kill() would take the code that wait() waits for
-    code = await process.wait()
-    if code < 0:
-        world.fleet.note("kill9_migration")
-    return code
-
-
-def _build_command() -> None:
-    command = ["go", "build", "-o", str(_COMMAND), "./core/cmd/workflows"]
-    subprocess.run(command, cwd=ROOT, check=True)
-
-
-async def _migrate(url: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        str(_COMMAND),
-        *("--database-url", url, "migrate", "up"),
-        stdout=subprocess.DEVNULL,
-    )
 
 
 # --- the server's limits ---------------------------------------------------------------------
@@ -156,6 +99,47 @@ async def queue_of_notifications(world: World) -> None:
     await asyncio.sleep(max(0, deadline - time.monotonic()))
     held.kill()
     await held.wait()
+
+
+# --- a pooler ----------------------------------------------------------------------------------
+
+
+async def cost_of_pooler(world: World) -> None:
+    """Measure what ends in a second, then the same with workers that go directly; then haunt.
+
+    Both poll, for a pooler passes no notification on, and so that nothing else is different.
+    """
+    assert world.pooler is not None
+    deadline = time.monotonic() + world.duration
+    world.figures["pgbouncer"] = world.pooler.version
+    world.nemesis.rests = True
+    pooled = await _rate(world)
+    await _move(world, world.server.url(_DATABASE))
+    direct = await _rate(world)
+    await _move(world, world.pooler.url(_DATABASE))
+    world.nemesis.rests = False
+    world.figures |= {"ended_a_second_direct": direct, "ended_a_second_pooled": pooled}
+    world.figures["pooler_divides_by"] = round(direct / max(pooled, 1), 2)
+    await asyncio.sleep(max(0, deadline - time.monotonic()))
+
+
+async def _rate(world: World) -> int:
+    """Answer how many executions end in a second, over a while."""
+    began, before = time.monotonic(), await finished(world)
+    await asyncio.sleep(max(4, world.duration / 6))
+    return round((await finished(world) - before) / (time.monotonic() - began))
+
+
+async def _move(world: World, url: str) -> None:
+    old = set(world.fleet.members)
+    world.fleet.send_to([url])
+
+    async def moved() -> bool:
+        members = world.fleet.members
+        return not old & set(members) and all(member.works for member in members)
+
+    if not await within(40, moved):
+        world.wrong.append("workers that were told to leave have not been replaced")
 
 
 # --- batches that overlap ---------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -16,6 +17,11 @@ from fault_journal import Entry, entries
 
 Row = dict[str, str]
 csv.field_size_limit(sys.maxsize)
+
+# What a worker says of what it runs, which was taken from it or has ended.
+_LOST = re.compile(r"the lease of .*?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) was lost; ")
+# Who ends it from outside: a client that terminates it, or a deadline.
+_OUTSIDE = ("end", "expire")
 
 FINAL = ("completed", "failed", "cancelled")
 
@@ -46,12 +52,13 @@ class Evidence:
         self.directory = directory
         self.meta = json.loads((directory / "meta.json").read_text())
         self.executions = {row["id"]: row for row in rows(directory, "executions")}
+        self.workers = rows(directory, "workers")
         self.nemesis = list(journals(directory, "nemesis.jsonl"))
-        self._written: dict[str, list[Row]] = defaultdict(list)
+        self.written: dict[str, list[Row]] = defaultdict(list)
         for row in rows(directory, "audit"):
             if row["tab"] == "executions":
-                self._written[row["x"]].append(row)
-        for written in self._written.values():
+                self.written[row["x"]].append(row)
+        for written in self.written.values():
             written.sort(key=lambda row: int(row["n"]))
 
     def figures(self) -> dict[str, Any]:
@@ -61,11 +68,12 @@ class Evidence:
         return {
             "executions": len(self.executions),
             "ended": dict(Counter(row["status"] for row in self.executions.values())),
-            "claims": sum(map(_is_claim, self._all())),
+            "claims": sum(map(is_claim, self._all())),
             "faults": dict(faults),
             "lost": self._lost(),
             "doubled": self._doubled(),
-            "late_refused": self._late(),
+            "writes_refused": self._refused(),
+            **self._told(),
             "crashes_counted": self._crashes(),
             "found_dead_p99_s": percentile(found, 0.99),
             "recovery_p50_s": percentile(claimed, 0.5),
@@ -83,7 +91,7 @@ class Evidence:
         }
 
     def _all(self) -> Iterable[Row]:
-        return (row for written in self._written.values() for row in written)
+        return (row for written in self.written.values() for row in written)
 
     def _lost(self) -> int:
         """Count acknowledged starts that are not there."""
@@ -102,24 +110,27 @@ class Evidence:
                 ends[row["x"], row["run"]] += 1
         return sum(count > 1 for count in ends.values())
 
-    def _late(self) -> int:
-        """Count what zombies still wanted to write and were refused, or dropped by themselves."""
-        told = (
-            "no longer held under this lease",
-            "was lost; what its body",
-            "was lost; it goes on",
-        )
+    def _told(self) -> dict[str, int]:
+        """Count the holders that were told it is no longer theirs, by what had happened to it."""
+        found = {"told_lost": 0, "told_ended": 0}
+        for path in self.directory.glob("*.log"):
+            for id in _LOST.findall(path.read_text(errors="replace")):
+                ended = any(row["statement"] in _OUTSIDE for row in self.written.get(id, ()))
+                found["told_ended" if ended else "told_lost"] += 1
+        return found
+
+    def _refused(self) -> int:
+        """Count the writes that the engine refused because their lease was none any more."""
         return sum(
-            path.read_text(errors="replace").count(each)
-            for path in self.directory.glob("*.log")
-            for each in told
+            line["t"] == "write" and line["code"] == "lease_lost"
+            for line in journals(self.directory, "worker-*.jsonl")
         )
 
     def _crashes(self) -> int:
         """Count how often a crash was held against an execution."""
         return sum(
             int(row["crashes"] or 0) > int(before["crashes"] or 0)
-            for written in self._written.values()
+            for written in self.written.values()
             for before, row in pairwise(written)
         )
 
@@ -131,15 +142,15 @@ class Evidence:
         dead = self._deaths()
         found: list[float] = []
         claimed: list[float] = []
-        for written in self._written.values():
+        for written in self.written.values():
             for n, (before, row) in enumerate(pairwise(written), 1):
-                at = dead.get(before["worker"])
-                if at is None or not _is_crash(row) or not _at(before) <= at <= _at(row):
+                died = dead.get(before["worker"])
+                if died is None or not is_taken_away(row) or not at(before) <= died <= at(row):
                     continue
-                found.append(_at(row) - at)
-                claim = next(filter(_is_claim, written[n:]), None)
+                found.append(at(row) - died)
+                claim = next(filter(is_claim, written[n:]), None)
                 if claim is not None and claim["alone"] != "t":
-                    claimed.append(_at(claim) - at)
+                    claimed.append(at(claim) - died)
         return found, claimed
 
     def _deaths(self) -> dict[str, float]:
@@ -150,34 +161,33 @@ class Evidence:
             for each in self.nemesis
             if each["t"] == "fault" and each["kind"] == "kill9"
         }
-        workers = rows(self.directory, "workers")
-        return {row["id"]: killed[row["name"]] for row in workers if row["name"] in killed}
+        return {row["id"]: killed[row["name"]] for row in self.workers if row["name"] in killed}
 
     def _handovers(self) -> list[float]:
         """Answer how long what a worker put back waited for its next claim, in seconds."""
         found: list[float] = []
-        for written in self._written.values():
+        for written in self.written.values():
             for n, (before, row) in enumerate(pairwise(written), 1):
                 if before["releases"] and int(row["releases"]) > int(before["releases"]):
-                    claim = next(filter(_is_claim, written[n:]), None)
+                    claim = next(filter(is_claim, written[n:]), None)
                     if claim is not None:
-                        found.append(_at(claim) - _at(row))
+                        found.append(at(claim) - at(row))
         return found
 
     def _waits(self) -> list[float]:
         """Answer how long what could run waited, for a slot or to be noticed, in milliseconds."""
         found: list[float] = []
-        for written in self._written.values():
+        for written in self.written.values():
             for before, row in pairwise(written):
-                if before["new_status"] == "pending" and _is_claim(row):
-                    found.append(1000 * (_at(row) - _at(before)))
+                if before["new_status"] == "pending" and is_claim(row):
+                    found.append(1000 * (at(row) - at(before)))
         return found
 
     def _poison_claims(self) -> int:
         """Answer how many workers the most successful poison has killed."""
         return max(
             (
-                sum(map(_is_claim, self._written[id]))
+                sum(map(is_claim, self.written[id]))
                 for id, row in self.executions.items()
                 if _is_poison(row)
             ),
@@ -197,14 +207,14 @@ def _is_poison(row: Row) -> bool:
     return '"how":"kill"' in row["args"].replace(" ", "")
 
 
-def _is_claim(row: Row) -> bool:
+def is_claim(row: Row) -> bool:
     return row["new_status"] == "running" and row["new_epoch"] != row["old_epoch"]
 
 
-def _is_crash(row: Row) -> bool:
+def is_taken_away(row: Row) -> bool:
     """Say whether a write took this from a worker that was declared dead."""
     return row["old_status"] == "running" and row["statement"].endswith("_lost")
 
 
-def _at(row: Row) -> float:
+def at(row: Row) -> float:
     return datetime.fromisoformat(row["at"]).timestamp()

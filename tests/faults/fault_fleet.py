@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import signal
 import subprocess
@@ -21,6 +22,8 @@ from fault_server import ROOT, SCHEMA
 HERE = Path(__file__).parent
 HEARTBEAT_TIMEOUT = 2.0
 POLL = 0.5
+# For how long whoever is told to leave may take, before it is killed.
+GRACE = 30.0
 
 _QUEUES = {"python": ("default", "python"), "node": ("default", "node")}
 _BUNDLE = ROOT / "build" / "faults" / "worker.js"
@@ -48,6 +51,8 @@ class Member:
         self.process = process
         self.stopped = False
         self.leaving = False
+        # Until when it has to be gone, once it was told to leave.
+        self.deadline = math.inf
 
     @property
     def works(self) -> bool:
@@ -71,6 +76,8 @@ class Fleet:
         self.journal = Journal(surroundings.run / "nemesis.jsonl")
         self.members: list[Member] = []
         self.everybody: list[Member] = []
+        # The names of those that had to be killed after they were told to leave.
+        self.overdue: list[str] = []
 
     # --- life ---
 
@@ -124,6 +131,12 @@ class Fleet:
         """Have those that start from now on find something else in their environment."""
         self._surroundings = replace(self._surroundings, more=more)
 
+    def send_to(self, urls: Sequence[str]) -> None:
+        """Have all leave, and those that replace them look for the database elsewhere."""
+        self._surroundings = replace(self._surroundings, urls=urls)
+        for member in list(self.members):
+            self.retire(member)
+
     async def supervise(self) -> None:
         """Replace those that have died, until cancelled."""
         while True:
@@ -132,13 +145,23 @@ class Fleet:
                     if not member.leaving:
                         self.note("died", member, exit=member.process.exit_code)
                     self.replace(member)
+                elif time.monotonic() > member.deadline:
+                    self._kill(member)
             await asyncio.sleep(0.1)
 
     def retire(self, member: Member) -> None:
         """Tell one to leave; it is replaced when it has."""
         self.note("term", member)
         member.leaving = True
+        member.deadline = time.monotonic() + GRACE
         member.send(signal.SIGTERM)
+
+    def _kill(self, member: Member) -> None:
+        """Kill one that has not left, as whoever deploys does."""
+        self.note("kill9", member)
+        self.overdue.append(member.name)
+        member.deadline = math.inf
+        member.send(signal.SIGKILL)
 
     def replace(self, member: Member) -> None:
         """Take a dead one off the list, and start another."""

@@ -67,7 +67,10 @@ _SECTION = """\
 ## Invariants
 
 What the checker went over in {scenarios} scenarios, and how often: each write, claim, body, call or
-row that an invariant says something of is a check.{silent}
+row that an invariant says something of is a check.{silent} `failover` loses what its replica never
+got, so there it is not checked that what was acknowledged is there (starts I1, results I2 and I25,
+signals I12, cancels I17), that a body belongs to a claim (I8), that a race has one winner (I14),
+nor what a writer was told (I6, I28).
 
 {table}
 

@@ -49,12 +49,16 @@ class Nemesis:
         self._beside: set[asyncio.Task[None]] = set()
         self._bag: list[str] = []
         self.counts: Counter[str] = Counter()
+        # While something is measured that faults would blur.
+        self.rests = False
 
     async def haunt(self) -> None:
         """Go on until cancelled; then let everything recover."""
         try:
             while self._faults.kinds:
                 await asyncio.sleep(self._dice.between(*self._faults.pause) / 1000)
+                if self.rests:
+                    continue
                 kind = self._draw()
                 act: Callable[[], Awaitable[bool]] = getattr(self, f"_{kind}")
                 if await act():

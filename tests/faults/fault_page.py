@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import fault_elsewhere
 import fault_invariants
@@ -25,7 +25,7 @@ _COLUMNS = {
     "lost": "lost",
     "doubled": "doubled",
     "stale_accepted": "stale writes accepted",
-    "late_refused": "late, refused",
+    "told_lost": "told of a lost lease",
     "crashes_counted": "crashes counted",
     "recovery_p50_s": "recovery p50, s",
     "recovery_p99_s": "p99, s",
@@ -52,7 +52,7 @@ def markdown(reports: Sequence[Report]) -> str:
 
 def told(made: Report) -> str:
     """Answer a run in lines for a terminal, what was wrong first."""
-    lines = [f"--- {made.scenario} ({_row(made)}): {made.about}; seed {made.seed}"]
+    lines = [f"--- {made.scenario} ({_row(made)}): {made.about}; `{made.again}`"]
     lines += [f"WRONG: {each}" for each in made.wrong[:20]]
     if len(made.wrong) > 20:
         lines.append(f"and {len(made.wrong) - 20} more")
@@ -68,8 +68,12 @@ def _row(made: Report) -> str:
 
 # --- in words ------------------------------------------------------------------------------
 
+_RESUME = "when PostgreSQL answered again, something ended within {} (p50), {} (p99), {} at most"
+_POOLED = "{} executions a second ended with workers that go directly and poll, {} through it"
+
 # What a scenario says of itself: those of these figures that it has, unless they are nothing.
 _WORDS: tuple[tuple[str, str], ...] = (
+    ("pgbouncer", "PgBouncer {}"),
     ("crashes_counted", "{} crashes counted"),
     ("found_dead_p99_s", "the dead found after {} (p99)"),
     ("handovers", "{} put back and claimed again"),
@@ -81,6 +85,23 @@ _WORDS: tuple[tuple[str, str], ...] = (
     ("overlapping_bodies", "{} bodies overlapped across a lost lease"),
     ("late_bodies", "{} bodies began late, after another's success"),
     ("signals_not_taken", "{} signals nobody took"),
+    ("writes_refused", "{} writes refused as `lease_lost`"),
+    ("told_ended", "{} holders told that it was ended from outside"),
+    ("stalls_told", "a worker said {} times that it is stalled"),
+    ("stall_told_p50_s stall_told_max_s", "stall told after {} (p50), {} at most"),
+    ("stalls_untold", "{} long stalls not told"),
+    ("claims_while_stalled", "{} claims by who had said so"),
+    ("resume_p50_s resume_p99_s resume_max_s", _RESUME),
+    ("needless_recoveries", "{} taken from workers that had not died"),
+    ("rerun_after_outages", "{} run again that ran when PostgreSQL went"),
+    ("errors_surfaced", "{} calls of clients ended in an error"),
+    ("errors_by_code", "by code {}"),
+    ("starts_failed", "{} of them starts"),
+    ("tried_again", "before that the library tried writes again, because of {}"),
+    ("unhandled_40001", "{} errors 40001 that came to somebody"),
+    ("not_serialized", "{} times `could not serialize` in the server's log"),
+    ("statements_cancelled", "statements cancelled there: {}"),
+    ("killed_after_term", "{} killed 30 s after SIGTERM"),
     ("poison_claims_max", "a poison killed {} workers at most"),
     ("largest_error", "the largest error {} bytes"),
     ("notify_queue_percent", "the queue of NOTIFY {} % full"),
@@ -93,6 +114,7 @@ _WORDS: tuple[tuple[str, str], ...] = (
     ("first_starts", "{} first starts"),
     ("start_errors", "{} errors of them"),
     ("first_starts_max_s", "fifty within {}"),
+    ("killed_while_migrating", "{} killed while they migrated"),
     ("versions_refused", "{} processes of another version refused"),
     ("versions_replaced", "{} workers replaced by the next version's"),
     ("put_back", "{} put back for want of a function"),
@@ -108,6 +130,7 @@ _WORDS: tuple[tuple[str, str], ...] = (
     ("claim_mean_ms_before claim_mean_ms_then", "a claim took {} before, {} then"),
     ("claim_max_ms_before claim_max_ms_then", "{} at most before, {} then"),
     ("claim_blocks_before claim_blocks_then", "{} blocks before, {} then"),
+    ("ended_a_second_direct ended_a_second_pooled", _POOLED),
     (
         "finished_a_second_before finished_a_second_then",
         "{} executions a second ended before, {} then",
@@ -130,15 +153,22 @@ _SAID = {
     ),
     *("timer_late_p50_ms", "timer_late_max_ms", "put_back_of_one_max"),
     *("claims_before", "claims_then", "claims_dearer", "throughput_divided_by"),
+    "pooler_divides_by",
 }
 
 
-def in_words(figures: Figures) -> str:
-    """Answer the figures that only some scenarios have, or that one is about."""
+def in_words(figures: Figures, tells: Collection[str] = ()) -> str:
+    """Answer the figures that only some scenarios have, or that one is about.
+
+    Args:
+        figures: of a run.
+        tells: those that are told also if they are nothing.
+    """
+    even_if_none = {*_EVEN_IF_NONE, *tells}
     said: list[str] = []
     for names, words in _WORDS:
         values = {name: figures.get(name) for name in names.split()}
-        if None not in values.values() and (any(values.values()) or names in _EVEN_IF_NONE):
+        if None not in values.values() and (any(values.values()) or even_if_none & values.keys()):
             said.append(words.format(*(_quantity(*each) for each in values.items())))
     said += [
         f"{name.replace('_', ' ')} {value}"
@@ -151,6 +181,9 @@ def in_words(figures: Figures) -> str:
 
 
 def _quantity(name: str, value: Any) -> str:
+    if isinstance(value, Mapping):
+        counts = cast("Mapping[str, int]", value)
+        return ", ".join(f"{kind} {n:,}" for kind, n in counts.items()) or "none"
     if isinstance(value, str):
         return value
     if "_ms" in name:
@@ -243,7 +276,9 @@ def _kinds(kinds: Mapping[str, int], ends: Mapping[str, int]) -> str:
 
 
 def _note(made: Report) -> str:
-    told = f"- **{made.scenario}** ({_row(made)}): {made.about}. {in_words(made.figures)}"
+    told = (
+        f"- **{made.scenario}** ({_row(made)}): {made.about}. {in_words(made.figures, made.tells)}"
+    )
     return told.rstrip()
 
 
@@ -255,23 +290,25 @@ def _skipped(reports: Sequence[Report], skipped: Sequence[str]) -> list[str]:
 
 def _run(reports: Sequence[Report]) -> dict[str, Any]:
     """Answer what most scenarios were played with, and which were played otherwise."""
-    [((seed, commit), _)] = Counter((each.seed, each.commit) for each in reports).most_common(1)
-    others: dict[tuple[int, str], list[str]] = defaultdict(list)
+    played = Counter((each.seed, each.total, each.commit) for each in reports)
+    [(most, _)] = played.most_common(1)
+    others: dict[str, list[str]] = defaultdict(list)
     for each in reports:
-        if (each.seed, each.commit) != (seed, commit):
-            others[each.seed, each.commit].append(each.scenario)
-    again = "".join(
-        f" Of these, {', '.join(names)} with seed {seed} at commit {commit}."
-        for (seed, commit), names in others.items()
-    )
+        if (each.seed, each.total, each.commit) != most:
+            others[_with(each.seed, each.total, each.commit)].append(each.scenario)
+    again = "".join(f" Of these, {', '.join(names)} with `{how}." for how, names in others.items())
     return {
-        "seed": seed,
-        "commit": commit,
+        "command": f"make faults {_with(*most)}",
         "again": again,
         "machine": reports[0].machine,
         "load": max(each.load for each in reports),
         "minutes": sum(each.seconds for each in reports) / 60,
     }
+
+
+def _with(seed: int, seconds: float | None, commit: str) -> str:
+    lasted = f" DURATION={seconds:g}" if seconds else ""
+    return f"SEED={seed}{lasted}` at commit {commit}"
 
 
 def _sums(reports: Sequence[Report]) -> dict[str, str]:
@@ -291,7 +328,8 @@ def _sums(reports: Sequence[Report]) -> dict[str, str]:
         "forgotten": total("lost", forgetful=True),
         "doubled": total("doubled"),
         "stale": total("stale_accepted"),
-        "late": total("late_refused"),
+        "told": total("told_lost"),
+        "refused": total("writes_refused"),
     }
 
 
@@ -363,7 +401,7 @@ clients that journal every call outside the database, and a PostgreSQL with fsyn
 happen to all of them in an order that follows from a seed. A checker then proves the invariants
 over journals, an audit of every write, and the final tables.
 
-`make faults SEED={seed}` at commit {commit}, {minutes:.0f} minutes on {machine},
+`{command}, {minutes:.0f} minutes on {machine},
 load {load:.1f}: **verdict {verdict}**. Times are those of a machine under that load.{again}
 
 | | |
@@ -375,7 +413,8 @@ load {load:.1f}: **verdict {verdict}**. Times are those of a machine under that 
 | acknowledged, and forgotten by a failover to an asynchronous replica that lagged | {forgotten} |
 | ended twice | {doubled} |
 | stale writes accepted | {stale} |
-| late writes refused or dropped | {late} |
+| writes refused as `lease_lost` | {refused} |
+| holders told that their lease was lost, who dropped what they still had | {told} |
 
 <!-- by hand -->
 {by_hand}<!-- by hand, its end -->

@@ -33,6 +33,7 @@ class Pooler:
         owner = pwd.getpwuid(self._server.socket.stat().st_uid).pw_name
         self._write(f"user = {owner}" if os.geteuid() == 0 else "")
         self._log = (self._directory / "log").open("wb")
+        self.version = _version(program)
         self._process = subprocess.Popen(
             [str(program), str(self._directory / "ini")],
             stdin=subprocess.DEVNULL,
@@ -73,3 +74,8 @@ class Pooler:
 
     def url(self, database: str) -> str:
         return f"postgresql://bench@localhost/{database}?host={self._directory}&port={_PORT}"
+
+
+def _version(program: Path) -> str:
+    told = subprocess.run([str(program), "--version"], capture_output=True, text=True, check=True)
+    return told.stdout.split()[1]

@@ -11,8 +11,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fault_calls import figures_of_calls
 from fault_figures import Evidence
+from fault_outages import figures_of_outages
 from fault_server import ROOT
+from fault_stalls import figures_of_stalls
 from fault_world import World
 
 _CHECKER = ROOT / "build" / "faults" / "checker"
@@ -43,9 +46,20 @@ class Report:
     figures: dict[str, Any]
     invariants: dict[str, Any] = field(default_factory=dict[str, Any])
     wrong: list[str] = field(default_factory=list[str])
+    # Seconds of faults: of this scenario, and of all that were played with it.
+    duration: float | None = None
+    total: float | None = None
+    # Figures that are told even if they are nothing: what it is about.
+    tells: list[str] = field(default_factory=list[str])
     machine: str = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     # Of the last quarter of an hour, when it was over.
     load: float = field(default_factory=lambda: round(os.getloadavg()[2], 1))
+
+    @property
+    def again(self) -> str:
+        """The command that plays it again."""
+        lasted = f" DURATION={self.duration:g}" if self.duration else ""
+        return f"make faults SCENARIO={self.scenario} SEED={self.seed}{lasted}"
 
     @property
     def verdict(self) -> str:
@@ -63,8 +77,10 @@ def report(world: World, seconds: float) -> Report:
         world.seed,
         evidence.meta["commit"],
         round(seconds, 1),
-        {**evidence.figures(), **world.figures},
+        _figures(world, evidence),
         wrong=[*world.wrong, *world.clients.wrong],
+        duration=round(world.duration, 2),
+        tells=[*scenario.limits, *scenario.floors, *scenario.tells],
     )
     _check(world.directory, made)
     made.figures = completed(made.figures, made.invariants.get("figures", {}))
@@ -73,10 +89,32 @@ def report(world: World, seconds: float) -> Report:
             made.wrong.append(f"{name}: {made.figures[name]}")
     if made.figures["parked"].get("innocent"):
         made.wrong.append(f"innocents were parked: {made.figures['parked']}")
-    for name, limit in scenario.limits.items():
-        if (found := made.figures.get(name)) is None or found > limit:
-            made.wrong.append(f"{name} is {found}, and may be {limit:g} at most")
+    made.wrong += beyond(made.figures, scenario.limits, scenario.floors)
     return made
+
+
+def _figures(world: World, evidence: Evidence) -> dict[str, Any]:
+    return {
+        **evidence.figures(),
+        **figures_of_calls(world.directory),
+        **figures_of_outages(evidence),
+        **figures_of_stalls(evidence),
+        **world.figures,
+    }
+
+
+def beyond(
+    figures: Mapping[str, Any], limits: Mapping[str, float], floors: Mapping[str, float]
+) -> list[str]:
+    """Answer which figures are larger or smaller than they may be; one that is missing is both."""
+    wrong: list[str] = []
+    for name, limit in limits.items():
+        if (found := figures.get(name)) is None or found > limit:
+            wrong.append(f"{name} is {found}, and may be {limit:g} at most")
+    for name, limit in floors.items():
+        if (found := figures.get(name)) is None or found < limit:
+            wrong.append(f"{name} is {found}, and must be {limit:g} at least")
+    return wrong
 
 
 def build_checker() -> None:

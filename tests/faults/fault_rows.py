@@ -7,7 +7,7 @@ from fault_disks import wal_full
 from fault_failover import failover_sync
 from fault_nemesis import Faults
 from fault_tables import held_xmin, many_finished
-from fault_world import Scenario
+from fault_world import NO_FAULTS, Scenario
 
 _COUNTED = {"pg_stat_statements.track": "top"}
 _HOUR, _YEAR = 3600, 365 * 24 * 3600
@@ -19,6 +19,7 @@ ROWS = (
         "few things at a time, and no faults: how soon is it noticed what can run",
         mix={"job": 30, "delayed": 10, "call": 20, "flow": 40},
         players=3,
+        allows=NO_FAULTS,
         limits={"wakeup_p99_ms": 500},  # the aim is 50, on a machine that has nothing else to do
     ),
     Scenario(

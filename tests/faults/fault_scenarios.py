@@ -7,10 +7,14 @@ from fault_failover import failover
 from fault_forger import forge
 from fault_nemesis import Faults
 from fault_rows import ROWS
+from fault_starts import first_starts
 from fault_versions import versions
-from fault_world import Scenario
+from fault_world import NO_FAULTS, Scenario
 
 _PYTHON = ("python",)
+
+# What an outage of the database may do to those that live through it.
+_UNHARMED = {"crashes_counted": 0, "needless_recoveries": 0, "rerun_after_outages": 0}
 
 _PROCESSES = (
     Scenario(
@@ -26,7 +30,13 @@ _PROCESSES = (
         also=extras.overlapping,
         allows={"wake_slack_ms": 4000, "recovery_slack_ms": 4000},  # beside other tests
     ),
-    Scenario("quiet", "", "no faults at all: what the others are compared with", players=4),
+    Scenario(
+        "quiet",
+        "",
+        "no faults at all: what the others are compared with",
+        players=4,
+        allows=NO_FAULTS,
+    ),
     Scenario("kill9", "1", "kill -9 of workers", Faults({"kill9": 1})),
     Scenario(
         "zombie",
@@ -47,7 +57,7 @@ _PROCESSES = (
         "5",
         "SIGTERM under load; nothing counts as a crash",
         Faults({"term": 1}, pause=(700, 2000)),
-        limits={"crashes_counted": 0},
+        limits={"crashes_counted": 0, "killed_after_term": 0},
     ),
     Scenario(
         "blocked",
@@ -55,7 +65,8 @@ _PROCESSES = (
         "bodies hold up the event loop for several leases; nothing is taken from them",
         mix={"job": 60, "flow": 30, "blocker": 3},
         allows={"wake_slack_ms": 20_000},  # who is blocked looks as if it had room
-        limits={"crashes_counted": 0},
+        limits={"crashes_counted": 0, "stalls_untold": 0, "claims_while_stalled": 0},
+        floors={"stalls_told": 1},
     ),
     Scenario(
         "poison",
@@ -92,20 +103,21 @@ _DATABASE = (
         "16",
         "PostgreSQL restarts as after a crash, every few seconds",
         Faults({"pg_restart": 1}, pause=(4000, 12_000)),
-        limits={"crashes_counted": 0},
+        limits=_UNHARMED,
     ),
     Scenario(
         "pg_down",
         "17",
         "PostgreSQL is away for ten leases; nobody is declared dead afterwards",
         Faults({"pg_down": 1}, pause=(5000, 8000), down=(20_000, 21_000)),
-        limits={"crashes_counted": 0},
+        limits=_UNHARMED,
     ),
     Scenario(
         "terminate",
         "18",
         "backends are terminated, five in a second",
         Faults({"terminate": 1}, pause=(100, 300)),
+        limits={"errors_surfaced": 0},
     ),
     Scenario(
         "notify_full",
@@ -113,6 +125,7 @@ _DATABASE = (
         "the queue of NOTIFY is full; nothing fails because of it",
         settings={"max_notify_queue_pages": "64"},
         also=extras.queue_of_notifications,
+        limits={"errors_surfaced": 0, "starts_failed": 0},
     ),
     Scenario(
         "disk_full",
@@ -144,6 +157,8 @@ _DATABASE = (
             "default_transaction_isolation": "serializable",
             "synchronous_commit": "off",
         },
+        limits={"unhandled_40001": 0},
+        tells=("not_serialized", "statements_cancelled", "errors_surfaced"),
     ),
     Scenario(
         "overlap",
@@ -154,9 +169,10 @@ _DATABASE = (
     Scenario(
         "pgbouncer",
         "40",
-        "workers go through PgBouncer in transaction mode, and are killed",
+        "workers and clients go through PgBouncer in transaction mode, and workers are killed",
         Faults({"kill9": 2, "pg_restart": 1}, pause=(1000, 4000)),
         pooled=True,
+        also=extras.cost_of_pooler,
         environment={"WORKFLOWS_LISTEN_URL": "off"},
     ),
 )
@@ -204,9 +220,11 @@ _MEANING = (
     Scenario(
         "first_starts",
         "47 48",
-        "fifty processes migrate an empty database at once; some are killed",
+        "fifty processes migrate an empty database at once; in every other round those that"
+        " migrate die in the middle",
         players=2,
-        also=extras.first_starts,
+        also=first_starts,
+        floors={"killed_while_migrating": 10},
     ),
     Scenario(
         "versions",
@@ -229,10 +247,11 @@ _MEANING = (
         "signals",
         "56",
         "10,000 signals from twenty senders while receivers are killed",
-        Faults({"kill9": 1}, pause=(400, 1000)),
+        Faults({"kill9": 1}, pause=(300, 700)),
         mix={"flood": 1},
-        players=5,
+        players=9,
         items=25,
+        floors={"crashes_counted": 10},
     ),
     Scenario(
         "timers",

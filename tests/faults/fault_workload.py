@@ -130,7 +130,7 @@ class Workload:
         return Item(uid, "job", "fault.job", "default", deed, id=_id(dice))
 
     def _blocker(self, dice: Dice, uid: str) -> Item:
-        deed = {"uid": uid, "how": "block", "block_ms": dice.between(4000, 9000)}
+        deed = {"uid": uid, "how": "block", "block_ms": dice.between(4000, 11_000)}
         return Item(uid, "job", "fault.job", "default", deed, id=_id(dice))
 
     def _user(self, dice: Dice, uid: str) -> Item:
@@ -204,8 +204,11 @@ class Workload:
         """Send many signals to one workflow, from twenty senders at once."""
         language = dice.pick(self._languages)
         signals = [Signal(n % 20, "go", f"{uid}:{n}", keyed=True) for n in range(400)]
-        take = {"do": "take", "uid": f"{uid}.take", "name": "go", "count": len(signals)}
-        spec = {"uid": uid, "deeds": [take]}
+        deeds: list[Deed] = []
+        for n in range(0, len(signals), 10):  # steps between them: it is busy when it is killed
+            take = {"do": "take", "uid": f"{uid}.take{n}", "name": "go", "count": 10}
+            deeds += [take, {"do": "step", "uid": f"{uid}.{n}", "ms": 60}]
+        spec = {"uid": uid, "deeds": deeds}
         name = f"fault.{language}_flow"
         return Item(uid, "workflow", name, language, spec, id=_id(dice), signals=signals)
 

@@ -17,7 +17,7 @@ from fault_clients import Clients, within
 from fault_clock import build_clock, clock_off_by
 from fault_disks import SmallLog
 from fault_extras import tmpfs
-from fault_fleet import HEARTBEAT_TIMEOUT, POLL, Fleet, Surroundings
+from fault_fleet import GRACE, HEARTBEAT_TIMEOUT, POLL, Fleet, Surroundings
 from fault_journal import now
 from fault_nemesis import Faults, Nemesis
 from fault_pooler import Pooler
@@ -33,6 +33,8 @@ PATIENCE = 90.0
 # For a machine that does other things as well, and for inserts that commit late; what is lost for
 # good, such as a wake-up, still shows.
 _LEEWAY = {"wake_slack_ms": 2000, "recovery_slack_ms": 2000, "grace_ms": 4000}
+# Where nothing is broken, what can run has to be claimed within two polls and this.
+NO_FAULTS = {"wake_slack_ms": 100, "recovery_slack_ms": 100}
 _TROUBLE = ("failed inside the adapter", "panicked", "Segmentation", "fatal error", "Traceback")
 
 
@@ -58,7 +60,7 @@ class Scenario:
     proxied_clients: bool = False
     # Whether every other worker is spared what happens to the network.
     halved: bool = False
-    # Whether workers go through PgBouncer.
+    # Whether workers and clients go through PgBouncer.
     pooled: bool = False
     # What the database says of its sessions.
     defaults: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -75,6 +77,10 @@ class Scenario:
     allows: Mapping[str, float | bool] = field(default_factory=dict[str, float | bool])
     # What its figures must be at most.
     limits: Mapping[str, float] = field(default_factory=dict[str, float])
+    # And at least: a fault that nothing came of has proved nothing.
+    floors: Mapping[str, float] = field(default_factory=dict[str, float])
+    # Figures that it is about, which are told even if they are nothing.
+    tells: Sequence[str] = ()
 
 
 class Skipped(Exception):
@@ -148,8 +154,7 @@ class World:
             self._route.symlink_to(self.server.socket)
             proxy = Proxy(self.directory, self._route)
             self.proxy = await stack.enter_async_context(proxy)
-        url = self._through_proxy() if self.scenario.proxied_clients else direct
-        self.client = await stack.enter_async_context(Client(url, schema=SCHEMA, pool_size=8))
+        self.client = await stack.enter_async_context(self._client(direct))
         await self.client.migrate()
         self.server.run_file(HERE / "audit.sql", DATABASE)
         for name, value in self.scenario.defaults.items():
@@ -173,6 +178,14 @@ class World:
         )
         self.nemesis = Nemesis(self.seed, self.scenario.faults, self.fleet, self.server, self.proxy)
         stack.callback(self.fleet.clear_away)
+
+    def _client(self, direct: str) -> Client:
+        """Answer what the clients share; through a pooler nobody can listen."""
+        if self.pooler:
+            url = self.pooler.url(DATABASE)
+            return Client(url, schema=SCHEMA, pool_size=8, listen_url="off")
+        url = self._through_proxy() if self.scenario.proxied_clients else direct
+        return Client(url, schema=SCHEMA, pool_size=8)
 
     def _create_database(self, stack: contextlib.AsyncExitStack) -> None:
         """Make the database, on a small disk of its own if the scenario is about that."""
@@ -326,9 +339,10 @@ class World:
             self.server.query(f"ALTER DATABASE {DATABASE} RESET {name}")
         if self.proxy:
             self.figures["proxy"] = await self.proxy.do("stats")
-        killed = await self.fleet.dismiss(30)
+        killed = [*self.fleet.overdue, *await self.fleet.dismiss(GRACE)]
+        self.figures["killed_after_term"] = len(killed)
         if killed:
-            self.wrong.append(f"workers did not end within 30 s of SIGTERM: {killed}")
+            self.wrong.append(f"workers did not end within {GRACE:g} s of SIGTERM: {killed}")
         with contextlib.suppress(WorkflowsError):
             await asyncio.to_thread(self.client.close)
         await within(10, self._nobody_there)

@@ -80,6 +80,7 @@ class Rig:
     def __init__(self, arguments: argparse.Namespace) -> None:
         self._arguments = arguments
         self._seed: int = time.time_ns() if arguments.seed is None else arguments.seed
+        self._total: float | None = arguments.duration
         self._interrupted = False
         self.reports: list[Report] = []
         # Runs that came to no report.
@@ -92,7 +93,7 @@ class Rig:
         if self._arguments.until_violated is not None:
             return self._until_violated(self._arguments.until_violated)
         names = self._arguments.scenario or [*LONG, *ELSEWHERE]
-        total = self._arguments.duration or (60 if self._arguments.scenario else 1800)
+        total = self._total = self._total or (60 if self._arguments.scenario else 1800)
         weights = {name: LONG.get(name, 1.0) for name in names if name in SCENARIOS}
         for name, weight in weights.items():
             if not self._interrupted:
@@ -138,6 +139,7 @@ class Rig:
             print(f"--- {scenario.name} broke; what it left is in {directory}\n", flush=True)
             self.broken.append(scenario.name)
             return
+        made.total = self._total
         self.reports.append(made)
         print(f"{told(made)}\nverdict of {made.scenario}: {made.verdict}\n", flush=True)
         if made.wrong:

@@ -19,7 +19,7 @@ _FIGURES: dict[str, Any] = {
     "lost": 0,
     "doubled": 0,
     "stale_accepted": 0,
-    "late_refused": 1,
+    "told_lost": 1,
     "crashes_counted": 0,
     "found_dead_p99_s": None,
     "recovery_p50_s": 1.97123,
