@@ -153,7 +153,7 @@ _SAID = {
     ),
     *("timer_late_p50_ms", "timer_late_max_ms", "put_back_of_one_max"),
     *("claims_before", "claims_then", "claims_dearer", "throughput_divided_by"),
-    "pooler_divides_by",
+    *("pooler_divides_by", "slow_recoveries"),
 }
 
 

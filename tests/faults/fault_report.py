@@ -14,6 +14,7 @@ from typing import Any
 from fault_calls import figures_of_calls
 from fault_figures import Evidence
 from fault_outages import figures_of_outages
+from fault_recoveries import slow_recoveries
 from fault_server import ROOT
 from fault_stalls import figures_of_stalls
 from fault_world import World
@@ -99,6 +100,7 @@ def _figures(world: World, evidence: Evidence) -> dict[str, Any]:
         **figures_of_calls(world.directory),
         **figures_of_outages(evidence),
         **figures_of_stalls(evidence),
+        "slow_recoveries": slow_recoveries(evidence),
         **world.figures,
     }
 

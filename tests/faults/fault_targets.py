@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fault_fleet import HEARTBEAT_TIMEOUT
 from fault_invariants import tallies
 from fault_markdown import number, table
+from fault_recoveries import AIM_S
 from fault_report import Report
 
 # What a database forgets is forgotten: the tail that an asynchronous replica never got.
@@ -85,6 +85,7 @@ def section(reports: Sequence[Report], programs: Sequence[Mapping[str, Any]] = (
             [each.row(reports, elsewhere) for each in TARGETS],
         ),
         quiet=_quiet(reports),
+        slow=_slow(reports),
     )
 
 
@@ -94,6 +95,22 @@ def _quiet(reports: Sequence[Report]) -> str:
         if each.scenario == "quiet" and (p99 := each.figures.get("wakeup_p99_ms")) is not None:
             return f": {p99:,.0f} ms (p99) there"
     return ""
+
+
+def _slow(reports: Sequence[Report]) -> str:
+    """List the scenarios whose recoveries take longer, and why each of those did."""
+    lines = [
+        f"- `{each.scenario}`: {p99:.1f} s{_because(each)}"
+        for each in reports
+        if (p99 := each.figures.get("recovery_p99_s")) is not None and p99 > AIM_S
+    ]
+    return f"\n\n{_SLOW}\n\n{chr(10).join(lines)}" if lines else ""
+
+
+def _because(report: Report) -> str:
+    reasons: dict[str, int] = report.figures.get("slow_recoveries", {})
+    counted = [f"{n:,} of these, because {reason}" for reason, n in reasons.items()]
+    return f"; {', '.join(counted)}" if counted else ""
 
 
 def _of(name: str) -> _Figure:
@@ -136,7 +153,7 @@ TARGETS = (
     Target("deadlocks", 0, _of("deadlocks")),
     Target(
         "recovery p99: the heartbeat timeout and 1 s",
-        HEARTBEAT_TIMEOUT + 1,
+        AIM_S,
         _of("recovery_p99_s"),
         ("kill9",),
         max,
@@ -163,6 +180,11 @@ TARGETS = (
     Target(f"crashes of the library in {_CALLS:,} calls", 0, None, program="calls", told=_crashes),
 )
 
+_SLOW = """\
+That target is about a fleet with room and a database that is there. These scenarios miss it in
+their p99: they count from the stop or the death of a worker to the next claim of what it held,
+whatever else is broken meanwhile."""
+
 _SECTION = """\
 ## Targets
 
@@ -170,6 +192,6 @@ What a release is to reach. The verdict is about the invariants, and a target of
 be missed beside it. A wake-up without faults is that of `lone`, which does a few things at a time;
 `quiet` has no faults either, and is under load{quiet}.
 
-{table}
+{table}{slow}
 
 """

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from fault_elsewhere import Played
 from fault_page import in_words, published, told, verdict
-from fault_report import Report, completed, keep, kept
+from fault_report import Report, beyond, completed, keep, kept
 
 _FIGURES: dict[str, Any] = {
     "executions": 1234,
@@ -245,6 +245,42 @@ def test_a_target_may_be_that_of_a_program(
     assert targets[_CRASHES] == ["0", figure, "`calls`", reached]
 
 
+def test_scenarios_whose_recoveries_take_longer_are_listed_with_the_reasons(tmp_path: Path) -> None:
+    zombie = _report("zombie", "2", recovery_p99_s=4.04, slow_recoveries={"nobody was awake": 13})
+    kill9 = _report("kill9", "1", recovery_p99_s=2.1)
+    page = published([zombie, kill9], tmp_path)
+    assert "- `zombie`: 4.0 s; 13 of these, because nobody was awake\n" in page
+    assert "- `kill9`" not in page
+    assert "miss it" not in published([kill9], tmp_path)
+
+
+def test_the_page_says_how_to_play_it_again_and_what_was_played_otherwise(tmp_path: Path) -> None:
+    reports = [_report(), _report("kill9"), _report("term")]
+    reports[0].total = reports[1].total = 1800
+    reports[2].seed = 8
+    page = published(reports, tmp_path)
+    assert "`make faults SEED=7 DURATION=1800` at commit c0ffee, 3 minutes" in page
+    assert "Of these, term with `SEED=8` at commit c0ffee." in page
+    reports[2].duration = 20.0
+    assert "make faults SCENARIO=term SEED=8 DURATION=20" in told(reports[2])
+
+
+def test_what_a_scenario_is_about_is_told_even_if_it_is_nothing() -> None:
+    none: dict[str, int] = {}
+    figures = {"errors_surfaced": 0, "statements_cancelled": none, "crashes_counted": 0}
+    assert in_words(figures) == ""
+    tells = ["errors_surfaced", "statements_cancelled"]
+    words = "0 calls of clients ended in an error, statements cancelled there: none."
+    assert in_words(figures, tells) == words
+
+
+def test_figures_that_are_too_large_too_small_or_missing_are_wrong() -> None:
+    figures = {"crashes_counted": 3, "stalls_told": 0, "lost": 0}
+    assert beyond(figures, {"lost": 0, "crashes_counted": 3}, {"crashes_counted": 3}) == []
+    wrong = beyond(figures, {"crashes_counted": 2, "none": 0}, {"stalls_told": 1, "nor": 1})
+    assert len(wrong) == 4
+
+
 def test_a_target_tells_how_many_scenarios_its_figure_is_of(tmp_path: Path) -> None:
     reports = [_report("failover", "28", lost=5), _found("kill9", I25=_checked(9, 2)), _report()]
     targets = _targets(published(reports, tmp_path))
@@ -292,6 +328,10 @@ def test_a_scenario_that_is_played_again_takes_the_place_of_its_last_run(tmp_pat
             "1.0 ms at most before, 66 ms then.",
         ),
         ({"of_something_new": 3}, "Of something new 3."),
+        (
+            {"tried_again": {"57P01": 1200, "no connection": 3}},
+            "Before that the library tried writes again, because of 57P01 1,200, no connection 3.",
+        ),
     ],
 )
 def test_figures_in_words(figures: dict[str, Any], words: str) -> None:
