@@ -345,17 +345,26 @@ class World:
             self.wrong.append(f"workers did not end within {GRACE:g} s of SIGTERM: {killed}")
         with contextlib.suppress(WorkflowsError):
             await asyncio.to_thread(self.client.close)
-        await within(10, self._nobody_there)
-        sessions = self._sessions().replace('"', "'").splitlines()
-        listed = "".join(f'"{session}"\n' for session in sessions)
+        listed = "".join(f'"{session}"\n' for session in await self._sessions_left())
         (self.directory / "sessions.csv").write_text("session\n" + listed)
         self.fleet.journal.note("over", at=now())
         self.server.dump(DATABASE, self.directory)
         self._look_at_logs()
         (self.directory / "server.log").write_text(self.server.log)
 
-    async def _nobody_there(self) -> bool:
-        return not self._sessions()
+    async def _sessions_left(self) -> list[str]:
+        """Wait until nobody is connected any more, and answer who still is in the end.
+
+        Who asks leaves a session itself, which may be seen by who asks next.
+        """
+        left: list[str] = []
+
+        async def nobody_there() -> bool:
+            left[:] = self._sessions().replace('"', "'").splitlines()
+            return not left
+
+        await within(10, nobody_there)
+        return left
 
     def _sessions(self) -> str:
         """Answer who is still connected; idle ones of a pooler are its own."""
