@@ -89,7 +89,7 @@ _WORDS: tuple[tuple[str, str], ...] = (
     ("told_ended", "{} holders told that it was ended from outside"),
     ("stalls_told", "a worker said {} times that it is stalled"),
     ("stall_told_p50_s stall_told_max_s", "stall told after {} (p50), {} at most"),
-    ("stalls_untold", "{} long stalls not told"),
+    ("stalls_untold", "{} of 9 s or more not told, as nothing came for who was blocked"),
     ("claims_while_stalled", "{} claims by who had said so"),
     ("resume_p50_s resume_p99_s resume_max_s", _RESUME),
     ("needless_recoveries", "{} taken from workers that had not died"),

@@ -15,7 +15,8 @@ _TOLD = re.compile(
     r"^(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) WARN the event loop of this process has taken no reply",
     re.MULTILINE,
 )
-# Looks are two seconds apart, and the third in a row tells; what lasts longer has to be told.
+# Looks are two seconds apart, and the third in a row tells: longer than that is told, unless
+# nothing came that the loop could have taken.
 _LONG_S = 9.0
 
 

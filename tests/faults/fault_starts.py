@@ -40,7 +40,7 @@ async def first_starts(world: World) -> None:
         name = f"empty{rounds}"
         await asyncio.to_thread(world.server.query, f"CREATE DATABASE {name} TEMPLATE template0")
         began, url = time.monotonic(), world.server.url(name)
-        codes = await asyncio.gather(*(_start(url, each) for each in _doom(dice, rounds)))
+        codes = await asyncio.gather(*(_start(url, each) for each in doom(dice, rounds)))
         if rounds % 2:
             took.append(time.monotonic() - began)
         for _ in range(codes.count(-9)):
@@ -56,7 +56,7 @@ async def first_starts(world: World) -> None:
         world.wrong.append(f"{errors} of {_AT_ONCE * rounds} first starts failed")
 
 
-def _doom(dice: Dice, rounds: int) -> Sequence[str]:
+def doom(dice: Dice, rounds: int) -> Sequence[str]:
     """Answer where each process of a round dies, if it comes there; nothing for who is spared."""
     if rounds % 2:
         return [""] * _AT_ONCE
