@@ -18,6 +18,7 @@ AIM_S = HEARTBEAT_TIMEOUT + 1
 _STRUCK = ("kill9", "died", "stop")
 
 AWAY = "PostgreSQL was away meanwhile"
+UNSEEN = "no other worker lived for long enough to find it silent"
 ALONE = "it had crashed twice and waited to be claimed alone"
 NOBODY = "no worker that could have taken it was awake"
 OTHER = "of something else"
@@ -71,6 +72,8 @@ def reason(
         return AWAY
     if slow.claim["alone"] == "t":
         return ALONE
+    if slow.found - slow.struck > AIM_S and not _watched(slow, asleep, lives):
+        return UNSEEN
     # A claim may come a moment after who makes it is awake again.
     latest = claimed - 0.5
     able = [name for name in lives if slow.queue in ("default", name.split("-")[0])]
@@ -81,6 +84,18 @@ def reason(
     ]
     awake = not all(slept)
     return OTHER if awake else NOBODY
+
+
+def _watched(
+    slow: Recovery, asleep: Mapping[str, Sequence[Span]], lives: Mapping[str, float]
+) -> bool:
+    """Say whether somebody could see the silence for half the timeout, until it was found."""
+    since = slow.struck + HEARTBEAT_TIMEOUT / 2
+    return any(
+        began < since
+        and not any(gone < slow.found and since < back for gone, back in asleep.get(name, ()))
+        for name, began in lives.items()
+    )
 
 
 def absences(faults: Iterable[Mapping[str, Any]], offset: int) -> dict[str, list[Span]]:

@@ -247,7 +247,7 @@ _MEANING = (
         "signals",
         "56",
         "10,000 signals from twenty senders while receivers are killed",
-        Faults({"kill9": 1}, pause=(300, 700)),
+        Faults({"kill9": 1}, pause=(600, 1200)),
         mix={"flood": 1},
         players=9,
         items=25,

@@ -109,7 +109,7 @@ def _slow(reports: Sequence[Report]) -> str:
 
 def _because(report: Report) -> str:
     reasons: dict[str, int] = report.figures.get("slow_recoveries", {})
-    counted = [f"{n:,} of these, because {reason}" for reason, n in reasons.items()]
+    counted = [f"{n:,} times because {reason}" for reason, n in reasons.items()]
     return f"; {', '.join(counted)}" if counted else ""
 
 

@@ -249,7 +249,7 @@ def test_scenarios_whose_recoveries_take_longer_are_listed_with_the_reasons(tmp_
     zombie = _report("zombie", "2", recovery_p99_s=4.04, slow_recoveries={"nobody was awake": 13})
     kill9 = _report("kill9", "1", recovery_p99_s=2.1)
     page = published([zombie, kill9], tmp_path)
-    assert "- `zombie`: 4.0 s; 13 of these, because nobody was awake\n" in page
+    assert "- `zombie`: 4.0 s; 13 times because nobody was awake\n" in page
     assert "- `kill9`" not in page
     assert "miss it" not in published([kill9], tmp_path)
 
@@ -330,7 +330,7 @@ def test_a_scenario_that_is_played_again_takes_the_place_of_its_last_run(tmp_pat
         ({"of_something_new": 3}, "Of something new 3."),
         (
             {"tried_again": {"57P01": 1200, "no connection": 3}},
-            "Before that the library tried writes again, because of 57P01 1,200, no connection 3.",
+            "The library tried writes again by itself, because of 57P01 1,200, no connection 3.",
         ),
     ],
 )

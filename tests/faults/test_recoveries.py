@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from fault_recoveries import ALONE, AWAY, NOBODY, OTHER, Recovery, absences, reason
+from fault_recoveries import ALONE, AWAY, NOBODY, OTHER, UNSEEN, Recovery, absences, reason
 
 _LIVES = {"python-1": 0.0, "node-1": 0.0, "node-2": 0.0, "node-3": 99.0}
 
@@ -35,3 +35,10 @@ def test_the_reason_is_an_outage_a_suspect_a_fleet_asleep_or_another() -> None:
     assert reason(_recovery(alone="t"), [], asleep, _LIVES) == ALONE
     assert reason(_recovery("default"), [], asleep, _LIVES) == OTHER
     assert reason(_recovery(), [], {}, _LIVES) == OTHER
+
+
+def test_nobody_finds_a_dead_worker_who_dies_before_it_has_looked_for_long_enough() -> None:
+    late = Recovery("default", 8.0, 12.0, _recovery().claim)
+    asleep = {name: [(10.0, float("inf"))] for name in ("python-1", "node-1", "node-2")}
+    assert reason(late, [], asleep, _LIVES) == UNSEEN
+    assert reason(late, [], {**asleep, "node-2": [(1.0, 8.5)]}, _LIVES) == OTHER
