@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import workflows._operations as operations
 from fault_journal import Journal, now
-from fault_workload import Item, Signal, Workload, agrees
+from fault_workload import Item, Signal, Workload, agrees, answers
 from workflows import Client, ExecutionFinished, ExecutionNotFound, ResultTimeout, WorkflowsError
 
 T = TypeVar("T")
@@ -271,7 +271,7 @@ def _problem(item: Item, row: Any) -> str | None:
     if status != "completed":
         return f"it is {status}: {row.get('error')}"
     value = row.get("result")
-    right = agrees(item.deed, value) if item.kind == "workflow" else value == item.deed["uid"]
+    right = (agrees if item.kind == "workflow" else answers)(item.deed, value)
     return None if right else f"its value is {value!r}"
 
 

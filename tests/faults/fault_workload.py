@@ -274,10 +274,15 @@ def agrees(deed: Deed, value: Any) -> bool:
     return len(values) == len(deeds) and all(map(_came, deeds, values))
 
 
+def answers(deed: Deed, value: Any) -> bool:
+    """Say whether a body can have answered so; its nonce is for the checker."""
+    return isinstance(value, dict) and cast("Deed", value).get("uid") == deed["uid"]
+
+
 def _came(deed: Deed, value: Any) -> bool:
     match deed["do"]:
         case "step" | "call":
-            return value == deed["uid"]
+            return answers(deed, value)
         case "sleep":
             return value == "slept"
         case "first":

@@ -49,6 +49,7 @@ def test_no_kind_of_fault_is_long_in_coming() -> None:
     assert [again._draw() for _ in range(40)] == drawn  # pyright: ignore[reportPrivateUsage]
 
 
+_A = {"uid": "a", "nonce": "01"}
 _SPEC: dict[str, Any] = {
     "deeds": [
         {"do": "step", "uid": "a"},
@@ -62,13 +63,14 @@ _SPEC: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("value", "right"),
     [
-        (["a", ["x", "y"], ["slept"], "call"], True),
-        (["a", ["y", "x"], ["slept"], "sleep"], True),
-        (["b", ["x", "y"], ["slept"], "call"], False),
-        (["a", ["x", "x"], ["slept"], "call"], False),
-        (["a", ["x", "y"], [], "call"], False),
-        (["a", ["x", "y"], ["slept"], "neither"], False),
-        (["a", ["x", "y"], ["slept"]], False),
+        ([_A, ["x", "y"], ["slept"], "call"], True),
+        ([_A, ["y", "x"], ["slept"], "sleep"], True),
+        ([{**_A, "uid": "b"}, ["x", "y"], ["slept"], "call"], False),
+        (["a", ["x", "y"], ["slept"], "call"], False),
+        ([_A, ["x", "x"], ["slept"], "call"], False),
+        ([_A, ["x", "y"], [], "call"], False),
+        ([_A, ["x", "y"], ["slept"], "neither"], False),
+        ([_A, ["x", "y"], ["slept"]], False),
         (None, False),
     ],
 )

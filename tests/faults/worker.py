@@ -20,7 +20,12 @@ import workflows._attempts as attempts
 import workflows._loop as loops
 from fault_journal import Journal, now
 from workflows import (
+    ActivityCancelled,
+    ActivityError,
+    ChildCancelled,
+    ChildError,
     Function,
+    StepError,
     Worker,
     WorkflowsError,
     activity,
@@ -66,7 +71,13 @@ def _facts(sequence: int | None = None, name: str | None = None) -> dict[str, An
         "token": claimed["lease"]["token"],
         "pid": os.getpid(),
         "lang": "python",
+        "nonce": os.urandom(16).hex(),
     }
+
+
+def _answer(deed: Deed, facts: dict[str, Any]) -> dict[str, str]:
+    """Answer something that no other body answers, not even one of the same command."""
+    return {"uid": deed["uid"], "nonce": facts["nonce"]}
 
 
 _MB = 1_000_000
@@ -90,7 +101,7 @@ async def _body(deed: Deed, facts: dict[str, Any]) -> Any:
         raise
     finally:
         _journal.note("end", **facts, ok=ok, at=now())
-    return deed["uid"]
+    return _answer(deed, facts)
 
 
 async def _harm(how: str, deed: Deed, facts: dict[str, Any]) -> None:
@@ -138,7 +149,7 @@ def fault_thread(deed: Deed) -> Any:
     _journal.note("begin", **facts, at=now())
     time.sleep(deed["ms"] / 1000)
     _journal.note("end", **facts, ok=True, at=now())
-    return deed["uid"]
+    return _answer(deed, facts)
 
 
 @activity(name="fault.node", queue="node", external=True, **_QUICK)
@@ -181,16 +192,47 @@ def _next_sequence() -> int:
     return replay.history.next_sequence()
 
 
+async def _outcome(sequence: int, call: Awaitable[Any]) -> Any:
+    """Answer what comes of a command, and journal what was seen of it: on each replay anew."""
+    try:
+        value = await call
+    except (StepError, ActivityError, ChildError) as error:
+        if not isinstance(error, ActivityCancelled | ChildCancelled):
+            _saw(sequence, [], ok=False)
+        raise
+    _saw(sequence, _nonces(value), ok=True)
+    return value
+
+
+def _saw(sequence: int, nonces: list[str], *, ok: bool) -> None:
+    replay = loops.active()
+    assert replay is not None
+    facts = {**_holder(), "run": replay.claimed["run"], "seq": sequence}
+    _journal.note("saw", **facts, nonces=nonces, ok=ok, at=now())
+
+
+def _nonces(value: Any) -> list[str]:
+    """Answer those of a body, or of all that a child has seen."""
+    match value:
+        case {"nonce": str(nonce)}:
+            return [nonce]
+        case [*values]:
+            return [nonce for each in values for nonce in _nonces(each)]
+        case _:
+            return []
+
+
 async def _step(deed: Deed) -> Any:
-    return await fault_step.run(deed, _next_sequence())
+    sequence = _next_sequence()
+    return await _outcome(sequence, fault_step.run(deed, sequence))
 
 
 async def _call(deed: Deed) -> Any:
-    return await _ACTIVITIES[deed["lang"]].run(deed)
+    return await _outcome(_next_sequence(), _ACTIVITIES[deed["lang"]].run(deed))
 
 
 async def _child(deed: Deed) -> Any:
-    return await _FLOWS[deed["lang"]].run(deed)
+    return await _outcome(_next_sequence(), _FLOWS[deed["lang"]].run(deed))
 
 
 async def _sleep(deed: Deed) -> str:

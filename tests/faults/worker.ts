@@ -1,15 +1,21 @@
 /** A worker of the rig: `worker QUEUE...`; worker.py is its twin, which says more. */
 
+import { randomUUID } from 'node:crypto'
 import { openSync, writeSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import {
+  ActivityCancelled,
+  ActivityError,
   activity,
   all,
+  ChildCancelled,
+  ChildError,
   cancelled,
   isReplaying,
   job,
   race,
+  StepError,
   sleep,
   step,
   Worker,
@@ -71,13 +77,20 @@ function facts(seq: number | null = null, name: string | null = null) {
     token: claimed.lease.token,
     pid: process.pid,
     lang: 'node',
+    nonce: outside(() => randomUUID()),
   }
 }
 
 type Facts = ReturnType<typeof facts>
 
+/** What no other body answers, not even one of the same command. */
+interface Answer {
+  readonly uid: string
+  readonly nonce: string
+}
+
 /** Does what a body is told to, between a line at its begin and one at its end. */
-async function body(deed: Deed, told: Facts): Promise<string> {
+async function body(deed: Deed, told: Facts): Promise<Answer> {
   note('begin', told)
   let ok = false
   try {
@@ -93,7 +106,7 @@ async function body(deed: Deed, told: Facts): Promise<string> {
   } finally {
     note('end', { ...told, ok })
   }
-  return deed.uid
+  return { uid: deed.uid, nonce: told.nonce }
 }
 
 function harm(deed: Deed): void {
@@ -124,7 +137,7 @@ const runs = async (deed: Deed) => await body(deed, facts())
 const faultJob = job({ name: 'fault.job', ...QUICK }, runs)
 const doomedJob = job({ name: 'fault.doomed', initial: 0.05, max: 0.1, retries: 1 }, runs)
 const nodeActivity = activity({ name: 'fault.node', queue: 'node', ...QUICK }, runs)
-const pythonActivity = activity.external<(deed: Deed) => string>({
+const pythonActivity = activity.external<(deed: Deed) => Answer>({
   name: 'fault.python',
   queue: 'python',
   ...QUICK,
@@ -175,14 +188,43 @@ async function first(deed: Deed): Promise<string> {
   return winner
 }
 
+/** Answers what comes of the next command, and journals what was seen of it: on each replay anew. */
+async function outcome(run: (sequence: number) => Promise<unknown>): Promise<unknown> {
+  const sequence = active()?.history.nextSequence() ?? 0
+  try {
+    const value = await run(sequence)
+    saw(sequence, noncesOf(value), true)
+    return value
+  } catch (error) {
+    if (isFailure(error)) saw(sequence, [], false)
+    throw error
+  }
+}
+
+function isFailure(error: unknown): boolean {
+  if (error instanceof ActivityCancelled || error instanceof ChildCancelled) return false
+  return [StepError, ActivityError, ChildError].some((each) => error instanceof each)
+}
+
+function saw(seq: number, nonces: readonly string[], ok: boolean): void {
+  note('saw', { ...holder(), run: active()?.claimed.run, seq, nonces, ok })
+}
+
+/** The nonces of a body's answer, or of all that a child has seen. */
+function noncesOf(value: unknown): string[] {
+  if (Array.isArray(value)) return value.flatMap(noncesOf)
+  const { nonce } = (value ?? {}) as Partial<Answer>
+  return nonce === undefined ? [] : [nonce]
+}
+
 async function act(deed: Deed): Promise<unknown> {
   switch (deed.do) {
     case 'step':
-      return await faultStep.run(deed, active()?.history.nextSequence() ?? 0)
+      return await outcome((sequence) => faultStep.run(deed, sequence))
     case 'call':
-      return await (deed.lang === 'node' ? nodeActivity : pythonActivity).run(deed)
+      return await outcome(() => (deed.lang === 'node' ? nodeActivity : pythonActivity).run(deed))
     case 'child':
-      return await (deed.lang === 'node' ? nodeFlow : pythonFlow).run(deed)
+      return await outcome(() => (deed.lang === 'node' ? nodeFlow : pythonFlow).run(deed))
     case 'sleep':
       await sleep((deed.ms ?? 0) / 1000)
       return 'slept'

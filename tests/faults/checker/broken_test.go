@@ -15,7 +15,7 @@ type brokenRun struct {
 
 func TestBrokenRunsAreCaught(t *testing.T) {
 	t.Parallel()
-	for _, c := range slices.Concat(brokenLeases, brokenEnds) {
+	for _, c := range slices.Concat(brokenLeases, brokenEnds, brokenSeen) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			s := newStory(t)

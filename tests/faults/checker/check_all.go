@@ -96,7 +96,7 @@ func (w *world) explain() {
 		3: "the run was not over", 6: "nothing was claimed", 8: "no bodies were journaled", 9: "no bodies were journaled",
 		12: "no signals were sent", 14: "no races were journaled", 15: "no workflow was claimed twice", 16: "there are no children",
 		17: "nothing was asked to stop", 21: "nothing waited", 22: "no worker was lost", 25: "no payloads were journaled",
-		11: "no claim was lost", 13: "nothing was timed", 28: "nobody wrote anything again",
+		11: "no claim was lost", 29: "nothing was journaled of what code saw", 13: "nothing was timed", 28: "nobody wrote anything again",
 	} {
 		w.silent[i] = cmp.Or(w.silent[i], reason)
 	}

@@ -21,6 +21,8 @@ type cross struct {
 	// journaled are functions whose bodies keep a journal.
 	journaled map[symbol]bool
 	roots     map[int32][]int32 // by the unique id in their arguments
+	// finished are the ends of bodies that succeeded, by their nonces.
+	finished map[id]*line
 }
 
 type runKey struct {
@@ -37,13 +39,17 @@ func newCross(w *world) cross {
 	c := cross{
 		world: w, ends: map[runKey]*row{}, scheduled: map[commandKey]int32{}, outcomes: map[commandKey]int32{}, children: map[commandKey]int32{},
 		lives: map[id][]*row{}, writers: map[id]symbol{}, known: map[id]*worker{}, journaled: map[symbol]bool{}, roots: map[int32][]int32{},
+		finished: map[id]*line{},
 	}
 	c.addWorkers()
 	c.addCommands()
 	c.addExecutions()
 	for i := range w.lines {
-		if x := &w.lines[i]; x.t == lineBegin {
+		switch x := &w.lines[i]; {
+		case x.t == lineBegin:
 			c.journaled[c.functionOf(x)] = true
+		case x.t == stEnd && x.ok && !x.nonce.isZero():
+			c.finished[x.nonce] = x
 		}
 	}
 	return c

@@ -20,6 +20,7 @@ type row struct {
 // event is a row of the history as it was left.
 type event struct {
 	x, hash       id
+	nonce         id // of an outcome: those in it, as one
 	at            int64
 	event, name   symbol
 	run, position int32
@@ -42,6 +43,7 @@ type execution struct {
 	cancel, reported             bool
 	key, result, failure         string
 	uids                         []int32 // that its arguments name
+	nonce                        id      // of its result
 }
 
 // call is what a client asked for and was told. to is 0 if nothing was.
@@ -59,11 +61,13 @@ type call struct {
 // line is one of a worker's journal.
 type line struct {
 	x, worker, token id
+	nonce            id    // of a body, or all that code saw in an outcome, as one
 	at, epoch        int64 // epoch is -1 if the body does not know it
 	t, step, signal  symbol
 	code, file       symbol
 	sequence         int32 // -1 for an execution's own body
 	attempt, pid     int32
+	run              int32 // of what code saw
 	uid              int32
 	winner           symbol
 	ok               bool

@@ -45,6 +45,9 @@ type journalLine struct {
 	Target   any             `json:"target"`
 	Winner   any             `json:"winner"`
 	Replayed bool            `json:"replaying"`
+	Run      int32           `json:"run"`
+	Nonce    string          `json:"nonce"`
+	Nonces   []string        `json:"nonces"`
 }
 
 // journals are read into the evidence, several files at a time.
@@ -132,7 +135,7 @@ func (f *journalFile) take(raw []byte) error {
 		return f.call(&l)
 	case "write":
 		return f.write(&l)
-	case "begin", "end", "took", "late", "chose":
+	case "begin", "end", "took", "late", "chose", "saw":
 		return f.body(&l)
 	case "fault":
 		f.faults = append(f.faults, injected{kind: l.Kind, target: asText(l.Target), at: f.wall(l.At)})
@@ -201,7 +204,7 @@ func (f *journalFile) write(l *journalLine) error {
 func (f *journalFile) body(l *journalLine) error {
 	b := line{
 		at: f.wall(l.At), epoch: -1, t: f.of(l.T), step: f.of(value(l.Step)), signal: f.of(l.Signal), code: f.of(asText(l.Code)),
-		file: f.file, sequence: -1, attempt: l.Attempt, pid: l.PID, uid: f.uid(l.UID), winner: f.of(asText(l.Winner)), ok: l.OK,
+		file: f.file, sequence: -1, attempt: l.Attempt, pid: l.PID, uid: f.uid(l.UID), winner: f.of(asText(l.Winner)), ok: l.OK, run: l.Run,
 	}
 	if l.Seq != nil {
 		b.sequence = *l.Seq
@@ -209,7 +212,12 @@ func (f *journalFile) body(l *journalLine) error {
 	if l.Epoch != nil {
 		b.epoch = *l.Epoch
 	}
-	err := errors.Join(readID(l.X, &b.x), readID(value(l.Worker), &b.worker), readID(value(l.Token), &b.token))
+	err := errors.Join(readID(l.X, &b.x), readID(value(l.Worker), &b.worker), readID(value(l.Token), &b.token), readID(l.Nonce, &b.nonce))
+	for _, text := range l.Nonces {
+		var nonce id
+		err = errors.Join(err, readID(text, &nonce))
+		b.nonce = b.nonce.with(nonce)
+	}
 	if l.T == "took" && l.Replayed {
 		return err
 	}

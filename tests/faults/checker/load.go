@@ -150,6 +150,7 @@ func (p *payloads) loadExecutions(e *evidence, path string) error {
 			runAt: t.instant("run_at"), createdAt: t.instant("created_at"), finishedAt: t.instant("finished_at"), deadlineAt: t.instant("deadline_at"),
 			cancel: t.text("cancel_requested_at") != "", reported: t.flag("reported"),
 			key: t.text("idempotency_key"), result: t.text("result"), failure: t.text("error"),
+			nonce: noncesIn(t.text("result")),
 		})
 		p.arguments = append(p.arguments, t.text("args")+t.text("kwargs"))
 	})
@@ -165,6 +166,9 @@ func (p *payloads) loadHistory(e *evidence, path string) error {
 		}
 		if payload != "" {
 			h.hash = md5.Sum([]byte(payload))
+		}
+		if isOutcome(h.event) {
+			h.nonce = noncesIn(payload)
 		}
 		switch h.event {
 		case evSignalReceived:

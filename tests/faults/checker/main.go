@@ -83,6 +83,8 @@ func (l *look) check() {
 	l.checkCommands()
 	l.checkBodies()
 	l.checkRaces()
+	l.checkSeen()
+	l.checkAnswered()
 	l.checkStopped()
 	l.checkCalls()
 	l.checkWrites()

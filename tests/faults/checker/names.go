@@ -130,6 +130,7 @@ const (
 	lineTook
 	lineLate
 	lineChose
+	lineSaw
 )
 
 var known = []string{
@@ -149,7 +150,7 @@ var known = []string{
 	"ok", "fail", "unknown",
 	"start", "signal", "cancel", "terminate", "result", "state",
 	"suspend", "step",
-	"begin", "took", "late", "chose",
+	"begin", "took", "late", "chose", "saw",
 }
 
 // symbols is shared by those who read files at the same time; each has an

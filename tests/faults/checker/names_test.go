@@ -8,14 +8,14 @@ func TestSymbolsStandWhereTheyAreKnown(t *testing.T) {
 	for x, want := range map[symbol]string{
 		scheduled: "scheduled", cancelled: "cancelled", workflow: "workflow", deleted: "D", workersTable: "workers", evContinued: "continued",
 		stClaim: "claim", stFinishLone: "finish_lone", stPlainChild: "plain_child", stAdvance: "advance", stRetry: "retry", dead: "dead",
-		outcomeUnknown: "unknown", opState: "state", lineChose: "chose",
+		outcomeUnknown: "unknown", opState: "state", lineChose: "chose", lineSaw: "saw",
 	} {
 		if got := newSymbols().name(x); got != want {
 			t.Errorf("%d is %s, want %s", x, got, want)
 		}
 	}
-	if int(lineChose) != len(known)-1 || len(newSymbols().byKey) != len(known) {
-		t.Errorf("%d constants of %d different names", lineChose+1, len(newSymbols().byKey))
+	if int(lineSaw) != len(known)-1 || len(newSymbols().byKey) != len(known) {
+		t.Errorf("%d constants of %d different names", lineSaw+1, len(newSymbols().byKey))
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 // invariants are numbered as in the report; one without a text is no check of this program.
-var invariants = [29]string{
+var invariants = [30]string{
 	1:  "an acknowledged start exists, once, and a key has one execution",
 	2:  "a run ends once, and what ended does not change",
 	3:  "everything has ended or is parked once faults have stopped",
@@ -33,9 +33,10 @@ var invariants = [29]string{
 	25: "a payload comes out as it went in, and what was refused leaves nothing",
 	27: "nothing is left held, timed or locked in the end",
 	28: "who writes is told the truth: a repeat is accepted, and what came in between is told",
+	29: "what code sees of a command is what history has in the end, and the answer of a body that ran to its end",
 }
 
-var notApplicable = [29]string{
+var notApplicable = [30]string{
 	18: "queues have no limits of concurrency",
 	19: "queues have no limits of rate",
 	20: "there are no serial queues",
@@ -55,11 +56,11 @@ type violation struct {
 const maxKept = 100
 
 type report struct {
-	checked    [29]int
-	violated   [29]int
+	checked    [30]int
+	violated   [30]int
 	violations []violation
 	// silent says why an invariant that exists has nothing to check.
-	silent  [29]string
+	silent  [30]string
 	figures figures
 }
 
@@ -107,7 +108,7 @@ func (r *report) print(out io.Writer, e *evidence) {
 const maxPrinted = 5
 
 func (r *report) printExamples(out io.Writer) {
-	var printed [29]int
+	var printed [30]int
 	for _, v := range r.violations {
 		if printed[v.invariant]++; printed[v.invariant] <= maxPrinted {
 			_, _ = fmt.Fprintf(out, "violated: I%d x=%s: %s\n", v.invariant, v.x, v.text)

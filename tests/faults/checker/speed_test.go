@@ -11,7 +11,7 @@ import (
 func long(t testing.TB, events int) *story {
 	s := newStory(t)
 	a, b := s.worker("a"), s.worker("b")
-	for i := 0; s.n+int64(len(s.history)) < int64(events)*6/10; i++ {
+	for i := 0; s.n+int64(len(s.history)) < int64(events)*63/100; i++ {
 		switch {
 		case i%200 == 0:
 			s.beat(second, a, b)
@@ -19,6 +19,8 @@ func long(t testing.TB, events int) *story {
 			overlapping(s)
 		case i%5 == 2:
 			orders(s, a)
+		case i%5 == 4:
+			seenOrder(s, a)
 		case i%50 == 3:
 			x := s.start("job", "charge")
 			l := x.claim(a)
@@ -37,7 +39,7 @@ func long(t testing.TB, events int) *story {
 func TestALongRunPasses(t *testing.T) {
 	t.Parallel()
 	violated, r, text := judge(t, long(t, 20_000))
-	if len(violated) > 0 || r.figures.Events < 18_000 || r.figures.Overlaps == 0 || r.figures.WakeUpMS.Count == 0 {
+	if len(violated) > 0 || r.figures.Events < 18_000 || r.figures.Overlaps == 0 || r.figures.WakeUpMS.Count == 0 || r.checked[29] == 0 {
 		t.Errorf("violates %v, of %d events:\n%s", violated, r.figures.Events, text)
 	}
 }

@@ -55,8 +55,8 @@ func (e *evidence) moments(x id) (moments []moment) {
 	}
 	for i := range e.lines {
 		if b := &e.lines[i]; b.x == x {
-			add(b.at, "body", "%s %s sequence %d, attempt %d, epoch %d, token %s, pid %d, ok %v %s%s", e.symbols.name(b.t), e.symbols.name(b.step), b.sequence,
-				b.attempt, b.epoch, short(b.token), b.pid, b.ok, e.symbols.name(b.signal), e.uids[b.uid])
+			add(b.at, "body", "%s %s sequence %d, attempt %d, epoch %d, token %s, pid %d, ok %v %s%s, nonce %s", e.symbols.name(b.t), e.symbols.name(b.step), b.sequence,
+				b.attempt, b.epoch, short(b.token), b.pid, b.ok, e.symbols.name(b.signal), e.uids[b.uid], short(b.nonce))
 		}
 	}
 	e.addFaults(moments, add)
