@@ -62,6 +62,31 @@ def _leases(epoch: str, token: str) -> tuple[Edit, ...]:
     )
 
 
+_TOLD_FIRST = """\
+func (p *pipeline) begin(ctx context.Context, conn *pgxpool.Conn) error {
+	names := " "
+	for _, step := range p.steps {
+		names += step.stmt.name + " "
+	}
+	if !strings.Contains(names, " plain ") || strings.Contains(names, " create") {
+		return nil
+	}
+	_, err := conn.Exec(ctx, "BEGIN")
+	return err
+}
+
+func commit(conn *pgxpool.Conn) {
+	if conn.Conn().PgConn().TxStatus() != 'T' {
+		conn.Release()
+		return
+	}
+	time.AfterFunc(20*time.Millisecond, func() {
+		_, _ = conn.Exec(context.Background(), "COMMIT")
+		conn.Release()
+	})
+}
+"""
+
 MUTANTS = (
     Mutant(
         "no_fencing",
@@ -346,5 +371,26 @@ MUTANTS = (
         ),
         scenario="forged",
         tests="TestARepeatedOutcomeIsAccepted|TestAReplyThatIsLost",
+    ),
+    Mutant(
+        "told_first",
+        "the wait for the commit: a workflow is told of its step's record before it",
+        (
+            Edit(
+                f"{STORE}/pipeline.go",
+                "\tdefer conn.Release()\n\tif is",
+                "\tdefer commit(conn)\n\tif is",
+            ),
+            Edit(
+                f"{STORE}/pipeline.go",
+                "\tresults := conn.SendBatch(ctx, &p.batch)\n\terr := p.collect(results)\n",
+                "\tif err := p.begin(ctx, conn); err != nil {\n\t\treturn err\n\t}\n"
+                "\tresults := conn.SendBatch(ctx, &p.batch)\n\terr := p.collect(results)\n",
+            ),
+            Edit(f"{STORE}/pipeline.go", "// failed leaves", f"{_TOLD_FIRST}\n// failed leaves"),
+            Edit(f"{STORE}/pipeline.go", '\t"slices"\n', '\t"slices"\n\t"strings"\n'),
+        ),
+        scenario="kill9",
+        remark="the commit follows 20 ms later, so that a kill comes in between",
     ),
 )
