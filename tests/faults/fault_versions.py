@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fault_clients import within
+from fault_overlay import built, overlay
 from fault_server import ROOT, SCHEMA
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _DATABASE = "faults"
 _BUILD = ROOT / "build" / "faults" / "versions"
 _MIGRATIONS = ROOT / "migrations"
-_MODEL = ROOT / "core" / "model" / "execution.go"
+_MODEL = "core/model/execution.go"
 _WORDS = {"schema_too_new": "knows only", "schema_outdated": "this library needs"}
 # What a client does first, in a process of its own: a process has one library.
 _CLIENT = """
@@ -55,24 +55,14 @@ class Image:
 
     def build(self) -> None:
         """Build it beside this one; nothing of what is checked out changes."""
-        directory = _BUILD / self.name
-        directory.mkdir(parents=True, exist_ok=True)
-        model, ours = _MODEL.read_text(), f"const SchemaVersion = {newest()}\n"
+        model, ours = (ROOT / _MODEL).read_text(), f"const SchemaVersion = {newest()}\n"
         if ours not in model:
-            raise RuntimeError(f"{_MODEL.name} does not say: {ours}")
-        changed = {_MODEL: model.replace(ours, f"const SchemaVersion = {self.version}\n")}
-        changed |= {_MIGRATIONS / name: text for name, text in self.files.items()}
-        replaced: dict[str, str] = {}
-        for path, text in changed.items():
-            to = directory / path.name
-            to.write_text(text or "")
-            replaced[str(path)] = "" if text is None else str(to)
-        overlay = directory / "overlay.json"
-        overlay.write_text(json.dumps({"Replace": replaced}))
-        self.library = directory / "libworkflows.so"
-        command = ["go", "build", f"-overlay={overlay}", "-buildmode=c-shared"]
-        command += ["-trimpath", "-buildvcs=false", "-o", str(self.library), "./capi"]
-        subprocess.run(command, cwd=ROOT, check=True)
+            raise RuntimeError(f"{_MODEL} does not say: {ours}")
+        changed: dict[str, str | None] = {
+            _MODEL: model.replace(ours, f"const SchemaVersion = {self.version}\n")
+        }
+        changed |= {f"migrations/{name}": text for name, text in self.files.items()}
+        self.library = built(overlay(_BUILD / self.name, changed))
 
     @property
     def environment(self) -> dict[str, str]:

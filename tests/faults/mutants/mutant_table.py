@@ -68,7 +68,7 @@ func (p *pipeline) begin(ctx context.Context, conn *pgxpool.Conn) error {
 	for _, step := range p.steps {
 		names += step.stmt.name + " "
 	}
-	if !strings.Contains(names, " plain ") || strings.Contains(names, " create") {
+	if !strings.Contains(names, " STATEMENT ") || strings.Contains(names, " create") {
 		return nil
 	}
 	_, err := conn.Exec(ctx, "BEGIN")
@@ -86,6 +86,26 @@ func commit(conn *pgxpool.Conn) {
 	})
 }
 """
+
+_TOLD_REMARK = "the commit follows 20 ms later, so that a kill comes in between"
+
+
+def _told_first(statement: str) -> tuple[Edit, ...]:
+    """Answer the edits by which who has this statement sent is told before its commit."""
+    file = f"{STORE}/pipeline.go"
+    parts = _TOLD_FIRST.replace("STATEMENT", statement)
+    return (
+        Edit(file, "\tdefer conn.Release()\n\tif is", "\tdefer commit(conn)\n\tif is"),
+        Edit(
+            file,
+            "\tresults := conn.SendBatch(ctx, &p.batch)\n\terr := p.collect(results)\n",
+            "\tif err := p.begin(ctx, conn); err != nil {\n\t\treturn err\n\t}\n"
+            "\tresults := conn.SendBatch(ctx, &p.batch)\n\terr := p.collect(results)\n",
+        ),
+        Edit(file, "// failed leaves", f"{parts}\n// failed leaves"),
+        Edit(file, '\t"slices"\n', '\t"slices"\n\t"strings"\n'),
+    )
+
 
 MUTANTS = (
     Mutant(
@@ -375,22 +395,15 @@ MUTANTS = (
     Mutant(
         "told_first",
         "the wait for the commit: a workflow is told of its step's record before it",
-        (
-            Edit(
-                f"{STORE}/pipeline.go",
-                "\tdefer conn.Release()\n\tif is",
-                "\tdefer commit(conn)\n\tif is",
-            ),
-            Edit(
-                f"{STORE}/pipeline.go",
-                "\tresults := conn.SendBatch(ctx, &p.batch)\n\terr := p.collect(results)\n",
-                "\tif err := p.begin(ctx, conn); err != nil {\n\t\treturn err\n\t}\n"
-                "\tresults := conn.SendBatch(ctx, &p.batch)\n\terr := p.collect(results)\n",
-            ),
-            Edit(f"{STORE}/pipeline.go", "// failed leaves", f"{_TOLD_FIRST}\n// failed leaves"),
-            Edit(f"{STORE}/pipeline.go", '\t"slices"\n', '\t"slices"\n\t"strings"\n'),
-        ),
+        _told_first("plain"),
         scenario="kill9",
-        remark="the commit follows 20 ms later, so that a kill comes in between",
+        remark=_TOLD_REMARK,
+    ),
+    Mutant(
+        "told_of_children_first",
+        "the wait for the commit: a workflow is told of its activity's end before it",
+        _told_first("plain_child"),
+        scenario="kill9",
+        remark=_TOLD_REMARK,
     ),
 )

@@ -19,9 +19,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from fault_overlay import ROOT, built, overlay
 from mutant_table import MUTANTS, Mutant
 
-ROOT = Path(__file__).parents[3]
 BUILD = ROOT / "build/faults/mutants"
 FOUND = ROOT / "build/faults/mutants.json"
 
@@ -55,10 +57,8 @@ class Control:
     objection: str = ""
 
 
-def overlay(mutant: Mutant) -> Path:
-    """Write the changed files, and what `go -overlay` reads."""
-    directory = BUILD / mutant.name
-    directory.mkdir(parents=True, exist_ok=True)
+def changed(mutant: Mutant) -> Path:
+    """Write the mutant's files, and what `go -overlay` reads."""
     texts: dict[str, str] = {}
     for edit in mutant.edits:
         text = texts.get(edit.file) or (ROOT / edit.file).read_text()
@@ -67,23 +67,7 @@ def overlay(mutant: Mutant) -> Path:
                 f"{mutant.name}: {edit.file} has this {found} times, not {edit.times}: {edit.old}"
             )
         texts[edit.file] = text.replace(edit.old, edit.new)
-    replaced: dict[str, str] = {}
-    for file, text in texts.items():
-        to = directory / file.replace("/", "_")
-        to.write_text(text)
-        replaced[str(ROOT / file)] = str(to)
-    path = directory / "overlay.json"
-    path.write_text(json.dumps({"Replace": replaced}))
-    return path
-
-
-def build(mutant: Mutant) -> Path:
-    """Build the mutant's library."""
-    library = BUILD / mutant.name / "libworkflows.so"
-    command = ["go", "build", f"-overlay={overlay(mutant)}", "-buildmode=c-shared"]
-    command += ["-trimpath", "-buildvcs=false", "-o", str(library), "./capi"]
-    subprocess.run(command, cwd=ROOT, check=True)
-    return library
+    return overlay(BUILD / mutant.name, texts)
 
 
 # --- the rig ------------------------------------------------------------------------------
@@ -125,7 +109,7 @@ def _last(text: str) -> str:
 
 def caught(mutant: Mutant, limit: float) -> Catch:
     """Have the rig look at a mutant, and then the Go tests that notice it, too."""
-    library = build(mutant)
+    library = built(changed(mutant))
     more = ["--library", str(library), "--duration", f"{mutant.seconds:g}"]
     more += ["--patience", f"{mutant.patience:g}", "--until-violated", f"{limit:g}"]
     seconds, objection = rig(library.parent, mutant.scenario, more)
@@ -142,7 +126,7 @@ def caught(mutant: Mutant, limit: float) -> Catch:
 
 def failing(mutant: Mutant) -> str:
     """Run those Go tests that are to fail, and answer which do; "" for none."""
-    command = ["go", "test", f"-overlay={overlay(mutant)}", "-count=1", "-run", mutant.tests]
+    command = ["go", "test", f"-overlay={changed(mutant)}", "-count=1", "-run", mutant.tests]
     command += ["./core/engine", "./core/store"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     (BUILD / mutant.name / "tests.txt").write_text(done.stdout + done.stderr)
@@ -210,7 +194,7 @@ def main() -> int:
     known = {each.name: each for each in MUTANTS}
     mutants = [known[name] for name in options.names] or list(MUTANTS)
     if options.build:
-        print(*map(build, mutants), sep="\n")
+        print(*(built(changed(each)) for each in mutants), sep="\n")
         return 0
     return run(mutants, options.limit, control=not options.no_control, whole=not options.names)
 
