@@ -66,7 +66,7 @@ func FuzzReplies(f *testing.F) {
 		`{"run":1,"more":true,"events":[{"position":1,"type":"step_failed","sequence":1,"name":"\u001b[31m","payload":{"type":"E\u009b","message":"m\u0007"},"at":"2026-11-23T12:00:00Z"}]}`,
 		`{"id":"` + anID + `","kind":"job","name":"\r","queue":"q","status":"failed","error":{"type":"E","message":"\u001b]0;x","stack":"a\tb\n\u009b"},"parked":"a\n\u001b"}`,
 		`{"executions":[{"name":"\u0085","status":"running","progress":"\u007f"}],"cursor":"c"}`,
-		`{"status":"running","attempts":2,"progress":""}`, `null`, `[]`, `{"events":[1,null,"\ud800"]}`,
+		`{"status":"running","attempts":2,"progress":"\u009b"}`, `null`, `[]`, `{"events":[1,null,"\ud800"]}`,
 	} {
 		f.Add(seed)
 	}

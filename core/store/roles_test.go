@@ -250,7 +250,7 @@ func TestNobodyButTheOwnerMayDoWhatNoStatementDoes(t *testing.T) {
 	t.Logf("deeds of no statement: %d refused", refused)
 }
 
-// I4: what was recorded stays, whatever SQL a worker makes up. Only the start of a run may name
+// What was recorded stays, whatever SQL a worker makes up. Only the start of a run may name
 // another language, as a claim has it.
 func TestAWorkerMayNotChangeWhatWasRecorded(t *testing.T) {
 	t.Parallel()

@@ -20,7 +20,8 @@ def overlay(directory: Path, changed: Mapping[str, str | None]) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     replaced: dict[str, str] = {}
     for file, text in changed.items():
-        to = directory / file.replace("/", "_")
+        # No .go at its end, or it would be a package of the project's.
+        to = directory / f"{file.replace('/', '_')}.replaced"
         to.write_text(text or "")
         replaced[str(ROOT / file)] = "" if text is None else str(to)
     path = directory / "overlay.json"

@@ -155,7 +155,7 @@ func child(s *story, breaks func(parts []string)) {
 	inner := c.insert().claim(w)
 	parts := []string{inner.seenStep(1, "reserve"), inner.seenStep(2, "reserve")}
 	inner.complete("[" + answered(parts[0]) + ",\"slept\"," + answered(parts[1]) + "]")
-	l.told.outside("child_completed", 1, "parcel", c.result, "finish")
+	l.outside("child_completed", 1, "parcel", c.result, "finish")
 	breaks(parts)
 	l = l.claim(w)
 	l.saw(1, parts...)
