@@ -28,6 +28,11 @@ func TestACallbackThatPanicsIsCalledOnceMore(t *testing.T) {
 			if first, second := <-called, <-called; first != 1 || second != 2 {
 				t.Errorf("called %d, %d", first, second)
 			}
+			select {
+			case n := <-called:
+				t.Errorf("called %d times", n)
+			case <-time.After(20 * time.Millisecond):
+			}
 		})
 	}
 }

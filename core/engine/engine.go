@@ -166,15 +166,15 @@ func (e *Engine) spawn(name string, loop func(context.Context)) {
 // after has something called a while later, in a goroutine of its own. It must be harmless
 // to call twice: that is done after a panic, so that nobody waits for ever for what it tells.
 func (e *Engine) after(d time.Duration, name string, call func()) {
-	time.AfterFunc(d, func() { e.twice(name, call) })
+	time.AfterFunc(d, func() { e.callOut(name, call) })
 }
 
 // whenDone has something called once a context is done; stop forgets it. As after.
 func (e *Engine) whenDone(ctx context.Context, name string, call func()) (stop func() bool) {
-	return context.AfterFunc(ctx, func() { e.twice(name, call) })
+	return context.AfterFunc(ctx, func() { e.callOut(name, call) })
 }
 
-func (e *Engine) twice(name string, call func()) {
+func (e *Engine) callOut(name string, call func()) {
 	loop := func(context.Context) { call() }
 	if e.guarded(name, loop) {
 		e.guarded(name, loop)

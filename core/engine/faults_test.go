@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/libworkflows/libworkflows/core/fault"
 	"github.com/libworkflows/libworkflows/core/internal/pgtest"
@@ -245,6 +247,27 @@ func TestADatabaseThatTakesNoHeartbeatsMakesNobodyDead(t *testing.T) {
 	w.complete(other, c, `1`)
 	if got := w.wants(c.ID, model.Completed); got.Attempts != 1 {
 		t.Fatalf("it took %d attempts", got.Attempts)
+	}
+}
+
+func TestAWatchBeginsAnewWhereThereWasNoRoom(t *testing.T) {
+	t.Parallel()
+	e := &Engine{}
+	e.ticker = newTicker(e)
+	x, now := &e.ticker.watch, time.Now()
+	silent := []store.Silence{{ID: uuid.New(), HeartbeatAt: now, Timeout: 2 * time.Second, Overdue: true}}
+	x.dead(silent, now, time.Hour)
+	e.mindRoom(errors.Join(nil, &pgconn.PgError{Code: "53200"}))
+	if dead := x.dead(silent, now.Add(2*time.Second), time.Hour); len(dead) != 1 {
+		t.Fatal("nobody is dead after another error")
+	}
+	e.mindRoom(errors.Join(nil, &pgconn.PgError{Code: "53100"}))
+	later := now.Add(blindness + time.Second)
+	if dead := x.dead(silent, later, time.Hour); len(dead) != 0 {
+		t.Fatal("dead by a look from before the disk was full")
+	}
+	if dead := x.dead(silent, later.Add(2*time.Second), time.Hour); len(dead) != 1 {
+		t.Fatal("nobody is dead for ever")
 	}
 }
 

@@ -136,7 +136,7 @@ func (f *flusher) next() []*work {
 	for !f.refused {
 		if f.busy > 0 && len(f.queue) > 0 {
 			if left := stagger - time.Since(f.began); left > 0 {
-				f.engine.after(left, "the next flush", f.changed.Broadcast)
+				f.engine.after(left, "the next flush", f.rouse)
 				f.changed.Wait()
 				continue
 			}
@@ -245,10 +245,10 @@ func (f *flusher) flush(ctx context.Context, works []*work) {
 			finishAll(works, blame(err))
 			return
 		}
+		f.engine.mindRoom(err)
 		if works = withPatience(works, err); len(works) == 0 {
 			return
 		}
-		f.engine.mindRoom(err)
 		slog.Warn("a write is tried again", "writes", len(works), "error", err)
 		select {
 		case <-ctx.Done():
@@ -436,7 +436,7 @@ func blame(err error) error {
 // drainFlusher waits until nothing is queued or on its way.
 func (e *Engine) drainFlusher(ctx context.Context) {
 	f := e.flusher
-	stop := e.whenDone(ctx, "the end of a drain", f.changed.Broadcast)
+	stop := e.whenDone(ctx, "the end of a drain", f.rouse)
 	defer stop()
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -33,7 +33,7 @@ type sighting struct {
 // observations start anew.
 const gapSlack = 2 * time.Second
 
-// blindness outlasts the pause between two tries of a write.
+// blindness outlasts the pause between two tries of a write that are refused at once.
 const blindness = 2 * time.Second
 
 // mindRoom: a database that had no room for a write of this process may have none for the
@@ -45,6 +45,7 @@ func (e *Engine) mindRoom(err error) {
 	x := &e.ticker.watch
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	clear(x.seen) // whether or not somebody looks before it is over
 	x.blind = time.Now().Add(blindness)
 }
 

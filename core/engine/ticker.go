@@ -185,6 +185,7 @@ func (t *ticker) act(ctx context.Context, due store.Due) error {
 	if due.Timer != nil {
 		errs = append(errs, t.whenDue(*due.Timer, due.Now, func() error { return t.engine.fireTimers(ctx) }))
 	}
+	t.engine.mindRoom(errors.Join(errs...))
 	_, err := t.engine.watchSilent(ctx, due.Silent)
 	return errors.Join(append(errs, err)...)
 }

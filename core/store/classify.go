@@ -94,7 +94,7 @@ func (s *Store) classifyServer(server *pgconn.PgError, err error) error {
 	case code == "3D000":
 		return fault.New(fault.DatabaseUnavailable, fault.Details{"sqlstate": code},
 			"PostgreSQL answers, but the database in the URL does not exist; create it or mend the URL").Because(err)
-	case code == "25006": // every transaction begins with READ WRITE, so that no setting says this
+	case isStandby(server): // our sessions begin read-write, so that no setting says this
 		return fault.New(fault.DatabaseUnavailable, fault.Details{"sqlstate": code},
 			"PostgreSQL is a standby, which takes no writes until it is promoted; have the database URL lead to the primary, or name all servers in it with target_session_attrs=read-write").Because(err)
 	case isTransient(code):
@@ -104,6 +104,12 @@ func (s *Store) classifyServer(server *pgconn.PgError, err error) error {
 		return fault.New(fault.Internal, fault.Details{"sqlstate": code},
 			"PostgreSQL refused a statement of the library (%s); its log has the cause", code).Because(err)
 	}
+}
+
+// isStandby: a standby refuses a write, or else a transaction that begins read-write, which
+// has no code of its own.
+func isStandby(server *pgconn.PgError) bool {
+	return server.Code == "25006" || server.Code == "0A000" && strings.Contains(server.Message, "during recovery")
 }
 
 // isTransient says for which errors the same statements may succeed later:

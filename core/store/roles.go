@@ -73,17 +73,18 @@ func grantSQL(schema, prefix, role string) (sqls []string) {
 
 // grantRoles gives the roles with this prefix their privileges.
 func (d *migration) grantRoles(prefix string) error {
+	protected, err := d.historyIsProtected()
+	if err != nil {
+		return err
+	}
 	var sqls []string
+	if !protected {
+		sqls = historyPolicies(d.schema)
+	}
 	for _, role := range granted {
 		sqls = append(sqls, grantSQL(d.schema, prefix, role)...)
 	}
-	protected, err := d.historyIsProtected()
-	if err == nil && !protected {
-		sqls = append(sqls, historyPolicies(d.schema)...)
-	}
-	if err == nil {
-		_, err = d.tx.Exec(d.ctx, strings.Join(sqls, ";\n"))
-	}
+	_, err = d.tx.Exec(d.ctx, strings.Join(sqls, ";\n"))
 	return err
 }
 
@@ -92,19 +93,25 @@ func (d *migration) grantRoles(prefix string) error {
 // use for policies, is not held to them.
 func historyPolicies(schema string) []string {
 	history := quoteSchema(schema) + ".history"
-	return []string{
-		"ALTER TABLE " + history + " ENABLE ROW LEVEL SECURITY",
-		"CREATE POLICY history_is_read ON " + history + " FOR SELECT USING (true)",
-		"CREATE POLICY history_is_added_to ON " + history + " FOR INSERT WITH CHECK (true)",
-		"CREATE POLICY " + keepsHistory + " ON " + history + " FOR UPDATE USING (true) WITH CHECK (type = 'started')",
+	sqls := []string{"ALTER TABLE " + history + " ENABLE ROW LEVEL SECURITY"}
+	for _, policy := range [][2]string{
+		{"history_is_read", "FOR SELECT USING (true)"},
+		{"history_is_added_to", "FOR INSERT WITH CHECK (true)"},
+		{"history_is_deleted", "FOR DELETE USING (true)"}, // by whom the owner grants it
+		{keepsHistory, "FOR UPDATE USING (true) WITH CHECK (type = 'started')"},
+	} {
+		sqls = append(sqls, "DROP POLICY IF EXISTS "+policy[0]+" ON "+history, "CREATE POLICY "+policy[0]+" ON "+history+" "+policy[1])
 	}
+	return sqls
 }
 
 const keepsHistory = "history_is_kept"
 
 // historyIsProtected spares a table in use the locks of a second time.
 func (d *migration) historyIsProtected() (is bool, err error) {
-	const sql = "SELECT EXISTS (SELECT FROM pg_policies WHERE schemaname = $1 AND tablename = 'history' AND policyname = $2)"
+	const sql = `
+SELECT EXISTS (SELECT FROM pg_policies WHERE schemaname = $1 AND tablename = 'history' AND policyname = $2)
+    AND EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = $1 AND relname = 'history' AND relrowsecurity)`
 	err = d.tx.QueryRow(d.ctx, sql, d.schema, keepsHistory).Scan(&is)
 	return is, err
 }

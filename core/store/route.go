@@ -99,7 +99,11 @@ func newRoute(c *pgx.ConnConfig) *route {
 	c.DefaultQueryExecMode, c.StatementCacheCapacity, c.DescriptionCacheCapacity = pgx.QueryExecModeCacheStatement, statementCache, statementCache
 	c.ConnectTimeout, c.DialFunc = connectTimeout, dialer.DialContext
 	maps.Copy(c.RuntimeParams, sessionSettings)
-	maps.Copy(c.RuntimeParams, connectionSettings)
+	for name, value := range connectionSettings {
+		if _, given := c.RuntimeParams[name]; !given { // whose network it is knows it best
+			c.RuntimeParams[name] = value
+		}
+	}
 	c.RuntimeParams[sessionKey] = r.key
 	return r
 }
@@ -114,8 +118,10 @@ func (r *route) prepare(_ context.Context, c *pgx.ConnConfig) error {
 			delete(c.RuntimeParams, name)
 		}
 	}
-	for name := range connectionSettings {
-		delete(c.RuntimeParams, name)
+	for name, value := range connectionSettings {
+		if c.RuntimeParams[name] == value {
+			delete(c.RuntimeParams, name)
+		}
 	}
 	delete(c.RuntimeParams, sessionKey)
 	if !r.named.Load() {
