@@ -12,7 +12,7 @@ import (
 )
 
 func queued(works ...*work) *flusher {
-	f := newFlusher(nil)
+	f := newFlusher(&Engine{})
 	for _, w := range works {
 		w.ctx, w.done = context.Background(), make(chan error, 1)
 	}
