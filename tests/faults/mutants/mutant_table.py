@@ -199,7 +199,7 @@ MUTANTS = (
             ),
         ),
         scenario="timers",
-        patience=60,
+        patience=120,  # the last of its timers is due after a minute
         tests="TestATimer",
     ),
     Mutant(

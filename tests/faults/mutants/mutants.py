@@ -170,18 +170,46 @@ def is_missed(catch: Catch, mutant: Mutant) -> bool:
     return catch.seconds is None or (bool(mutant.tests) and not catch.tests)
 
 
-def publish(catches: Sequence[Catch], controls: Sequence[Control], verdict: str) -> None:
-    """Leave what was found for the page of figures."""
-    command = ["git", "rev-parse", "--short=12", "HEAD"]
-    commit = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    found = {
-        "commit": commit.stdout.strip(),
+def verdict_of(catches: Sequence[Catch], controls: Sequence[Control]) -> str:
+    """Answer how many were caught, and what speaks against the rig."""
+    known = {each.name: each for each in MUTANTS}
+    missed = [each.name for each in catches if is_missed(each, known[each.name])]
+    objected = [each.scenario for each in controls if each.objection]
+    verdict = f"{len(catches) - len(missed)} of {len(catches)} caught"
+    verdict += f"; MISSED: {' '.join(missed)}" if missed else ""
+    return verdict + (f"; control objected to in {' '.join(objected)}" if objected else "")
+
+
+def publish(
+    found: Path, commit: str, catches: Sequence[Catch], controls: Sequence[Control]
+) -> None:
+    """Leave what was found for the page of figures.
+
+    What is not all of them takes the place of what was found of these at the same commit.
+    """
+    if len(catches) < len(MUTANTS):
+        before: dict[str, Any] = json.loads(found.read_text()) if found.exists() else {}
+        if before.get("commit") != commit:
+            return
+        merged = {each["name"]: Catch(**each) for each in before["mutants"]}
+        merged |= {each.name: each for each in catches}
+        under = {each["scenario"]: Control(**each) for each in before["controls"]}
+        under |= {each.scenario: each for each in controls}
+        catches, controls = list(merged.values()), list(under.values())
+    told = {
+        "commit": commit,
         "load": os.getloadavg()[2],
-        "verdict": verdict,
+        "verdict": verdict_of(catches, controls),
         "mutants": [asdict(each) for each in catches],
         "controls": [asdict(each) for each in controls],
     }
-    FOUND.write_text(json.dumps(found, indent=1) + "\n")
+    found.write_text(json.dumps(told, indent=1) + "\n")
+
+
+def _commit() -> str:
+    command = ["git", "rev-parse", "--short=12", "HEAD"]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return told.stdout.strip()
 
 
 def main() -> int:
@@ -196,17 +224,14 @@ def main() -> int:
     if options.build:
         print(*(built(changed(each)) for each in mutants), sep="\n")
         return 0
-    return run(mutants, options.limit, control=not options.no_control, whole=not options.names)
+    return run(mutants, options.limit, control=not options.no_control)
 
 
-def run(mutants: Sequence[Mutant], limit: float, *, control: bool, whole: bool) -> int:
+def run(mutants: Sequence[Mutant], limit: float, *, control: bool) -> int:
     """Run mutants and controls, and answer 1 if one was missed or the control objected to."""
     catches: list[Catch] = []
-    missed: list[str] = []
     for mutant in mutants:
         catches.append(caught(mutant, limit))
-        if is_missed(catches[-1], mutant):
-            missed.append(mutant.name)
         print(told(catches[-1], mutant), flush=True)
     controls: list[Control] = []
     for scenario in dict.fromkeys(each.scenario for each in mutants) if control else ():
@@ -214,15 +239,11 @@ def run(mutants: Sequence[Mutant], limit: float, *, control: bool, whole: bool) 
         last = controls[-1]
         verdict = f"OBJECTED TO: {_brief(last.objection)}" if last.objection else "nothing"
         print(f"{'(none)':<24}{scenario:<12}{last.seconds:>4.0f} s  {verdict}", flush=True)
-    objected = [each.scenario for each in controls if each.objection]
-    verdict = f"{len(mutants) - len(missed)} of {len(mutants)} caught"
-    if missed:
-        verdict += f"; MISSED: {' '.join(missed)}"
-    verdict += f"; control objected to in {' '.join(objected)}" if objected else ""
+    verdict = verdict_of(catches, controls)
     print(f"verdict: {verdict}", flush=True)
-    if whole and control:
-        publish(catches, controls, verdict)
-    return 1 if missed or objected else 0
+    if control:
+        publish(FOUND, _commit(), catches, controls)
+    return 1 if ";" in verdict else 0
 
 
 if __name__ == "__main__":
