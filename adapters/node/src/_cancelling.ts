@@ -83,6 +83,11 @@ export class Scope implements Cancellable {
     return waits.length > 0
   }
 
+  /** Rejects what still waits, where a part has heard of the cancel already. */
+  cancelRest(reason: string): void {
+    for (const wait of this.#open()) wait.cancel(reason)
+  }
+
   shield(): void {
     this.shielded = true
   }

@@ -26,9 +26,15 @@ export type Answer<B> = B extends () => infer T ? Awaited<T> : Awaited<B>
 class Member implements Cancellable {
   #settled = false
 
+  /**
+   * @param promise - what it answers.
+   * @param part - what stands behind the promise.
+   * @param own - the scope of its function.
+   */
   constructor(
     readonly promise: Promise<any>,
-    private readonly parts: readonly Cancellable[],
+    private readonly part?: Cancellable,
+    private readonly own?: Scope,
   ) {
     const settle = () => {
       this.#settled = true
@@ -37,25 +43,31 @@ class Member implements Cancellable {
   }
 
   get done(): boolean {
-    const [part] = this.parts
-    return this.#settled || (part !== undefined && !(part instanceof Scope) && part.done)
+    return this.#settled || this.part?.done === true
   }
 
   cancel(reason: string): boolean {
-    return this.parts.map((part) => part.cancel(reason)).includes(true)
+    // What was cancelled with the part has heard: a second cancel would come into its clean-up.
+    if (this.part?.cancel(reason)) {
+      this.own?.cancelRest(reason)
+      return true
+    }
+    return this.own?.cancel(reason) === true
   }
 
   /** Whether it has heard of a cancel, so that it ends by itself. */
   get hasHeard(): boolean {
-    return this.parts.some((part) => part instanceof Scope && part.hasHeard)
+    return [this.part, this.own].some((each) => each instanceof Scope && each.hasHeard)
   }
 
   shield(): void {
-    for (const part of this.parts) part.shield()
+    this.part?.shield()
+    this.own?.shield()
   }
 
   putLast(): void {
-    for (const part of this.parts) part.putLast()
+    this.part?.putLast()
+    this.own?.putLast()
   }
 }
 
@@ -90,21 +102,21 @@ function grouped<T>(promise: Promise<T>, members: readonly Member[]): Promise<T>
   return registered(promise, new Group(promise, members))
 }
 
-function started(branch: unknown): Member {
+function started(branch: unknown, shielded = false): Member {
   if (typeof branch !== 'function') {
     const part = cancellableOf(branch)
     refuseOthers(part)
     part?.putLast() // in argument order, and not in that of the calls
-    return new Member(Promise.resolve(branch), part === undefined ? [] : [part])
+    return new Member(Promise.resolve(branch), part)
   }
   const scope = current()
-  if (scope === undefined) return new Member(called(branch as () => unknown), [])
-  const own = new Scope(scope.replay, scope)
+  if (scope === undefined) return new Member(called(branch as () => unknown))
+  const own = new Scope(scope.replay, scope, shielded)
   const promise = storage.run(own, () => called(branch as () => unknown))
   // What it answers at once counts as if it had been given instead.
   const part = cancellableOf(promise)
   refuseOthers(part)
-  return new Member(promise, part === undefined ? [own] : [part, own])
+  return new Member(promise, part, own)
 }
 
 /** Refuses a promise of another workflow: it ends when that goes on, wherever that is. */
@@ -126,7 +138,7 @@ function called(branch: () => unknown): Promise<unknown> {
 }
 
 function allStarted(branches: Iterable<unknown>): Member[] {
-  return Array.from(branches, started)
+  return Array.from(branches, (branch) => started(branch))
 }
 
 /**
@@ -450,7 +462,7 @@ function later(delayMs: number, name: string, act: () => void): () => void {
  */
 export function shield<T>(branch: Branch<T>): Promise<Awaited<T>> {
   const scope = current()
-  const member = started(branch)
+  const member = started(branch, true) // before it begins, or it would hear of what came before
   if (scope === undefined) return member.promise
   member.shield()
   return Wait.on(member.promise, scope)

@@ -347,3 +347,82 @@ bothWays('a cancel of the whole comes once into the clean-ups of a race', async 
   assert.deepEqual(done, ['one', 'other'])
   await story.checkPrefixes()
 })
+
+/** The activities that were asked for. */
+function asked(story: Story): (string | undefined)[] {
+  const events = story.row.events.filter(({ type }) => type === 'activity_scheduled')
+  return events.map(({ name }) => name as string | undefined)
+}
+
+/** Completes the activity of a name. */
+async function completed(story: Story, name: string): Promise<void> {
+  const [found] = story.row.events.filter((event) => event.name === name)
+  await story.complete(found?.sequence as number)
+}
+
+bothWays('a race in a shielded clean-up hears nothing of the cancel before it', async (cold) => {
+  const w = workflow(async () => {
+    try {
+      await a.run()
+    } catch (error) {
+      const [first] = await shield(() => race({ done: () => undo.run(), late: sleep(60) }))
+      assert.equal(first, 'done')
+      throw error
+    }
+  })
+  const story = await (await Story.of(w, cold)).cancel('out of stock')
+  await completed(story, 'c.undo')
+  assert.equal(story.error.message, 'out of stock')
+  assert.ok(story.types.includes('timer_cancelled'))
+})
+
+bothWays('a limit in a shielded clean-up is told as one', async (cold) => {
+  const told: string[] = []
+  const w = workflow(async () => {
+    try {
+      await a.run()
+    } catch {
+      await shield(() => timeout(5, () => undo.run())).catch((error) => told.push(error.name))
+    }
+  })
+  const story = await (await Story.of(w, cold)).cancel('out of stock')
+  await story.later(5)
+  assert.equal(story.status, 'cancelled')
+  assert.equal(told.at(-1), 'TimeoutError')
+})
+
+bothWays('a branch that answers a promise at once is told once', async (cold) => {
+  const w = workflow(async () => {
+    const charged = async () => {
+      try {
+        await sleep(60)
+      } finally {
+        await undo.run()
+      }
+    }
+    const [first] = await race({ quick: sleep(1), slow: () => timeout('1h', charged) })
+    return first
+  })
+  const story = await (await Story.of(w, cold)).later(1)
+  assert.deepEqual(asked(story), ['c.undo'])
+  await completed(story, 'c.undo')
+  assert.equal(story.result, 'quick')
+})
+
+bothWays(
+  'what a branch began beside the promise that it answers is cancelled, too',
+  async (cold) => {
+    const heard: string[] = []
+    const w = workflow(async () => {
+      heard.length = 0
+      const slow = () => {
+        sleep(60).catch(() => heard.push('beside'))
+        return all([sleep(60).catch(() => heard.push('answered'))])
+      }
+      return (await race({ quick: sleep(1), slow }))[0]
+    })
+    const story = await (await Story.of(w, cold)).later(1)
+    assert.equal(story.result, 'quick')
+    assert.deepEqual(heard.sort(), ['answered', 'beside'])
+  },
+)
